@@ -1,0 +1,1 @@
+//! Time axes: the sample times that several blocks of a batch share.
