@@ -112,13 +112,19 @@ impl<'a> Reader<'a> {
     /// A little-endian `u16`.
     pub fn u16_le(&mut self) -> Result<u16, BodyError> {
         let bytes = self.take(2)?;
-        Ok(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u16::from(*byte)))
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| (sum << 8) | u16::from(*byte)))
     }
 
     /// A little-endian `u32`.
     pub fn u32_le(&mut self) -> Result<u32, BodyError> {
         let bytes = self.take(4)?;
-        Ok(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u32::from(*byte)))
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| (sum << 8) | u32::from(*byte)))
     }
 
     /// A postcard varint, at most 10 bytes.
@@ -224,7 +230,10 @@ impl<'b> Writer<'b> {
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         let full = self.error(BodyFault::Full);
         let end = self.at.checked_add(bytes.len()).ok_or(full)?;
-        self.bytes.get_mut(self.at..end).ok_or(full)?.copy_from_slice(bytes);
+        self.bytes
+            .get_mut(self.at..end)
+            .ok_or(full)?
+            .copy_from_slice(bytes);
         self.at = end;
         Ok(())
     }

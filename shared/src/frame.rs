@@ -100,10 +100,16 @@ impl fmt::Display for FrameError {
         match self {
             Self::Truncated { bytes } => write!(f, "{bytes} bytes are too short for a frame"),
             Self::TooLong { bytes } => {
-                write!(f, "{bytes} bytes are too long, a frame has at most {FRAME_BYTES_MAX}")
+                write!(
+                    f,
+                    "{bytes} bytes are too long, a frame has at most {FRAME_BYTES_MAX}"
+                )
             }
             Self::Version { version } => {
-                write!(f, "frame version {version} at byte 0, this is version {VERSION}")
+                write!(
+                    f,
+                    "frame version {version} at byte 0, this is version {VERSION}"
+                )
             }
             Self::Flags { flags } => write!(f, "flags {flags:#04x} at byte 1 are not known"),
             Self::Header { at } => write!(f, "the header cannot be read at byte {at}"),
