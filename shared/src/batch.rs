@@ -5,6 +5,11 @@ use crate::body::{BodyError, Writer};
 use crate::ids::CatalogHash;
 use crate::limits::BLOCK_SAMPLES_MAX;
 
+/// Most bytes of a batch before its blocks: message number, catalog, base, complete until, count.
+/// A frame is at most `frame::HEADER_BYTES_MAX`, this, the bounds of its axes and blocks
+/// ([`crate::axis::Bound`], [`crate::block::Bound`]), and `frame::TRAILER_BYTES`.
+pub const HEAD_BYTES_MAX: usize = 1 + 4 + 10 + 10 + 2;
+
 /// What stands before a batch's axes and blocks.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHead {

@@ -1,29 +1,11 @@
 //! Blocks: one sensor's samples of a batch, in the smallest of several encodings.
 
-/// Which samples of a block are marked bad, by index.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct BadSet([u64; 4]);
+mod bad;
+mod bound;
 
-impl BadSet {
-    /// Marks a sample (indices from 255 on are ignored).
-    pub fn insert(&mut self, index: usize) {
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
-        }
-    }
+pub use bad::BadSet;
+pub use bound::Bound;
 
-    /// Whether a sample is marked.
-    pub fn contains(&self, index: usize) -> bool {
-        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
-    }
-
-    /// Whether none is marked.
-    pub fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
-    }
-
-    /// How many are marked.
-    pub fn count(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-}
+/// Most bytes of a block before its bad marks and its payload, an inline axis not counted:
+/// head, sensor gap, first index, axis reference.
+pub const HEAD_BYTES_MAX: usize = 1 + 2 + 2 + 2;
