@@ -31,7 +31,10 @@ impl fmt::Display for NameError {
         match self {
             Self::Empty => f.write_str("the name is empty"),
             Self::TooLong { bytes, bytes_max } => {
-                write!(f, "the name has {bytes} bytes, at most {bytes_max} are allowed")
+                write!(
+                    f,
+                    "the name has {bytes} bytes, at most {bytes_max} are allowed"
+                )
             }
             Self::Character { at } => write!(
                 f,
