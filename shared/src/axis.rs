@@ -15,6 +15,8 @@
 //! ```
 
 mod bound;
+#[cfg(test)]
+mod tests;
 
 pub use bound::Bound;
 

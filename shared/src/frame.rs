@@ -19,6 +19,8 @@ pub const VERSION: u8 = 1;
 pub const FLAG_SEALED: u8 = 0x01;
 /// Bytes of a plain frame's trailer.
 pub const TRAILER_BYTES: usize = 4;
+/// Fewest bytes of a header.
+const HEADER_BYTES_MIN: usize = 3 + 4 + 1 + 1;
 /// Most bytes of a header.
 pub const HEADER_BYTES_MAX: usize = 3 + 4 + 5 + 5;
 
@@ -145,6 +147,7 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let (covered, trailer) = bytes
         .len()
         .checked_sub(TRAILER_BYTES)
+        .filter(|covered| *covered >= HEADER_BYTES_MIN)
         .and_then(|split| bytes.split_at_checked(split))
         .ok_or(truncated)?;
     let found = Reader::new(trailer).u32_le().map_err(|_| truncated)?;
