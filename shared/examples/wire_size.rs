@@ -41,7 +41,16 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     print_yardsticks(&trace);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an example measures with the clock"
+    )]
+    let start = std::time::Instant::now();
     let frames = print_frames(&trace);
+    // Each frame is written once, and its blocks are weighed once more for the shares.
+    let samples = trace.seconds.len() * trace.series.len();
+    let per_second = samples as f64 / start.elapsed().as_secs_f64();
+    println!("  written: at least {:.0} M samples/s", per_second / 1e6);
     print_speed(&frames);
     ExitCode::SUCCESS
 }

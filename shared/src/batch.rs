@@ -93,6 +93,10 @@ impl Default for Scratch {
 ///
 /// Blocks with equal offsets share one axis. Beside `writer`'s buffer it takes a few hundred
 /// bytes of stack.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers hand over `slice.iter().map(..)` as it is"
+)]
 pub fn write<'s>(
     writer: &mut Writer<'_>,
     head: &BatchHead,
@@ -181,12 +185,11 @@ fn write_block(
         writer.put(&block.first_index.to_le_bytes())?;
     }
     if flags & AXIS != 0 {
-        match axis_distance() {
-            Some(distance) => writer.varint(distance as u64)?,
-            None => {
-                writer.varint(0)?;
-                axis::write(writer, block.offsets_us)?;
-            }
+        // A block cannot be 0 before itself: that says that its axis follows.
+        let distance = axis_distance().unwrap_or(0);
+        writer.varint(distance as u64)?;
+        if distance == 0 {
+            axis::write(writer, block.offsets_us)?;
         }
     }
     if flags & BAD != 0 {

@@ -47,7 +47,10 @@ fn write(head: &BatchHead, blocks: &[Owned]) -> Result<Vec<u8>, BodyError> {
     Ok(writer.written().to_vec())
 }
 
-fn read(body: &[u8]) -> Result<(BatchHead, Vec<(Owned, Vec<u64>)>), BodyError> {
+/// A batch as read: its head, and per block what it holds and its uptimes.
+type Decoded = (BatchHead, Vec<(Owned, Vec<u64>)>);
+
+fn read(body: &[u8]) -> Result<Decoded, BodyError> {
     let Up::Batch(behind_number) = Up::read(body)? else {
         panic!("not a batch")
     };
@@ -155,7 +158,9 @@ fn bad_set(count: usize) -> impl Strategy<Value = BadSet> {
     ];
     marks.prop_map(|marks| {
         let mut set = BadSet::default();
-        marks.into_iter().for_each(|at| set.insert(at));
+        for at in marks {
+            set.insert(at);
+        }
         set
     })
 }
@@ -332,9 +337,9 @@ fn the_shapes_reach_every_encoding() {
     runner
         .run(&blocks(), |blocks| {
             let mut counts = seen.get();
-            blocks
-                .iter()
-                .for_each(|one| counts[batch::payload_bytes(&one.source()).0 as usize] += 1);
+            for one in &blocks {
+                counts[batch::payload_bytes(&one.source()).0 as usize] += 1;
+            }
             seen.set(counts);
             Ok(())
         })
@@ -388,7 +393,11 @@ fn blocks_on_axes_in_turn_share_them() {
     let block = |sensor: u16| {
         one(
             sensor,
-            if sensor % 2 == 0 { &one_axis } else { &other },
+            if sensor.is_multiple_of(2) {
+                &one_axis
+            } else {
+                &other
+            },
             &[1; 4],
         )
     };

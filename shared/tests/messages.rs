@@ -1,5 +1,7 @@
 //! Properties of frames, messages and catalogs: round trips, growth both ways, hostile bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by unwrapping")]
+
 use core::fmt::Debug;
 
 use proptest::collection::vec;

@@ -4,6 +4,8 @@
 //! `UPDATE_GOLDEN=1` rewrites them; without it a changed byte or field fails. The vectors are
 //! provisional until the firmware runs on the emulated board, then a changed byte is a new version.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by unwrapping")]
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -315,7 +317,9 @@ fn batch_vector(name: &'static str, shows: &'static str, blocks: &[BlockSource<'
 }
 
 fn marked<'s>(mut source: BlockSource<'s>, bad: &[usize]) -> BlockSource<'s> {
-    bad.iter().for_each(|at| source.bad.insert(*at));
+    for at in bad {
+        source.bad.insert(*at);
+    }
     source
 }
 
@@ -431,7 +435,7 @@ fn block_vectors() -> Vec<Vector> {
 }
 
 fn axis_vectors() -> Vec<Vector> {
-    let raws = [5; 30];
+    let raws = [5; 40];
     let sums = |steps: &[u32]| {
         let next = |sum: &mut u32, step: &u32| {
             *sum += step;
@@ -439,9 +443,18 @@ fn axis_vectors() -> Vec<Vector> {
         };
         steps.iter().scan(0, next).collect::<Vec<u32>>()
     };
-    let axis = |name, shows, steps: &[u32]| {
+    let axis = |name, shows, form: u8, steps: &[u32]| {
         let offsets_us = sums(steps);
-        batch_vector(name, shows, &[source(0, &offsets_us, &raws[..steps.len()])])
+        let found = batch_vector(name, shows, &[source(0, &offsets_us, &raws[..steps.len()])]);
+        // Behind the block's head, first index and axis reference: count, then the form.
+        let head = [0x60, 120, 0, 0, steps.len() as u8];
+        let at = found
+            .bytes
+            .windows(5)
+            .position(|five| five == head)
+            .unwrap();
+        assert_eq!(found.bytes[at + 5] >> 4, form, "{name}");
+        found
     };
     let mut missed = [1_000_000; 20];
     missed[0] = 0;
@@ -450,29 +463,32 @@ fn axis_vectors() -> Vec<Vector> {
     odd[0] = 1_500_000;
     odd[11] = 3_750_000;
     let jitter: Vec<u32> = (0..20).map(|at| 100_000 + at * 37 % 64).collect();
-    let bursts: Vec<u32> = (0..20)
-        .map(|at| 100_000 + (at * 7 + at / 3) % 4 * 5)
+    let bursts: Vec<u32> = (0..40)
+        .map(|at| 1_001 + [0, 1, 2, 1, 0, 9, 1, 3][at * 5 % 8])
         .collect();
     let (fast, slow) = (sums(&[0, 10_000, 10_000]), sums(&[0, 20_000]));
     vec![
-        axis("axis-regular", "a period of a second", &[1_000_000; 20]),
+        axis("axis-regular", "a period of a second", 0, &[1_000_000; 20]),
         axis(
             "axis-missed",
             "a period of a second, one sample missed",
+            1,
             &missed,
         ),
         axis(
             "axis-exception",
             "a quarter second's period and a pause of another length",
+            1,
             &odd,
         ),
         axis(
             "axis-varint",
             "three steps of different lengths",
+            2,
             &[0, 41, 101, 10],
         ),
-        axis("axis-bit-packed", "steps with even jitter", &jitter),
-        axis("axis-rice", "steps in bursts", &bursts),
+        axis("axis-bit-packed", "steps with even jitter", 3, &jitter),
+        axis("axis-rice", "steps in bursts", 4, &bursts),
         batch_vector(
             "batch-shared-axes",
             "four sensors on two axes in turn; the last skips two sensors and starts at another index",
@@ -504,7 +520,7 @@ fn hex(bytes: &[u8]) -> String {
 /// The fields of a frame as they are read from its bytes.
 fn fields(bytes: &[u8], is_down: bool) -> String {
     let frame = frame::read(bytes).unwrap();
-    let mut text = format!("{:#?}\n", frame.header);
+    let mut text = format!("{:?}\n", frame.header);
     if is_down {
         writeln!(text, "{:#?}", Down::read(frame.body).unwrap()).unwrap();
         return text;

@@ -158,12 +158,15 @@ pub(crate) fn read(reader: &mut Reader<'_>, raws: &mut [i64]) -> Result<(), Body
     match form {
         0 => {
             let place_bits = width(used as u64 - 1);
-            raws.iter_mut()
-                .for_each(|raw| look_up(raw, bits.narrow(place_bits)));
+            for raw in raws {
+                look_up(raw, bits.narrow(place_bits));
+            }
         }
         1..=4 => {
             let k = u32::from(form - 1);
-            raws.iter_mut().for_each(|raw| look_up(raw, bits.rice(k)));
+            for raw in raws {
+                look_up(raw, bits.rice(k));
+            }
         }
         _ => return Err(wrong),
     }
