@@ -44,7 +44,7 @@ impl Backoff {
         self.attempts = 0;
     }
 
-    /// SplitMix64 (Steele, Lea, Flood 2014): one addition and three mixes.
+    /// `SplitMix64` (Steele, Lea, Flood 2014): one addition and three mixes.
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -69,7 +69,10 @@ mod tests {
         let mut backoff = Backoff::new(100, 1_000, 7);
         for ceiling in [100, 200, 400, 800, 1_000, 1_000] {
             let wait = backoff.next_us();
-            assert!((ceiling / 2..=ceiling).contains(&wait), "{wait} of {ceiling}");
+            assert!(
+                (ceiling / 2..=ceiling).contains(&wait),
+                "{wait} of {ceiling}"
+            );
         }
         backoff.reset();
         assert!(backoff.next_us() <= 100);

@@ -168,14 +168,22 @@ impl Supervisor {
                 said = true;
                 warn!(broker = self.address, why, "lost the broker; reconnecting");
                 self.drop_publications();
-                if self.intake.send(LinkEvent::Disconnected { why }).await.is_err() {
+                if self
+                    .intake
+                    .send(LinkEvent::Disconnected { why })
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             } else if said {
                 debug!(broker = self.address, why, "the broker is still away");
             } else {
                 said = true;
-                warn!(broker = self.address, why, "cannot reach the broker; trying on");
+                warn!(
+                    broker = self.address,
+                    why, "cannot reach the broker; trying on"
+                );
             }
             let wait = Duration::from_micros(backoff.next_us());
             tokio::select! {
@@ -216,7 +224,13 @@ impl Supervisor {
                 () = risen(&mut is_subscribed) => {}
                 () = risen(&mut self.stopping) => return End::Stopped,
             }
-            publish(&client, &mut self.publications, &mut self.stopping, &self.state).await
+            publish(
+                &client,
+                &mut self.publications,
+                &mut self.stopping,
+                &self.state,
+            )
+            .await
         };
         tokio::select! {
             end = polling.run(&mut event_loop) => end,
@@ -410,7 +424,7 @@ impl Polling<'_> {
 /// Ends when the flag is raised; never when nobody is left to raise it.
 async fn risen(flag: &mut watch::Receiver<bool>) {
     if flag.wait_for(|risen| *risen).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -51,7 +51,9 @@ impl FarEnd {
         self.state.up.store(false, Ordering::Release);
         State::count(&self.state.lost);
         let why = why.to_owned();
-        self.events.try_send(LinkEvent::Disconnected { why }).is_ok()
+        self.events
+            .try_send(LinkEvent::Disconnected { why })
+            .is_ok()
     }
 
     /// A message arrives. Returns whether the intake had room.

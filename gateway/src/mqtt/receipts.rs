@@ -92,14 +92,24 @@ impl Book {
 
     fn take_released(&self) -> Vec<u16> {
         let mut pages = self.pages();
-        let count = pages.due.iter().take_while(|(_, released)| *released).count();
+        let count = pages
+            .due
+            .iter()
+            .take_while(|(_, released)| *released)
+            .count();
         pages.first += count as u64;
-        pages.due.drain(..count).map(|(packet_id, _)| packet_id).collect()
+        pages
+            .due
+            .drain(..count)
+            .map(|(packet_id, _)| packet_id)
+            .collect()
     }
 
     fn release(&self, number: u64) {
         let mut pages = self.pages();
-        let at = number.checked_sub(pages.first).and_then(|at| usize::try_from(at).ok());
+        let at = number
+            .checked_sub(pages.first)
+            .and_then(|at| usize::try_from(at).ok());
         if let Some((_, released)) = at.and_then(|at| pages.due.get_mut(at)) {
             *released = true;
         }
