@@ -6,6 +6,7 @@
 //! pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock.
 
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod control;
