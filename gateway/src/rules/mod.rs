@@ -1,5 +1,6 @@
 //! Rules: what to do with which samples, resolved from the configuration.
 
+pub mod glob;
 pub mod settings;
 
 use serde::{Deserialize, Serialize};
