@@ -1,14 +1,60 @@
 //! Rules: what to do with which samples, resolved from the configuration.
+//!
+//! A configuration goes through two shapes: *typed* (what somebody wrote, each part with its
+//! place in the file) and [`settings::Settings`] (what runs: every default filled in, every
+//! check passed). [`parse()`] leads from the text to the latter or to every [`Mistake`] at once.
 
+pub mod glob;
+mod mistake;
+mod parse;
+mod quantity;
+mod resolve;
+mod secret;
 pub mod settings;
+mod tree;
+mod typed;
+
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::mistake::{Kind, Look, MISTAKES_MAX, Mistake, Severity, draw};
+pub use self::parse::{CONFIG_BYTES_MAX, parse};
+pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};
+pub use self::secret::shown_url;
+pub use self::typed::{RULES_MAX, SINKS_MAX};
 
 /// A rule set as it runs. Its JSON is what the log's `Rules` entry holds.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RuleSet {
     /// Rules in the order of the file.
     pub rules: Vec<Rule>,
+}
+
+/// The log's `Rules` entry does not hold a rule set.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a rule set in the log cannot be read: it was written by another version or is damaged; the \
+     log itself is kept"
+)]
+pub struct RuleSetUnreadable {
+    #[from]
+    source: serde_json::Error,
+}
+
+impl RuleSet {
+    /// The text of the log's `Rules` entry: equal rule sets give equal texts, and reading one
+    /// back gives every number bit for bit.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self)
+            .expect("a rule set holds texts, finite numbers and lists, which are all JSON")
+    }
+
+    /// Reads the text of a `Rules` entry.
+    pub fn from_json(text: &str) -> Result<Self, RuleSetUnreadable> {
+        Ok(serde_json::from_str(text)?)
+    }
 }
 
 /// One rule as it runs.

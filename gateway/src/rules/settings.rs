@@ -1,11 +1,12 @@
 //! Settings: a whole configuration as it runs, every default filled in and every check passed.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tidegate_shared::ids::SiteName;
 
-use super::RuleSet;
+use super::{RuleSet, shown_url};
 use crate::entry::Limits;
 
 /// A validated configuration.
@@ -27,8 +28,8 @@ pub struct Settings {
     pub rules: RuleSet,
 }
 
-/// Which broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which broker. Its `Debug` hides the password.
+#[derive(Clone, PartialEq, Eq)]
 pub enum MqttSettings {
     /// `mqtt.embedded = { listen = "127.0.0.1:1883" }`: a broker inside the gateway.
     Embedded {
@@ -44,6 +45,39 @@ pub enum MqttSettings {
         /// User and password from the URL.
         credentials: Option<(String, String)>,
     },
+}
+
+impl fmt::Debug for MqttSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded { listen } => {
+                f.debug_struct("Embedded").field("listen", listen).finish()
+            }
+            Self::External {
+                host,
+                port,
+                credentials,
+            } => f
+                .debug_struct("External")
+                .field("host", host)
+                .field("port", port)
+                .field("credentials", &credentials.as_ref().map(|_| "hidden"))
+                .finish(),
+        }
+    }
+}
+
+impl fmt::Debug for SinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { url, gzip } => f
+                .debug_struct("Http")
+                .field("url", &shown_url(url))
+                .field("gzip", gzip)
+                .finish(),
+            Self::File { path } => f.debug_struct("File").field("path", path).finish(),
+        }
+    }
 }
 
 /// How the log is written.
@@ -81,12 +115,23 @@ pub struct SinkSettings {
     pub batch_records_max: usize,
     /// `batch_bytes_max`: most body bytes of one request before compression; default 1 MiB.
     pub batch_bytes_max: usize,
-    /// `timeout_ms`: longest time one request may take; default 30,000.
+    /// `timeout` in ms: longest time one request may take; default 30 s.
     pub timeout_ms: u64,
 }
 
-/// What a sink is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl SinkSettings {
+    /// Default of `spool_bytes_max`: days of summaries on a flash card of a few GB.
+    pub const SPOOL_BYTES_MAX: u64 = 256 << 20;
+    /// Default of `batch_records_max`.
+    pub const BATCH_RECORDS_MAX: u64 = 1_000;
+    /// Default of `batch_bytes_max`: what most receivers take as a body without being set up.
+    pub const BATCH_BYTES_MAX: u64 = 1 << 20;
+    /// Default of `timeout`, in ms.
+    pub const TIMEOUT_MS: u64 = 30_000;
+}
+
+/// What a sink is. Its `Debug` hides what is secret in a URL.
+#[derive(Clone, PartialEq, Eq)]
 pub enum SinkKind {
     /// `type = "http"`: POST of NDJSON.
     Http {
