@@ -100,6 +100,19 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
+    /// A reader of the same bytes at another place.
+    pub(crate) fn seek(&self, at: usize) -> Self {
+        Self {
+            bytes: self.bytes,
+            at,
+        }
+    }
+
+    /// Steps back over the byte read last.
+    pub(crate) fn back(&mut self) {
+        self.at = self.at.saturating_sub(1);
+    }
+
     /// The next `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], BodyError> {
         let end = self.at.checked_add(count);
@@ -112,13 +125,19 @@ impl<'a> Reader<'a> {
     /// A little-endian `u16`.
     pub fn u16_le(&mut self) -> Result<u16, BodyError> {
         let bytes = self.take(2)?;
-        Ok(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u16::from(*byte)))
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| (sum << 8) | u16::from(*byte)))
     }
 
     /// A little-endian `u32`.
     pub fn u32_le(&mut self) -> Result<u32, BodyError> {
         let bytes = self.take(4)?;
-        Ok(bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u32::from(*byte)))
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| (sum << 8) | u32::from(*byte)))
     }
 
     /// A postcard varint, at most 10 bytes.
@@ -159,16 +178,16 @@ impl<'a> Reader<'a> {
     /// A postcard value whose missing tail reads as zeros; later bytes stay unread.
     pub fn value<T: Deserialize<'a>>(&mut self) -> Result<T, BodyError> {
         let mut deserializer = postcard::Deserializer::from_flavor(Growing { rest: self.rest() });
-        let value = T::deserialize(&mut deserializer).map_err(|error| {
+        let value = T::deserialize(&mut deserializer);
+        let left = deserializer.finalize().unwrap_or_default().len();
+        self.at = self.bytes.len() - left;
+        value.map_err(|error| {
             self.error(match error {
                 postcard::Error::DeserializeUnexpectedEnd => BodyFault::End,
                 postcard::Error::DeserializeBadVarint => BodyFault::Range,
                 _ => BodyFault::Value,
             })
-        })?;
-        let left = deserializer.finalize().unwrap_or_default().len();
-        self.at = self.bytes.len() - left;
-        Ok(value)
+        })
     }
 }
 
@@ -224,7 +243,10 @@ impl<'b> Writer<'b> {
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         let full = self.error(BodyFault::Full);
         let end = self.at.checked_add(bytes.len()).ok_or(full)?;
-        self.bytes.get_mut(self.at..end).ok_or(full)?.copy_from_slice(bytes);
+        self.bytes
+            .get_mut(self.at..end)
+            .ok_or(full)?
+            .copy_from_slice(bytes);
         self.at = end;
         Ok(())
     }

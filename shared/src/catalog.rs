@@ -153,7 +153,12 @@ impl<'a> Iterator for Sensors<'a> {
         let start = self.reader.at();
         let mut one = || {
             let length = self.reader.varint_u32()? as usize;
-            let sensor: SensorInfo<'a> = read_value(self.reader.take(length)?)?;
+            let description = self.reader.at();
+            let sensor = read_value(self.reader.take(length)?);
+            let sensor: SensorInfo<'a> = sensor.map_err(|error| BodyError {
+                at: description + error.at,
+                ..error
+            })?;
             if sensor.is_valid() {
                 Ok(sensor)
             } else {

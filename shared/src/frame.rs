@@ -19,10 +19,18 @@ pub const VERSION: u8 = 1;
 pub const FLAG_SEALED: u8 = 0x01;
 /// Bytes of a plain frame's trailer.
 pub const TRAILER_BYTES: usize = 4;
+/// Fewest bytes of a header.
+const HEADER_BYTES_MIN: usize = 3 + 4 + 1 + 1;
 /// Most bytes of a header.
 pub const HEADER_BYTES_MAX: usize = 3 + 4 + 5 + 5;
 
-static CASTAGNOLI: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+/// 16 KiB of table read 16 bytes at a time; a device takes 1 KiB and a byte at a time.
+#[cfg(feature = "fast-crc")]
+type Table = crc::Table<16>;
+#[cfg(not(feature = "fast-crc"))]
+type Table = crc::Table<1>;
+
+static CASTAGNOLI: crc::Crc<u32, Table> = crc::Crc::<u32, Table>::new(&crc::CRC_32_ISCSI);
 
 /// CRC-32C (Castagnoli, RFC 3720 B.4) of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
@@ -100,10 +108,16 @@ impl fmt::Display for FrameError {
         match self {
             Self::Truncated { bytes } => write!(f, "{bytes} bytes are too short for a frame"),
             Self::TooLong { bytes } => {
-                write!(f, "{bytes} bytes are too long, a frame has at most {FRAME_BYTES_MAX}")
+                write!(
+                    f,
+                    "{bytes} bytes are too long, a frame has at most {FRAME_BYTES_MAX}"
+                )
             }
             Self::Version { version } => {
-                write!(f, "frame version {version} at byte 0, this is version {VERSION}")
+                write!(
+                    f,
+                    "frame version {version} at byte 0, this is version {VERSION}"
+                )
             }
             Self::Flags { flags } => write!(f, "flags {flags:#04x} at byte 1 are not known"),
             Self::Header { at } => write!(f, "the header cannot be read at byte {at}"),
@@ -133,6 +147,7 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let (covered, trailer) = bytes
         .len()
         .checked_sub(TRAILER_BYTES)
+        .filter(|covered| *covered >= HEADER_BYTES_MIN)
         .and_then(|split| bytes.split_at_checked(split))
         .ok_or(truncated)?;
     let found = Reader::new(trailer).u32_le().map_err(|_| truncated)?;
@@ -177,6 +192,9 @@ pub fn write<'o>(
     writer.varint(header.mark.boot.into())?;
     writer.varint(header.mark.sequence.into())?;
     body(&mut writer)?;
+    if writer.len() > FRAME_BYTES_MAX - TRAILER_BYTES {
+        return Err(writer.error(BodyFault::Limit));
+    }
     let check = Check(crc32c(writer.written()));
     writer.put(&check.0.to_le_bytes())?;
     let used = writer.len();

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::{BodyError, BodyFault, Reader, Writer};
 use crate::ids::{CatalogHash, Check, Incarnation, Mark, Term};
+use crate::limits::SENSORS_MAX;
 
 /// Why a device started.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -137,6 +138,13 @@ pub struct TotalsHead {
     pub count: u16,
 }
 
+impl TotalsHead {
+    /// Index behind the last sensor counted.
+    fn end(&self) -> usize {
+        usize::from(self.first) + usize::from(self.count)
+    }
+}
+
 /// What became of one sensor's samples on the device since the boot began.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -159,18 +167,28 @@ pub struct Totals<'a> {
 }
 
 impl Totals<'_> {
-    /// The counts in sensor order, starting at `head.first`.
+    /// The counts in sensor order, starting at `head.first`; an error is the last.
     pub fn counts(&self) -> impl Iterator<Item = Result<Counts, BodyError>> + '_ {
         let mut reader = self.reader.clone();
-        (0..self.head.count).map(move |_| {
-            Ok(Counts {
-                taken: reader.varint()?,
-                suppressed: reader.varint()?,
-                failed: reader.varint()?,
-                evicted: reader.varint()?,
-            })
+        let mut left = self.head.count;
+        core::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let counts = read_counts(&mut reader);
+            if counts.is_err() {
+                left = 0;
+            }
+            Some(counts)
         })
     }
+}
+
+fn read_counts(reader: &mut Reader<'_>) -> Result<Counts, BodyError> {
+    Ok(Counts {
+        taken: reader.varint()?,
+        suppressed: reader.varint()?,
+        failed: reader.varint()?,
+        evicted: reader.varint()?,
+    })
 }
 
 /// What happened on a device.
@@ -278,10 +296,14 @@ impl<'a> Up<'a> {
             up::PROGRESS => Self::Progress(reader.value()?),
             up::CATALOG => Self::Catalog(reader.value()?),
             up::BATCH => Self::Batch(reader.rest()),
-            up::TOTALS => Self::Totals(Totals {
-                head: reader.value()?,
-                reader,
-            }),
+            up::TOTALS => {
+                let limit = reader.error(BodyFault::Limit);
+                let head: TotalsHead = reader.value()?;
+                if head.end() > SENSORS_MAX {
+                    return Err(limit);
+                }
+                Self::Totals(Totals { head, reader })
+            }
             up::CLOCK => Self::Clock(reader.value()?),
             up::EVENT => Self::Event(reader.value()?),
             up::REPORT => Self::Report(reader.value()?),
@@ -307,19 +329,28 @@ pub fn write<T: Serialize + ?Sized>(
     writer.value(value)
 }
 
-/// Writes a Totals message.
+/// Writes a Totals message; as many `counts` as the head says.
 pub fn write_totals(
     writer: &mut Writer<'_>,
     head: &TotalsHead,
     counts: impl IntoIterator<Item = Counts>,
 ) -> Result<(), BodyError> {
+    if head.end() > SENSORS_MAX {
+        return Err(writer.error(BodyFault::Limit));
+    }
     write(writer, up::TOTALS, head)?;
+    let mut left = head.count;
     for one in counts {
+        left = left.checked_sub(1).ok_or(writer.error(BodyFault::Value))?;
         for count in [one.taken, one.suppressed, one.failed, one.evicted] {
             writer.varint(count)?;
         }
     }
-    Ok(())
+    if left == 0 {
+        Ok(())
+    } else {
+        Err(writer.error(BodyFault::Value))
+    }
 }
 
 /// The gateway's answer to a Hello. Message 1.

@@ -103,15 +103,25 @@ mod tests {
     fn longest_names_fit() {
         let site = SiteName::try_from("s".repeat(24).as_str()).unwrap();
         let device = DeviceName::try_from("d".repeat(32).as_str()).unwrap();
-        assert!(Topic::Status(device.clone()).text(&site).ends_with("/status"));
+        assert!(
+            Topic::Status(device.clone())
+                .text(&site)
+                .ends_with("/status")
+        );
         assert_eq!(device_client_id(&site, &device).len(), CLIENT_ID_BYTES_MAX);
     }
 
     #[test]
     fn a_foreign_topic_is_refused() {
         let site = SiteName::try_from("pump-house").unwrap();
-        assert_eq!(Topic::parse(&site, "tidegate/v1/pump-house2/x/up"), Err(TopicError::Foreign));
-        assert_eq!(Topic::parse(&site, "tidegate/v1/pump-house/x/sideways"), Err(TopicError::Unknown));
+        assert_eq!(
+            Topic::parse(&site, "tidegate/v1/pump-house2/x/up"),
+            Err(TopicError::Foreign)
+        );
+        assert_eq!(
+            Topic::parse(&site, "tidegate/v1/pump-house/x/sideways"),
+            Err(TopicError::Unknown)
+        );
         assert!(matches!(
             Topic::parse(&site, "tidegate/v1/pump-house/a b/up"),
             Err(TopicError::Device(NameError::Character { at: 1 }))

@@ -15,7 +15,7 @@ pub struct Bound {
     /// Bytes of the first good value.
     first: u8,
     previous: i64,
-    /// All residuals ORed: as wide as the widest.
+    /// The bitwise or of all residuals: as wide as the widest.
     residuals: u64,
     /// Bytes of all residuals as varints.
     varints: u16,

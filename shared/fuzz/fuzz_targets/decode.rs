@@ -1,0 +1,86 @@
+//! Feeds bytes to everything that decodes: a frame, its message, and all that lies in it.
+//!
+//! The bytes are read as they are and once more with their last four replaced by the right
+//! trailer, because no fuzzer guesses a CRC. What decodes as a batch must survive a round trip.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidegate_shared::batch::{self, BatchHead, BatchReader, BlockSource, Scratch};
+use tidegate_shared::block::BadSet;
+use tidegate_shared::body::Writer;
+use tidegate_shared::catalog::Sensors;
+use tidegate_shared::frame::{self, TRAILER_BYTES, crc32c};
+use tidegate_shared::message::{Down, Up};
+
+/// A decoded block: sensor, first index, offsets from the batch's base, raws, bad samples.
+type Decoded = (u16, u16, Vec<u32>, Vec<i64>, BadSet);
+
+fuzz_target!(|bytes: &[u8]| {
+    read_frame(bytes);
+    if let Some(split) = bytes.len().checked_sub(TRAILER_BYTES) {
+        let covered = &bytes[..split];
+        let mut whole = covered.to_vec();
+        whole.extend(crc32c(covered).to_le_bytes());
+        read_frame(&whole);
+    }
+});
+
+fn read_frame(bytes: &[u8]) {
+    let Ok(frame) = frame::read(bytes) else { return };
+    let _ = Down::read(frame.body).map(|message| format!("{message:?}"));
+    match Up::read(frame.body) {
+        Ok(Up::Batch(body)) => {
+            if let Some((head, blocks)) = read_batch(body) {
+                read_back(&head, &blocks);
+            }
+        }
+        Ok(Up::Totals(totals)) => assert!(totals.counts().count() <= usize::from(u16::MAX)),
+        Ok(Up::Catalog(part)) => {
+            assert!(Sensors::new(part.bytes).map_or(0, Iterator::count) <= 256);
+        }
+        Ok(message) => drop(format!("{message:?}")),
+        Err(error) => assert!(error.at <= frame.body.len(), "{error}"),
+    }
+}
+
+fn read_batch(body: &[u8]) -> Option<(BatchHead, Vec<Decoded>)> {
+    let mut reader = BatchReader::new(body).ok()?;
+    let mut scratch = Scratch::default();
+    let mut blocks = Vec::new();
+    loop {
+        match reader.next_block(&mut scratch) {
+            Ok(Some(block)) => {
+                assert!(block.uptimes_us.is_sorted());
+                let offset = |time: &u64| u32::try_from(time - reader.head.base_us).unwrap();
+                let offsets = block.uptimes_us.iter().map(offset).collect();
+                blocks.push((block.sensor, block.first_index, offsets, block.raws.to_vec(), block.bad));
+            }
+            Ok(None) => return Some((reader.head, blocks)),
+            // The message's number is one byte more.
+            Err(error) => {
+                assert!(error.at <= body.len() + 1, "{error}");
+                return None;
+            }
+        }
+    }
+}
+
+fn read_back(head: &BatchHead, blocks: &[Decoded]) {
+    let sources = blocks.iter().map(|(sensor, first_index, offsets_us, raws, bad)| BlockSource {
+        sensor: *sensor,
+        first_index: *first_index,
+        offsets_us,
+        raws,
+        bad: *bad,
+    });
+    let mut bytes = vec![0; 1 << 20];
+    let mut writer = Writer::new(&mut bytes);
+    batch::write(&mut writer, head, sources).expect("what was read can be written");
+    let written = writer.written();
+    // What came in a wasteful form is written in the smallest.
+    if written.len() <= tidegate_shared::limits::FRAME_BYTES_MAX {
+        let again = read_batch(&written[1..]).expect("what was written can be read");
+        assert_eq!((head, blocks), (&again.0, again.1.as_slice()));
+    }
+}
