@@ -1,2 +1,17 @@
 #![no_std]
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod batch;
+pub mod device;
+pub mod gate;
+pub mod link;
+pub mod mqtt;
+pub mod outbox;
+pub mod sensor;
+pub mod shell;
+pub mod time;
+pub mod totals;
+pub mod transport;

@@ -1,0 +1,303 @@
+//! Freezing: a message gets its sequence, its bytes, and its place in the outbox.
+
+use tidegate_shared::body::{BodyError, Writer};
+use tidegate_shared::frame::{self, HEADER_BYTES_MAX, TRAILER_BYTES};
+use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, up};
+
+use super::{Device, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
+use crate::link;
+use crate::outbox::{Content, Entry, Outbox};
+use crate::time::Moment;
+
+/// Most bytes of a catalog frame beside the part itself: header, message number, hash, part,
+/// parts, length and trailer.
+const CATALOG_FIXED_BYTES: usize = HEADER_BYTES_MAX + 1 + 5 + 3 + 3 + 2 + TRAILER_BYTES;
+
+impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
+    Device<'_, O, SENSORS, SAMPLES, FRAME>
+{
+    /// Closes the batch, if a sample waits, behind the catalog that it names.
+    pub(super) fn close_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        if !self.announced {
+            self.freeze_catalog();
+        }
+        let mut out = [0; FRAME];
+        let (hash, complete_us) = (self.hash, self.complete_us);
+        let header = self.header(self.next_mark());
+        let written = frame::write(&header, &mut out, |writer| {
+            self.batch.write(writer, hash, complete_us)
+        });
+        if let Ok((bytes, check)) = written {
+            let content = Content::Batch(hash);
+            let entry = Entry {
+                mark: header.mark,
+                check,
+                content,
+            };
+            let receipt_bytes = 2 * self.batch.receipt().count();
+            self.make_room(bytes.len() + receipt_bytes);
+            if self.outbox.push(entry, bytes, self.batch.receipt()).is_ok() {
+                self.note_frozen();
+                self.batch.clear();
+                return;
+            }
+        }
+        // It fits no frame or not even an empty outbox: lost here, and counted.
+        for (sensor, samples) in self.batch.receipt() {
+            self.totals.evict(sensor.into(), samples.into());
+        }
+        self.totals_due = true;
+        self.batch.clear();
+    }
+
+    /// Freezes the catalog, in as many parts as it needs.
+    pub(super) fn freeze_catalog(&mut self) {
+        let catalog = self.catalog;
+        let part_bytes = FRAME - CATALOG_FIXED_BYTES;
+        let parts = catalog.len().div_ceil(part_bytes).max(1) as u16;
+        for (part, bytes) in (0..parts).zip(catalog.chunks(part_bytes)) {
+            let hash = self.hash;
+            let message = CatalogPart {
+                hash,
+                part,
+                parts,
+                bytes,
+            };
+            self.freeze(Content::Catalog(hash), |_, writer| {
+                message::write(writer, up::CATALOG, &message)
+            });
+        }
+        self.announced = true;
+    }
+
+    pub(super) fn freeze_clock(&mut self, clock: &DeviceClock) {
+        self.freeze(Content::Other, |_, writer| {
+            message::write(writer, up::CLOCK, clock)
+        });
+    }
+
+    pub(super) fn freeze_event(&mut self, code: EventCode) {
+        let event = Event {
+            uptime_us: self.uptime_us,
+            code,
+        };
+        self.freeze(Content::Other, |_, writer| {
+            message::write(writer, up::EVENT, &event)
+        });
+    }
+
+    /// Totals and Clock when it is their time.
+    pub(super) fn freeze_periodic(&mut self) {
+        let waited_us = self.uptime_us.saturating_sub(self.totals_us);
+        if self.totals_frames >= TOTALS_FRAMES || waited_us >= TOTALS_US {
+            self.freeze_changed_totals();
+        }
+    }
+
+    /// Freezes Totals, in as many parts as they need, unless the newest say the same.
+    pub(super) fn freeze_changed_totals(&mut self) {
+        self.totals_us = self.uptime_us;
+        if self.totals.is_changed() && !self.stopped {
+            self.freeze_totals();
+        }
+    }
+
+    fn freeze_totals(&mut self) {
+        // Noted first: what the Totals' own frames evict is news again.
+        self.totals.note_sent();
+        self.totals_due = false;
+        let mut first = 0;
+        while first < self.count {
+            let count = self.totals.part(first, self.count, FRAME);
+            self.freeze(Content::Other, |device, writer| {
+                device
+                    .totals
+                    .write(writer, device.hash, device.uptime_us, first, count)
+            });
+            first += count;
+        }
+        self.totals_frames = 0;
+    }
+
+    /// Freezes the last frames of a planned stop. Room is made first, so that the Totals count
+    /// what that evicts.
+    pub(super) fn freeze_ending(&mut self) {
+        let counts_bytes = usize::from(self.count) * 40;
+        self.make_room(counts_bytes.min(3 * FRAME) + FRAME / 2);
+        self.freeze_totals();
+        self.freeze_event(EventCode::Ended);
+    }
+
+    /// Answers a gateway that misses a catalog.
+    pub(super) fn on_catalog_wanted(&mut self, now: Moment, hash: CatalogHash) {
+        if hash == self.hash {
+            if self.is_catalog_held() {
+                return;
+            }
+            self.freeze_catalog();
+        } else if now >= self.no_catalog_until {
+            self.no_catalog_until = Moment(now.0.saturating_add(NO_CATALOG_US));
+            self.freeze_event(EventCode::NoSuchCatalog { hash });
+        } else {
+            return;
+        }
+        if self.stopped {
+            // `Ended` stays the last frame.
+            self.freeze_event(EventCode::Ended);
+        }
+    }
+
+    fn is_catalog_held(&self) -> bool {
+        let mut after = Mark::default();
+        while let Some(entry) = self.outbox.next_after(after) {
+            if entry.content == Content::Catalog(self.hash) {
+                return true;
+            }
+            after = entry.mark;
+        }
+        false
+    }
+
+    /// Draws the consequences of a new incarnation: frees the frames before the conflicting one
+    /// (the gateway has those) and renumbers the others from 1, boot by boot.
+    pub fn rename(
+        &mut self,
+        now: Moment,
+        incarnation: Incarnation,
+        outgoing: &mut impl Extend<super::Publish>,
+    ) {
+        let Some(from) = self.rename_from.take() else {
+            return;
+        };
+        self.outbox.pop_through(Mark {
+            sequence: from.sequence.saturating_sub(1),
+            ..from
+        });
+        self.identity.incarnation = incarnation;
+        let (mut after, mut mark) = (Mark::default(), Mark::default());
+        self.sequence = 1;
+        while let Some(entry) = self.outbox.next_after(after) {
+            after = entry.mark;
+            if mark.boot != entry.mark.boot {
+                mark = Mark {
+                    boot: entry.mark.boot,
+                    sequence: 0,
+                };
+            }
+            mark.sequence += 1;
+            if !self.renumber(&entry, mark) {
+                self.lose(entry.mark);
+                mark.sequence -= 1;
+            }
+            if mark.boot == self.identity.boot {
+                self.sequence = mark.sequence + 1;
+            }
+        }
+        self.announced = self.is_catalog_held();
+        self.handle(now, link::Event::Renamed(incarnation), outgoing);
+    }
+
+    fn renumber(&mut self, entry: &Entry, mark: Mark) -> bool {
+        let mut old = [0; FRAME];
+        let Ok(bytes) = self.outbox.read(entry.mark, &mut old) else {
+            return false;
+        };
+        let Ok(read) = frame::read(old.get(..bytes).unwrap_or_default()) else {
+            return false;
+        };
+        let mut new = [0; FRAME];
+        let header = self.header(mark);
+        let Ok((frame, check)) = frame::write(&header, &mut new, |writer| writer.put(read.body))
+        else {
+            return false;
+        };
+        let renumbered = Entry {
+            mark,
+            check,
+            ..*entry
+        };
+        self.outbox.replace(entry.mark, renumbered, frame).is_ok()
+    }
+
+    /// Drops a held frame that reads back corrupt, and counts its samples.
+    pub(super) fn lose(&mut self, mark: Mark) {
+        let totals = &mut self.totals;
+        let lost = self.outbox.remove(mark, |sensor, samples| {
+            totals.evict(sensor.into(), samples.into());
+        });
+        self.note_lost(lost);
+    }
+
+    /// Evicts until `bytes` more fit.
+    fn make_room(&mut self, bytes: usize) {
+        while self.outbox.could_hold(bytes) && !self.outbox.has_room(bytes, 1) {
+            let totals = &mut self.totals;
+            let lost = self.outbox.evict(|sensor, samples| {
+                totals.evict(sensor.into(), samples.into());
+            });
+            if lost.is_none() {
+                return;
+            }
+            self.note_lost(lost);
+        }
+    }
+
+    fn note_lost(&mut self, lost: Option<Entry>) {
+        let Some(entry) = lost else {
+            return;
+        };
+        self.evicted = true;
+        match entry.content {
+            Content::Catalog(hash) if hash == self.hash => self.announced = false,
+            Content::Batch(_) => self.totals_due = true,
+            Content::Catalog(_) | Content::Other => {}
+        }
+    }
+
+    /// Gives a message its sequence and puts it into the outbox, evicting as needed. A message
+    /// that fits no frame is left out: only batches hold samples, and those are counted.
+    fn freeze(
+        &mut self,
+        content: Content,
+        body: impl FnOnce(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
+    ) {
+        let mut out = [0; FRAME];
+        let header = self.header(self.next_mark());
+        let Ok((bytes, check)) = frame::write(&header, &mut out, |writer| body(self, writer))
+        else {
+            return;
+        };
+        let entry = Entry {
+            mark: header.mark,
+            check,
+            content,
+        };
+        self.make_room(bytes.len());
+        if self.outbox.push(entry, bytes, core::iter::empty()).is_ok() {
+            self.note_frozen();
+        }
+    }
+
+    fn note_frozen(&mut self) {
+        self.sequence = self.sequence.saturating_add(1);
+        self.totals_frames = self.totals_frames.saturating_add(1);
+        self.frozen = true;
+    }
+
+    pub(super) fn write_unsequenced(
+        &self,
+        out: &mut [u8],
+        body: impl FnOnce(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
+    ) -> Option<usize> {
+        let header = self.header(Mark {
+            boot: self.identity.boot,
+            sequence: 0,
+        });
+        let written = frame::write(&header, out, |writer| body(self, writer));
+        written.ok().map(|(bytes, _)| bytes.len())
+    }
+}

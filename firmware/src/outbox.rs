@@ -1,0 +1,116 @@
+//! The outbox: frames that no gateway has acknowledged yet.
+//!
+//! Invariants:
+//! 1. Frames stand in the order of their marks (boot, sequence) and never change, but for a new
+//!    incarnation, which renumbers all of them ([`Outbox::replace`]).
+//! 2. A frame leaves only acknowledged ([`Outbox::pop_through`]), evicted ([`Outbox::evict`]) or
+//!    found corrupt ([`Outbox::remove`]).
+//! 3. With each frame stands its receipt: how many samples of which sensors it holds. So the
+//!    samples lost with a frame are counted exactly, without decoding it.
+//! 4. A catalog frame is not evicted while a batch that names it is held.
+//! 5. What is read is verified: a frame whose trailer fails is never given out.
+
+mod ram;
+
+pub use ram::RamOutbox;
+
+use tidegate_shared::ids::{CatalogHash, Check, Mark};
+
+/// What a frame holds, as far as the outbox cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// A part of the catalog with this hash.
+    Catalog(CatalogHash),
+    /// Samples that name the catalog with this hash.
+    Batch(CatalogHash),
+    /// Anything else.
+    Other,
+}
+
+/// What is known of a held frame without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Boot and sequence.
+    pub mark: Mark,
+    /// The frame's trailer.
+    pub check: Check,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// Why a frame cannot be kept or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboxError {
+    /// Evict first, or wait for an ack.
+    Full,
+    /// Too large for the outbox even when it is empty; or for the buffer given.
+    TooLarge {
+        /// Bytes of the frame and its receipt.
+        bytes: usize,
+        /// Bytes there are.
+        bytes_max: usize,
+    },
+    /// No such frame is held.
+    Absent,
+    /// The bytes read back are not those that were pushed.
+    Corrupt,
+}
+
+/// Frames held until they are acknowledged. Cheap to ask: the link asks at every event.
+pub trait Outbox {
+    /// Appends a frame with its receipt (pairs of sensor and samples). Its mark must be above
+    /// all held ones.
+    fn push(
+        &mut self,
+        entry: Entry,
+        frame: &[u8],
+        receipt: impl Iterator<Item = (u8, u8)> + Clone,
+    ) -> Result<(), OutboxError>;
+
+    /// Copies the frame at `mark` into `out`, verifies it and returns its length.
+    fn read(&self, mark: Mark, out: &mut [u8]) -> Result<usize, OutboxError>;
+
+    /// What is known of the oldest frame above `mark`.
+    fn next_after(&self, mark: Mark) -> Option<Entry>;
+
+    /// What is known of the frame at `mark`.
+    fn get(&self, mark: Mark) -> Option<Entry>;
+
+    /// How many frames above `after`, up to and including `through`, are held.
+    fn count(&self, after: Mark, through: Mark) -> usize;
+
+    /// Frees the frames up to and including `through`.
+    fn pop_through(&mut self, through: Mark);
+
+    /// Drops the oldest frame that invariant 4 does not spare; tells `lost` its receipt.
+    fn evict(&mut self, lost: impl FnMut(u8, u8)) -> Option<Entry>;
+
+    /// Drops the frame at `mark`; tells `lost` its receipt.
+    fn remove(&mut self, mark: Mark, lost: impl FnMut(u8, u8)) -> Option<Entry>;
+
+    /// Puts a renumbered frame in the place of the one at `mark`: of the same content and not
+    /// longer, its mark still between its neighbours'.
+    fn replace(&mut self, mark: Mark, entry: Entry, frame: &[u8]) -> Result<(), OutboxError>;
+
+    /// Whether `frames` frames, of together `bytes` bytes with receipts, fit without eviction.
+    fn has_room(&self, bytes: usize, frames: usize) -> bool;
+
+    /// Whether a frame of `bytes` bytes, receipt included, fits when everything else is gone.
+    fn could_hold(&self, bytes: usize) -> bool;
+
+    /// Frames held.
+    fn len(&self) -> usize {
+        self.count(
+            Mark::default(),
+            Mark {
+                boot: u32::MAX,
+                sequence: u32::MAX,
+            },
+        )
+    }
+
+    /// Whether nothing is held.
+    fn is_empty(&self) -> bool {
+        self.next_after(Mark::default()).is_none()
+    }
+}
