@@ -1,0 +1,179 @@
+//! What goes over the broker: a client that sees every topic of a site and can publish anything.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::{Client, Connection, Event, MqttOptions};
+use tidegate_shared::frame;
+use tidegate_shared::ids::Mark;
+use tidegate_shared::message::Down;
+use tidegate_tests::wall::{poll_for, wait_until};
+
+/// The site of all tests.
+pub const SITE: &str = "pump-house";
+
+/// A message as the broker delivered it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The topic behind `tidegate/v1/<site>/`.
+    pub topic: String,
+    /// The frame.
+    pub payload: Vec<u8>,
+}
+
+/// A client of the broker; gone with its guard.
+pub struct Wire {
+    client: Client,
+    seen: Arc<Seen>,
+    poller: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    messages: Mutex<Vec<Message>>,
+    subscribed: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Wire {
+    /// Connects and waits until its subscription stands; reconnects by itself from then on.
+    pub fn connect(port: u16) -> Self {
+        let mut options = MqttOptions::new("tests-wire", "127.0.0.1", port);
+        options
+            .set_keep_alive(Duration::from_secs(5))
+            .set_clean_start(true);
+        let (client, connection) = Client::new(options, 64);
+        let seen = Arc::new(Seen::default());
+        let (polling, subscriber) = (Arc::clone(&seen), client.clone());
+        let poller = thread::spawn(move || poll(connection, &subscriber, &polling));
+        wait_until("the wire to be watched", Duration::from_secs(10), || {
+            seen.subscribed.load(Ordering::SeqCst)
+        });
+        Self {
+            client,
+            seen,
+            poller: Some(poller),
+        }
+    }
+
+    /// Publishes on a topic of the site, QoS 1.
+    pub fn publish(&self, topic: &str, payload: Vec<u8>) {
+        self.client
+            .publish(
+                format!("tidegate/v1/{SITE}/{topic}"),
+                QoS::AtLeastOnce,
+                false,
+                payload,
+            )
+            .expect("the wire's client runs as long as the test");
+    }
+
+    /// Everything seen on a topic of the site.
+    pub fn messages(&self, topic: &str) -> Vec<Message> {
+        let seen = self.seen.lock();
+        let messages = seen.iter().filter(|message| message.topic == topic);
+        messages.cloned().collect()
+    }
+
+    /// Waits for a message to a device that `pick` takes.
+    pub fn answer<T>(&self, device: &str, what: &str, pick: impl Fn(&Down<'_>) -> Option<T>) -> T {
+        let topic = format!("{device}/down");
+        let found = poll_for(Duration::from_secs(20), || {
+            self.messages(&topic).iter().find_map(|message| {
+                let frame = frame::read(&message.payload).ok()?;
+                pick(&Down::read(frame.body).ok()?)
+            })
+        });
+        found.unwrap_or_else(|| panic!("no answer to {device}: {what}"))
+    }
+
+    /// Distinct sequenced frames that devices sent.
+    pub fn sequenced_frames(&self) -> usize {
+        let seen = self.seen.lock();
+        let frames = seen.iter().filter_map(|message| {
+            let header = frame::read(&message.payload).ok()?.header;
+            let sequenced = message.topic.ends_with("/up") && header.is_sequenced();
+            sequenced.then_some((&message.topic, header.incarnation, header.mark))
+        });
+        frames.collect::<BTreeSet<_>>().len()
+    }
+
+    /// Frames of a device that were sent and not acked, as far as the broker has seen.
+    pub fn in_flight(&self, device: &str) -> u32 {
+        let (up, down) = (format!("{device}/up"), format!("{device}/down"));
+        let (mut sent, mut acked) = (Mark::default(), Mark::default());
+        for message in self.seen.lock().iter() {
+            let Ok(frame) = frame::read(&message.payload) else {
+                continue;
+            };
+            if message.topic == up && frame.header.is_sequenced() {
+                sent = sent.max(frame.header.mark);
+            } else if message.topic == down
+                && let Ok(Down::Ack(ack)) = Down::read(frame.body)
+            {
+                acked = acked.max(Mark {
+                    boot: ack.boot,
+                    sequence: ack.through,
+                });
+            }
+        }
+        if sent.boot == acked.boot {
+            sent.sequence.saturating_sub(acked.sequence)
+        } else {
+            sent.sequence
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.seen.stopped.store(true, Ordering::SeqCst);
+        let _ = self.client.disconnect();
+        if let Some(poller) = self.poller.take() {
+            let _ = poller.join();
+        }
+    }
+}
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, Vec<Message>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn poll(mut connection: Connection, client: &Client, seen: &Seen) {
+    let prefix = format!("tidegate/v1/{SITE}/");
+    loop {
+        let polled = connection.recv_timeout(Duration::from_millis(200));
+        if seen.stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        match polled {
+            Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
+                let _ = client.try_subscribe(format!("{prefix}#"), QoS::AtLeastOnce);
+            }
+            Ok(Ok(Event::Incoming(Packet::SubAck(_)))) => {
+                seen.subscribed.store(true, Ordering::SeqCst);
+            }
+            Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
+                let topic = String::from_utf8_lossy(&publish.topic);
+                seen.lock().push(Message {
+                    topic: topic.strip_prefix(&prefix).unwrap_or(&topic).to_owned(),
+                    payload: publish.payload.to_vec(),
+                });
+            }
+            // The broker is away: rumqttc connects anew at the next poll; not at full speed.
+            Ok(Err(_)) => {
+                poll_for(Duration::from_millis(100), || {
+                    seen.stopped.load(Ordering::SeqCst).then_some(())
+                });
+            }
+            Ok(Ok(_)) | Err(_) => {}
+        }
+    }
+}
