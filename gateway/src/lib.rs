@@ -11,6 +11,8 @@ pub mod clock;
 pub mod control;
 pub mod disk;
 pub mod entry;
+pub mod identity;
+pub mod kill_point;
 pub mod ledger;
 pub mod log;
 pub mod mqtt;

@@ -4,6 +4,8 @@
 //! only after [`DiskFile::sync`] returned; a created, renamed or removed name only after
 //! [`Disk::sync_dir`] of its folder returned.
 
+pub mod overlay;
+
 use std::io;
 use std::sync::Arc;
 
