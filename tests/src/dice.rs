@@ -1,4 +1,5 @@
-//! Dice: random draws that a printed seed repeats (SplitMix64, Steele, Lea and Flood 2014).
+//! Dice: random draws that a printed seed repeats (the `SplitMix64`
+//! of Steele, Lea and Flood, 2014).
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

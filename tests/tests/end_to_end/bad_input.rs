@@ -104,10 +104,11 @@ fn dreamer(wire: &Wire) -> Counts {
 fn one_too_many(wire: &Wire) -> Counts {
     let device = RawDevice::new(wire, "one-too-many", 0xbad3, BEGAN_S);
     device.greet();
-    wire.answer("one-too-many", "Refused for the limit", |down| match down {
-        Down::Refused(refused) => Some(assert_eq!(refused.reason, RefusedReason::DeviceLimit)),
+    let reason = wire.answer("one-too-many", "Refused", |down| match down {
+        Down::Refused(refused) => Some(refused.reason),
         _ => None,
     });
+    assert_eq!(reason, RefusedReason::DeviceLimit);
     BTreeMap::from([(("uncounted", "device-limit"), 1)])
 }
 
@@ -177,7 +178,7 @@ fn honest_run(rig: &Rig) -> (Process, Process) {
     let gateway = rig.gateway(&[]);
     let trace = write_trace(rig.path());
     let mut simulation = Simulation::new(&trace, "pump-1", rig.broker.port);
-    simulation.speed = "60".to_owned();
+    "60".clone_into(&mut simulation.speed);
     (gateway, simulation.start(rig.path()))
 }
 

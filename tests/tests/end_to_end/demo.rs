@@ -25,10 +25,9 @@ fn the_demo_delivers_records_and_says_what_it_saved() {
         finished.out,
         finished.err
     );
-    let summary = finished.out.lines().rev();
+    let mut summary = finished.out.lines().rev();
     let summary: Value = summary
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .next()
+        .find_map(|line| serde_json::from_str(line).ok())
         .expect("the demo ends with a summary as a JSON line");
     let number = |name: &str| {
         let number = summary[name].as_f64();

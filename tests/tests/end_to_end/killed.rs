@@ -9,7 +9,7 @@ use tidegate_tests::ledger;
 use tidegate_tests::process::{Process, was_killed};
 use tidegate_tests::receiver::Mood;
 use tidegate_tests::records;
-use tidegate_tests::report::{data, say};
+use tidegate_tests::report::{data, figure, say};
 use tidegate_tests::rig::{CONFIGURATION, Rig};
 use tidegate_tests::wall::{Stopwatch, poll_for};
 
@@ -47,7 +47,7 @@ fn a_killed_gateway_forgets_nothing() {
     let mut rig = Rig::free(&configuration);
     rig.receiver.set_mood(Mood::Moody(Dice::new(dice.bits())));
     let mut simulation = passage::stated(passage::anomaly_free(&data, rig.broker.port));
-    simulation.speed = "60".to_owned();
+    "60".clone_into(&mut simulation.speed);
     let expected = passage::expected(&simulation, 60);
 
     let wire = Wire::connect(rig.broker.port);
@@ -130,13 +130,16 @@ fn judge(hits: &[Hit], received: &[records::Received]) {
     let waiting = count(|hit| hit.records_waiting > 0);
     let between = count(|hit| hit.between_spool_and_base);
     let refused = received.iter().filter(|one| !one.taken).count();
-    say(&format!(
-        "killed: {KILLS} kills: {in_flight} hit frames in flight, {waiting} records waiting, \
+    figure(
+        "killed",
+        &format!(
+            "{KILLS} kills: {in_flight} hit frames in flight, {waiting} records waiting, \
          {between} fell between spool append and base; {} records received, {refused} of them \
          refused, {} taken again",
-        received.len(),
-        records::repeats(received).len()
-    ));
+            received.len(),
+            records::repeats(received).len()
+        ),
+    );
     assert!(in_flight >= 5, "too few kills hit frames in flight");
     assert!(waiting >= 5, "too few kills hit records waiting");
     assert!(

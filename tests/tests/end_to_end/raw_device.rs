@@ -141,7 +141,9 @@ impl<'w> RawDevice<'w> {
         let base_us = u64::from(from_s) * SECOND_US.unsigned_abs();
         let offsets_us: Vec<u32> = (0..raws.len() as u32).map(|at| at * 1_000_000).collect();
         let mut marked = BadSet::default();
-        bad.iter().for_each(|at| marked.insert(*at));
+        for at in bad {
+            marked.insert(*at);
+        }
         let head = BatchHead {
             catalog: self.catalog_hash(),
             base_us,

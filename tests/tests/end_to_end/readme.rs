@@ -3,14 +3,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+use tidegate_tests::ports;
+use tidegate_tests::process::Process;
+use tidegate_tests::records;
 use tidegate_tests::report::say;
-use tidegate_tests::rig::{command, repository};
+use tidegate_tests::rig::{Rig, command, repository, tidegate};
+use tidegate_tests::wall::wait_until;
 
 /// How a command of the README is covered.
 enum Covered {
-    /// Run here, in an empty folder.
+    /// Run here, in the repository.
     Here,
+    /// Run in its place in the README's own walk through a first gateway.
+    Walked,
     /// Run by another test, with the same arguments.
     By(&'static str),
     /// Not run, and why.
@@ -20,60 +28,86 @@ enum Covered {
 /// Commands by how they begin; the first that fits counts.
 const COMMANDS: &[(&str, Covered)] = &[
     ("cargo run --release -- demo", Covered::By("demo")),
-    ("tests/run --full", Covered::LeftOut("it runs this test")),
     ("tests/run", Covered::LeftOut("it runs this test")),
-    ("tidegate demo", Covered::By("demo")),
-    ("tidegate check", Covered::By("bad_config")),
-    ("tidegate run", Covered::By("real_input")),
-    ("tidegate simulate --trace", Covered::By("real_input")),
-    ("tidegate ledger", Covered::By("bad_input")),
-    ("tidegate help", Covered::Here),
-    ("tidegate --help", Covered::Here),
-    (
-        "cargo install",
-        Covered::LeftOut("it writes outside the clone"),
-    ),
+    ("tidegate check", Covered::Here),
+    ("tidegate run", Covered::Walked),
+    ("tidegate simulate", Covered::Walked),
+    ("tidegate ledger", Covered::Walked),
     ("git clone", Covered::LeftOut("it needs a network")),
     ("cd ", Covered::LeftOut("it only goes somewhere")),
 ];
 
 #[test]
 fn every_command_of_the_readme_is_covered() {
-    let readme = fs::read_to_string(repository().join("README.md")).expect("there is a README");
-    let dir = tempfile::tempdir().expect("a folder for temporary files");
-    let mut commands = Vec::new();
-    for (language, block) in blocks(&readme) {
-        if matches!(language, "sh" | "bash" | "console" | "shell") {
-            commands.extend(block.replace("\\\n", " ").lines().map(str::to_owned));
-        }
-    }
+    let commands = commands();
     for line in &commands {
-        let line = line.trim().trim_start_matches("$ ");
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
         let covered = COMMANDS.iter().find(|(begin, _)| line.starts_with(begin));
         match covered.map(|(_, covered)| covered) {
             Some(Covered::Here) => {
                 let arguments: Vec<&str> = line.split_whitespace().skip(1).collect();
-                let finished = command(dir.path(), &arguments);
+                let finished = command(&repository(), &arguments);
                 assert!(finished.status.success(), "{line}: {}", finished.err);
             }
+            Some(Covered::Walked) => {}
             Some(Covered::By(test)) => say(&format!("readme: `{line}` is run by {test}")),
             Some(Covered::LeftOut(why)) => say(&format!("readme: `{line}` is left out: {why}")),
             None => panic!("no test runs the README's `{line}`; add it to COMMANDS"),
         }
     }
     assert!(
-        commands.iter().any(|line| line.contains("tests/run")),
+        commands.iter().any(|line| line == "tests/run"),
         "the README does not say how to test"
     );
 }
 
+/// The README's configuration and commands, on ports of the test: a record arrives, and the
+/// ledger answers.
+#[test]
+fn the_walk_of_the_readme_delivers_a_record() {
+    let readme = readme();
+    let configuration = blocks(&readme)
+        .into_iter()
+        .find(|(language, block)| *language == "toml" && block.contains("[gateway]"))
+        .map(|(_, block)| {
+            block
+                .replace(":1883", &format!(":{}", ports::BROKER_PORT))
+                .replace(":8080", &format!(":{}", ports::RECEIVER_PORT))
+        })
+        .expect("the README shows a configuration");
+    let rig = Rig::free(&configuration);
+    let broker = format!(":{}", rig.broker.port);
+    let commands = commands();
+    let arguments = |name: &str| -> Vec<String> {
+        let begin = format!("tidegate {name}");
+        let line = commands.iter().find(|line| line.starts_with(&begin));
+        let line = line.unwrap_or_else(|| panic!("the README shows no `{begin}`"));
+        let words = line.split_whitespace().skip(1);
+        words.map(|word| word.replace(":1883", &broker)).collect()
+    };
+    let start = |name: &str| {
+        let mut command = Command::new(tidegate());
+        command.current_dir(rig.path()).args(arguments(name));
+        Process::start(name, &mut command, rig.path())
+    };
+    let mut gateway = start("run");
+    let simulation = start("simulate");
+    wait_until("a record", Duration::from_secs(30), || {
+        records::read(&rig.receiver.requests())
+            .iter()
+            .any(|one| one.taken && one.record.device == "pump-1")
+    });
+    let ledger = arguments("ledger");
+    let ledger: Vec<&str> = ledger.iter().map(String::as_str).collect();
+    let finished = rig.command(&ledger);
+    assert!(finished.status.success(), "{}", finished.err);
+    serde_json::from_str::<serde_json::Value>(&finished.out).expect("the ledger is JSON");
+    drop(simulation);
+    assert!(gateway.stop(Duration::from_secs(20)).success());
+}
+
 #[test]
 fn every_example_configuration_passes() {
-    let readme = fs::read_to_string(repository().join("README.md")).expect("there is a README");
+    let readme = readme();
     let dir = tempfile::tempdir().expect("a folder for temporary files");
     let mut files = examples(&repository().join("examples"));
     files.extend(examples(&repository().join("gateway/examples")));
@@ -98,6 +132,34 @@ fn every_example_configuration_passes() {
         "readme: {} example configurations pass",
         files.len()
     ));
+}
+
+/// Commands of the README's shell blocks, one a line; `cargo run --release --` is `tidegate`,
+/// except before the first command, which must work as it stands.
+fn commands() -> Vec<String> {
+    let mut commands = Vec::new();
+    for (language, block) in blocks(&readme()) {
+        if !matches!(language, "sh" | "bash" | "console" | "shell") {
+            continue;
+        }
+        for line in block.replace("\\\n", " ").lines() {
+            let line = line.trim().trim_start_matches("$ ");
+            let line = line.split(" #").next().unwrap_or_default().trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            commands.push(if line == "cargo run --release -- demo" {
+                line.to_owned()
+            } else {
+                line.replace("cargo run --release --", "tidegate")
+            });
+        }
+    }
+    commands
+}
+
+fn readme() -> String {
+    fs::read_to_string(repository().join("README.md")).expect("there is a README")
 }
 
 /// Fenced blocks: language and text.

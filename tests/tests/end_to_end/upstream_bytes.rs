@@ -24,7 +24,7 @@ fn summaries_cost_a_hundredth_of_the_messages() {
     let rig = Rig::free(&configuration(by_minute.port));
     let mut simulation = passage::stated(passage::anomaly_free(&data, rig.broker.port));
     // Sixty times live pace: a batch a second, so that windows close one after the other.
-    simulation.speed = "60".to_owned();
+    "60".clone_into(&mut simulation.speed);
     let mut expected = passage::expected(&simulation, 300);
     expected.rule = "five-minutes".to_owned();
 

@@ -46,6 +46,8 @@ impl Wire {
         let mut options = MqttOptions::new("tests-wire", "127.0.0.1", port);
         options
             .set_keep_alive(Duration::from_secs(5))
+            // Without it Mosquitto delivers at most 20 unacknowledged messages at a time.
+            .set_receive_maximum(Some(1_024))
             .set_clean_start(true);
         let (client, connection) = Client::new(options, 64);
         let seen = Arc::new(Seen::default());
@@ -101,6 +103,20 @@ impl Wire {
             sequenced.then_some((&message.topic, header.incarnation, header.mark))
         });
         frames.collect::<BTreeSet<_>>().len()
+    }
+
+    /// Frames that devices sent, sequenced or not, each sending counted.
+    pub fn frames(&self) -> usize {
+        let seen = self.seen.lock();
+        let up = seen.iter().filter(|message| message.topic.ends_with("/up"));
+        up.count()
+    }
+
+    /// Bytes of all frames that devices sent, sequenced or not, trailers included.
+    pub fn up_bytes(&self) -> usize {
+        let seen = self.seen.lock();
+        let up = seen.iter().filter(|message| message.topic.ends_with("/up"));
+        up.map(|message| message.payload.len()).sum()
     }
 
     /// Frames of a device that were sent and not acked, as far as the broker has seen.
