@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tidegate_tests::answers::{self, Expected};
 use tidegate_tests::process::Process;
-use tidegate_tests::recomputation::recompute;
-use tidegate_tests::records::{self, Received};
+use tidegate_tests::recomputation::{Answer, Key, recompute};
+use tidegate_tests::records::{self, Received, Record};
+use tidegate_tests::report::data;
 use tidegate_tests::rig::Rig;
 use tidegate_tests::simulation::{Simulation, stated_resolutions};
 use tidegate_tests::trace::{Trace, sensor_name};
+use tidegate_tests::utc;
 use tidegate_tests::wall::{Stopwatch, poll_for};
 
 /// Label columns of the rig's files: not sensors.
@@ -102,4 +104,63 @@ pub fn undisturbed(rig: &Rig, simulation: &Simulation, limit: Duration) -> Durat
 /// The pump rig's undisturbed run.
 pub fn anomaly_free(data: &Path, port: u16) -> Simulation {
     Simulation::new(&data.join("skab/anomaly-free.csv"), "pump-1", port)
+}
+
+/// The judge itself, on the real trace: rounding to the stated resolutions is within every
+/// tolerance, and one sample moved to its neighbour's window is not.
+#[test]
+fn rounding_is_forgiven_and_a_moved_sample_is_not() {
+    let Some(data) = data("the judge on real input") else {
+        return;
+    };
+    let simulation = stated(anomaly_free(&data, 1));
+    let expected = expected(&simulation, 60);
+    let mut trace = Trace::read(&simulation.trace, &[]);
+    for (sensor, column) in &mut trace.columns {
+        let resolution = expected.resolutions[sensor];
+        for value in &mut column.values {
+            *value = (*value / resolution).round() * resolution;
+        }
+    }
+    let faults = |trace: &Trace| answers::faults(&expected, &delivered(&expected, trace));
+    answers::assert_none("rounding", &faults(&trace));
+    // 13:30:59 becomes 13:31:00: one sample of each sensor changes its window.
+    let moved = trace.times_s.iter_mut().find(|time| **time % 60 == 59);
+    *moved.expect("some row is the last of its minute") += 1;
+    assert!(faults(&trace).len() >= 2 * trace.columns.len());
+}
+
+/// Records as a gateway would deliver them for `trace`.
+fn delivered(expected: &Expected, trace: &Trace) -> Vec<Received> {
+    let record = |((sensor, start), answer): (Key, Answer)| Record {
+        id: format!("{sensor}-{start}"),
+        site: expected.site.clone(),
+        device: expected.device.clone(),
+        sensor,
+        unit: String::new(),
+        rule: expected.rule.clone(),
+        version: 1,
+        epoch: 0,
+        start: utc::text(start),
+        end: utc::text(start + expected.window_s),
+        revision: 0,
+        samples: answer.count,
+        fresh: answer.count,
+        clock: "device".to_owned(),
+        partial: false,
+        values: answer
+            .values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    };
+    recompute(trace, expected.window_s)
+        .into_iter()
+        .map(|answer| Received {
+            record: record(answer),
+            line: String::new(),
+            request: 0,
+            taken: true,
+        })
+        .collect()
 }

@@ -11,8 +11,12 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{Client, Connection, Event, MqttOptions};
 use tidegate_shared::frame;
 use tidegate_shared::ids::Mark;
-use tidegate_shared::message::Down;
+use tidegate_shared::message::{Ack, Down};
+use tidegate_tests::broker::Broker;
+use tidegate_tests::ports;
 use tidegate_tests::wall::{poll_for, wait_until};
+
+use crate::raw_device::RawDevice;
 
 /// The site of all tests.
 pub const SITE: &str = "pump-house";
@@ -192,4 +196,45 @@ fn poll(mut connection: Connection, client: &Client, seen: &Seen) {
             Ok(Ok(_)) | Err(_) => {}
         }
     }
+}
+
+/// The wire sees what is published, through a restart of the broker, and counts what is in flight.
+#[test]
+fn the_wire_is_watched_through_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder for temporary files");
+    let mut broker = Broker::start(dir.path(), ports::free());
+    let wire = Wire::connect(broker.port);
+    let device = RawDevice::new(&wire, "raw", 7, 0);
+    let seen = |count: usize| {
+        wait_until("the frames to be seen", Duration::from_secs(10), || {
+            wire.messages("raw/up").len() == count
+        });
+    };
+    device.send(device.hello());
+    device.send(device.catalog(1));
+    device.send(device.clock_frame(2));
+    seen(3);
+    assert_eq!((wire.frames(), wire.sequenced_frames()), (3, 2));
+    assert_eq!(wire.in_flight("raw"), 2);
+
+    wire.seen.subscribed.store(false, Ordering::SeqCst);
+    broker.kill();
+    broker.resume();
+    wait_until(
+        "the subscription to stand again",
+        Duration::from_secs(10),
+        || wire.seen.subscribed.load(Ordering::SeqCst),
+    );
+    device.send(device.clock_frame(3));
+    seen(4);
+    let ack = Ack {
+        boot: 1,
+        through: 3,
+        ..Ack::default()
+    };
+    let ack = device.frame(0, |writer| Down::Ack(ack).write(writer));
+    wire.publish("raw/down", ack);
+    wait_until("the ack to count", Duration::from_secs(10), || {
+        wire.in_flight("raw") == 0
+    });
 }
