@@ -33,36 +33,51 @@ pub fn parse(text: &str, file: &str) -> Result<(Settings, Vec<Mistake>), Vec<Mis
     if !errors.is_empty() {
         keep_sure(&mut findings, text, &errors);
     }
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        findings.mistake(Kind::Syntax, span, "this is not TOML", error.message());
-    }
+    note_syntax(&mut findings, text, &errors);
     match settings {
         Some(settings) if !findings.any_mistake() => Ok((settings, findings.placed(text, file))),
         _ => Err(findings.placed(text, file)),
     }
 }
 
+/// Notes what is not TOML, the first of each line: the parser's later ones on the same line
+/// follow from it.
+fn note_syntax(findings: &mut Findings, text: &str, errors: &[toml::de::Error]) {
+    let mut lines = BTreeSet::new();
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        if !lines.insert(line_of(text, span.start)) {
+            continue;
+        }
+        let why = error.message();
+        let unquoted = ["quoted", "mantissa", "float"]
+            .iter()
+            .any(|word| why.contains(word));
+        findings
+            .mistake(Kind::Syntax, span, "this is not TOML", why)
+            .help_maybe(unquoted.then(|| "texts are written in quotes: key = \"text\"".to_owned()));
+    }
+}
+
+/// The line of an offset, from 0.
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    before.filter(|byte| **byte == b'\n').count()
+}
+
 /// Where the text is no TOML, what seems to be missing may be what could not be read: leaves out
 /// findings of absence, and everything else on the lines concerned.
 fn keep_sure(findings: &mut Findings, text: &str, errors: &[toml::de::Error]) {
-    let line_of = |at: usize| {
-        text.as_bytes()
-            .iter()
-            .take(at)
-            .filter(|byte| **byte == b'\n')
-            .count()
-    };
     let lines: BTreeSet<usize> = errors
         .iter()
         .filter_map(toml::de::Error::span)
-        .flat_map(|span| [line_of(span.start), line_of(span.end)])
+        .flat_map(|span| [line_of(text, span.start), line_of(text, span.end)])
         .collect();
     findings.retain(|found| {
         let absence = matches!(
             found.kind,
             Kind::Missing | Kind::UnknownName | Kind::Unused | Kind::Duplicate
         );
-        !absence && !lines.contains(&line_of(found.span.start))
+        !absence && !lines.contains(&line_of(text, found.span.start))
     });
 }
