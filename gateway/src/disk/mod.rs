@@ -4,8 +4,15 @@
 //! only after [`DiskFile::sync`] returned; a created, renamed or removed name only after
 //! [`Disk::sync_dir`] of its folder returned.
 
+pub mod data_dir;
+pub mod fault;
+pub mod real;
+
 use std::io;
 use std::sync::Arc;
+
+pub use fault::FaultDisk;
+pub use real::RealDisk;
 
 /// A data directory.
 pub trait Disk: Send + Sync {
