@@ -4,10 +4,16 @@
 //! only after [`DiskFile::sync`] returned; a created, renamed or removed name only after
 //! [`Disk::sync_dir`] of its folder returned.
 
+pub mod data_dir;
+pub mod fault;
+pub mod real;
 pub mod overlay;
 
 use std::io;
 use std::sync::Arc;
+
+pub use fault::FaultDisk;
+pub use real::RealDisk;
 
 /// A data directory.
 pub trait Disk: Send + Sync {
