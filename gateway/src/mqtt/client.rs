@@ -49,6 +49,8 @@ const REQUESTS_MAX: usize = 64;
 const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// A packet id that the broker has not freed for so long never will be.
 const COLLISION_MAX: Duration = Duration::from_secs(5);
+/// How long a goodbye waits for the broker to close the connection.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// Longest time for TCP and CONNACK, in seconds.
 const CONNECT_S: u64 = 5;
 /// First and longest wait between attempts, in µs.
@@ -338,8 +340,13 @@ impl Polling<'_> {
             } else if collision.is_none() {
                 collision = Some(Box::pin(tokio::time::sleep(COLLISION_MAX)));
             }
-            if let Some(end) = self.take(event) {
-                return end;
+            match self.take(event) {
+                Some(End::Stopped) => {
+                    hear_out(event_loop).await;
+                    return End::Stopped;
+                }
+                Some(end) => return end,
+                None => {}
             }
         }
     }
@@ -419,6 +426,13 @@ impl Polling<'_> {
             Err(mpsc::error::TrySendError::Closed(_)) => Some(End::Abandoned),
         }
     }
+}
+
+/// Reads on until the broker closed the connection. Closing it from here while something lies
+/// unread would send a reset, which may overtake the goodbye and make the will fire.
+async fn hear_out(event_loop: &mut EventLoop) {
+    let closed = async { while event_loop.poll().await.is_ok() {} };
+    let _ = tokio::time::timeout(GOODBYE_MAX, closed).await;
 }
 
 /// Ends when the flag is raised; never when nobody is left to raise it.

@@ -236,20 +236,14 @@ fn failed(error: &reqwest::Error) -> Outcome {
 
 /// Whether TLS refused: a certificate, a protocol version, a name.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let mut source = Some(error);
-    while let Some(cause) = source {
-        // An io::Error hides the error it wraps from `source`.
-        let wrapped = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        if cause.is::<rustls::Error>()
-            || wrapped.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
-        {
-            return true;
-        }
-        source = cause.source();
+    if error.is::<rustls::Error>() {
+        return true;
     }
-    false
+    // An io::Error hides the error it wraps from `source`.
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    wrapped.is_some_and(|wrapped| is_tls(wrapped)) || error.source().is_some_and(is_tls)
 }
 
 /// An error with its causes on one line; a cause that its error already repeats is left out.

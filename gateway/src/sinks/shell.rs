@@ -253,3 +253,6 @@ fn flatten<T>(
         })
     })
 }
+
+#[cfg(test)]
+mod tests;
