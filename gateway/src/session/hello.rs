@@ -78,7 +78,11 @@ impl Session {
         if self.store_busy {
             return self.count(device, Uncounted::Busy);
         }
-        let current = self.live.devices.get(device).and_then(|marks| marks.current);
+        let current = self
+            .live
+            .devices
+            .get(device)
+            .and_then(|marks| marks.current);
         let lives = current == Some((whom.incarnation, whom.boot));
         if lives && self.is_newest(device, whom, progress.uptime_us) {
             self.note_acked(device, whom, progress.acked);
@@ -92,10 +96,7 @@ impl Session {
         let Some(marks) = self.live.devices.get(device) else {
             return true;
         };
-        if matches!(
-            marks.place(whom.incarnation, whom.boot),
-            Place::Stale(_)
-        ) {
+        if matches!(marks.place(whom.incarnation, whom.boot), Place::Stale(_)) {
             return false;
         }
         let lives_later = marks

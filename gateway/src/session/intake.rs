@@ -11,13 +11,7 @@ use crate::entry::Uncounted;
 use crate::time::Timestamp;
 
 impl Session {
-    pub(super) fn receive(
-        &mut self,
-        now: Timestamp,
-        topic: &str,
-        retained: bool,
-        payload: &[u8],
-    ) {
+    pub(super) fn receive(&mut self, now: Timestamp, topic: &str, retained: bool, payload: &[u8]) {
         match Topic::parse(&self.config.site, topic) {
             Ok(Topic::Gateway) => self.hear_presence(now, retained, payload),
             Ok(Topic::Up(device) | Topic::Down(device)) if retained => {

@@ -12,6 +12,7 @@
 //! - Of stale pairs, [`STALE_MAX`] are remembered by their last sequence, so that resends of a
 //!   stale frame are not logged each time.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,10 @@ use tidegate_shared::body::Reader;
 use tidegate_shared::frame::TRAILER_BYTES;
 use tidegate_shared::ids::{Check, DeviceName, Incarnation, Mark};
 
-use super::pair::Pair;
-use crate::entry::{Entry, FrameEntry, GapEntry, LinkChange, LinkEntry, Logged, Uncounted, Verdict};
+use super::pair::{Pair, Standing};
+use crate::entry::{
+    Entry, FrameEntry, GapEntry, LinkChange, LinkEntry, Logged, Uncounted, Verdict,
+};
 
 /// Pairs of one device whose sequences are remembered.
 pub const PAIRS_MAX: usize = 8;
@@ -231,6 +234,30 @@ impl DeviceMarks {
             Place::Openable
         } else {
             Place::Unopened
+        }
+    }
+
+    /// What a frame of a forgotten pair is. Its sequences begin where the device's floor is: what
+    /// lies below is no longer held, and what lies beyond would, acked, take with it what is.
+    pub fn stale_standing(
+        &self,
+        stale: Option<&StaleMark>,
+        incarnation: Incarnation,
+        mark: Mark,
+    ) -> Standing {
+        let floor = self.floor.filter(|said| said.incarnation == incarnation);
+        let held_from = floor.and_then(|said| match said.floor.boot.cmp(&mark.boot) {
+            Ordering::Less => Some(1),
+            Ordering::Equal => Some(said.floor.sequence),
+            Ordering::Greater => None,
+        });
+        let next = stale.map(|stale| stale.through.saturating_add(1));
+        if next.is_some_and(|next| mark.sequence < next) {
+            Standing::Duplicate
+        } else if next.max(held_from).is_some_and(|last| mark.sequence > last) {
+            Standing::Ahead
+        } else {
+            Standing::Next
         }
     }
 

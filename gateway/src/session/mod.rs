@@ -231,12 +231,7 @@ impl Session {
     }
 
     /// Takes one event; what is to be done is added to `effects`, in order.
-    pub fn handle(
-        &mut self,
-        now: Timestamp,
-        event: Event<'_>,
-        effects: &mut impl Extend<Effect>,
-    ) {
+    pub fn handle(&mut self, now: Timestamp, event: Event<'_>, effects: &mut impl Extend<Effect>) {
         match event {
             Event::Subscribed => {
                 let step = self.watch.subscribed(now.mono_us);

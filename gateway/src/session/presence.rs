@@ -221,7 +221,10 @@ mod tests {
         assert_eq!(watch.next_deadline(), None);
         assert_eq!(watch.subscribed(40 * S), publishes(true));
         assert_eq!(watch.stop(), publishes(false));
-        assert_eq!(watch.heard(41 * S, said(5, 1, false), false), Step::default());
+        assert_eq!(
+            watch.heard(41 * S, said(5, 1, false), false),
+            Step::default()
+        );
         assert_eq!(watch.next_deadline(), None);
     }
 
@@ -230,7 +233,10 @@ mod tests {
         let mut watch = Watch::new(5, 2);
         watch.subscribed(0);
         assert_eq!(watch.heard(S, said(5, 1, false), false), publishes(true));
-        assert_eq!(watch.heard(S + 1, said(7, 1, false), false), Step::default());
+        assert_eq!(
+            watch.heard(S + 1, said(7, 1, false), false),
+            Step::default()
+        );
         assert_eq!(watch.next_deadline(), Some(2 * S));
         assert_eq!(watch.deadline(2 * S), publishes(true));
         assert_eq!(watch.heard(9 * S, None, true), publishes(true));
@@ -249,7 +255,10 @@ mod tests {
         assert_eq!(high.heard(40 * S, said(1, 1, true), false), Step::default());
         assert_eq!(high.next_deadline(), Some(130 * S));
         // The owner's offline, and what a broker kept, prove no life.
-        assert_eq!(high.heard(50 * S, said(1, 1, false), false), Step::default());
+        assert_eq!(
+            high.heard(50 * S, said(1, 1, false), false),
+            Step::default()
+        );
         assert_eq!(high.heard(60 * S, said(1, 1, true), true), Step::default());
         let step = high.deadline(130 * S);
         assert_eq!((step.standby, step.publish), (Some(false), Some(true)));

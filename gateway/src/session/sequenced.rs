@@ -32,16 +32,10 @@ impl Session {
                 let pair = Pair::new(whom.incarnation, whom.boot);
                 (pair.standing(sequence, check), Verdict::Next)
             }
-            // The first one of a forgotten pair may be any: what was before it is forgotten.
-            Place::Stale(None) => (Standing::Next, Verdict::StaleBoot),
-            Place::Stale(Some(stale)) => {
-                let standing = match sequence.saturating_sub(stale.through) {
-                    0 => Standing::Duplicate,
-                    1 => Standing::Next,
-                    _ => Standing::Ahead,
-                };
-                (standing, Verdict::StaleBoot)
-            }
+            Place::Stale(stale) => (
+                marks.stale_standing(stale, whom.incarnation, frame.header.mark),
+                Verdict::StaleBoot,
+            ),
             Place::Unopened => return self.take_unknown(now, device, whom),
         };
         match standing {
@@ -134,14 +128,17 @@ impl Session {
     }
 
     pub(super) fn ask_wanted(&mut self, now: Timestamp, device: &DeviceName) {
-        let current = self.live.devices.get(device).and_then(|marks| marks.current);
+        let current = self
+            .live
+            .devices
+            .get(device)
+            .and_then(|marks| marks.current);
         let connected = self.watch.is_connected() && self.may_log();
         let link = self.link(device);
         let (Some((hash, asked)), Some((incarnation, boot))) = (link.wanted, current) else {
             return;
         };
-        let is_early =
-            asked.is_some_and(|at| now.mono_us < at.saturating_add(CATALOG_AGAIN_US));
+        let is_early = asked.is_some_and(|at| now.mono_us < at.saturating_add(CATALOG_AGAIN_US));
         if connected && !is_early {
             link.wanted = Some((hash, Some(now.mono_us)));
             self.ask_catalog(device, Whom { incarnation, boot }, hash);
@@ -183,7 +180,11 @@ impl Session {
         {
             link.wanted = None;
         }
-        let backlog = self.live.devices.get(device).is_some_and(|marks| marks.backlog);
+        let backlog = self
+            .live
+            .devices
+            .get(device)
+            .is_some_and(|marks| marks.backlog);
         if has_all && backlog {
             self.append_link(Some(device), LinkChange::Backlog(false));
         }
