@@ -100,6 +100,19 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
+    /// A reader of the same bytes at another place.
+    pub(crate) fn seek(&self, at: usize) -> Self {
+        Self {
+            bytes: self.bytes,
+            at,
+        }
+    }
+
+    /// Steps back over the byte read last.
+    pub(crate) fn back(&mut self) {
+        self.at = self.at.saturating_sub(1);
+    }
+
     /// The next `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], BodyError> {
         let end = self.at.checked_add(count);
@@ -165,16 +178,16 @@ impl<'a> Reader<'a> {
     /// A postcard value whose missing tail reads as zeros; later bytes stay unread.
     pub fn value<T: Deserialize<'a>>(&mut self) -> Result<T, BodyError> {
         let mut deserializer = postcard::Deserializer::from_flavor(Growing { rest: self.rest() });
-        let value = T::deserialize(&mut deserializer).map_err(|error| {
+        let value = T::deserialize(&mut deserializer);
+        let left = deserializer.finalize().unwrap_or_default().len();
+        self.at = self.bytes.len() - left;
+        value.map_err(|error| {
             self.error(match error {
                 postcard::Error::DeserializeUnexpectedEnd => BodyFault::End,
                 postcard::Error::DeserializeBadVarint => BodyFault::Range,
                 _ => BodyFault::Value,
             })
-        })?;
-        let left = deserializer.finalize().unwrap_or_default().len();
-        self.at = self.bytes.len() - left;
-        Ok(value)
+        })
     }
 }
 

@@ -22,7 +22,13 @@ pub const TRAILER_BYTES: usize = 4;
 /// Most bytes of a header.
 pub const HEADER_BYTES_MAX: usize = 3 + 4 + 5 + 5;
 
-static CASTAGNOLI: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+/// 16 KiB of table read 16 bytes at a time; a device takes 1 KiB and a byte at a time.
+#[cfg(feature = "fast-crc")]
+type Table = crc::Table<16>;
+#[cfg(not(feature = "fast-crc"))]
+type Table = crc::Table<1>;
+
+static CASTAGNOLI: crc::Crc<u32, Table> = crc::Crc::<u32, Table>::new(&crc::CRC_32_ISCSI);
 
 /// CRC-32C (Castagnoli, RFC 3720 B.4) of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
@@ -183,6 +189,9 @@ pub fn write<'o>(
     writer.varint(header.mark.boot.into())?;
     writer.varint(header.mark.sequence.into())?;
     body(&mut writer)?;
+    if writer.len() > FRAME_BYTES_MAX - TRAILER_BYTES {
+        return Err(writer.error(BodyFault::Limit));
+    }
     let check = Check(crc32c(writer.written()));
     writer.put(&check.0.to_le_bytes())?;
     let used = writer.len();

@@ -1,8 +1,10 @@
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 #![doc = include_str!("../README.md")]
 
 pub mod axis;
 pub mod batch;
+mod bits;
 pub mod block;
 pub mod body;
 pub mod catalog;
@@ -10,4 +12,5 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod message;
+mod residual;
 pub mod topic;
