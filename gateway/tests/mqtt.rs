@@ -1,5 +1,7 @@
 //! The MQTT link against real brokers: Debian's Mosquitto and, where built in, the embedded one.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
