@@ -156,6 +156,14 @@ impl Pipeline {
         self.devices.get(device)?.wanted
     }
 
+    /// Every catalog that frames wait for.
+    pub fn all_wanted(&self) -> Vec<(DeviceName, CatalogHash)> {
+        let wanted = self.devices.iter();
+        wanted
+            .filter_map(|(name, device)| Some((name.clone(), device.wanted?)))
+            .collect()
+    }
+
     /// Everything counted so far.
     pub fn counters(&self) -> Counters {
         let mut counters = Counters {
