@@ -491,7 +491,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     }
 
     /// Writes the bytes of what is to be published; none when it is no longer held. A frame that
-    /// reads back corrupt is dropped and counted.
+    /// reads back corrupt is not sent; once it is the oldest, it is dropped and counted.
     pub fn write(&mut self, publish: Publish, out: &mut [u8]) -> Option<usize> {
         match publish {
             Publish::Hello => self.write_unsequenced(out, |device, writer| {
@@ -503,7 +503,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             Publish::Frame(mark) => match self.outbox.read(mark, out) {
                 Ok(bytes) => Some(bytes),
                 Err(OutboxError::Corrupt) => {
-                    self.lose(mark);
+                    self.drop_corrupt(mark);
                     None
                 }
                 Err(_) => None,
