@@ -136,6 +136,10 @@ struct SensorState {
 /// A device with at most `SENSORS` sensors (1 to 256), `SAMPLES` samples of each in a batch
 /// (1 to 255), and frames of at most `FRAME` bytes (256 to 8,192), all checked at compile time.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a condition of its own; no combination of them is a state"
+)]
 pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize> {
     identity: Identity,
     catalog: &'c [u8],
@@ -188,7 +192,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             assert!(
                 FRAME >= 256 && FRAME <= FRAME_BYTES_MAX,
                 "frames have 256 to 8192 bytes"
-            )
+            );
         };
         let mut sensors = [const {
             SensorState {

@@ -47,7 +47,7 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
             assert!(
                 BYTES >= 512 && FRAMES >= 4,
                 "an outbox holds at least a few frames"
-            )
+            );
         };
         Self {
             bytes: [0; BYTES],
@@ -397,7 +397,7 @@ mod tests {
                         }
                     }
                     Step::Pop(count) => {
-                        let through = model.iter().take(count).last().map(|(entry, ..)| entry.mark);
+                        let through = model.iter().take(count).next_back().map(|(entry, ..)| entry.mark);
                         outbox.pop_through(through.unwrap_or_default());
                         model.drain(..count.min(model.len()));
                     }
