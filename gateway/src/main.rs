@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The command `tidegate`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate_gateway::cli::main()
+}

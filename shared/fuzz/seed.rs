@@ -24,7 +24,13 @@ fn main() -> io::Result<()> {
 /// The bytes of a vector: pairs of hexadecimal digits in the lines between `bytes:` and `fields:`.
 fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let text = fs::read_to_string(path)?;
-    let hex = text.split_once("\nbytes:\n").and_then(|(_, rest)| rest.split_once("fields:\n"));
+    let hex = text
+        .split_once("\nbytes:\n")
+        .and_then(|(_, rest)| rest.split_once("fields:\n"));
     let pairs = hex.map(|(hex, _)| hex.split_whitespace());
-    Ok(pairs.and_then(|pairs| pairs.map(|pair| u8::from_str_radix(pair, 16).ok()).collect()))
+    Ok(pairs.and_then(|pairs| {
+        pairs
+            .map(|pair| u8::from_str_radix(pair, 16).ok())
+            .collect()
+    }))
 }

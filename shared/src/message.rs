@@ -192,8 +192,11 @@ fn read_counts(reader: &mut Reader<'_>) -> Result<Counts, BodyError> {
 }
 
 /// What happened on a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventCode {
+    /// Not said: what a body without a code reads as.
+    #[default]
+    Unknown,
     /// The last frame of a planned stop, after its Totals.
     Ended,
     /// The gateway asked for a catalog that the device no longer has.

@@ -39,6 +39,18 @@ pub enum TopicError {
     Device(NameError),
 }
 
+impl core::fmt::Display for TopicError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Foreign => f.write_str("the topic is not one of this site"),
+            Self::Unknown => f.write_str("the topic ends in none of up, down, status, gateway"),
+            Self::Device(error) => write!(f, "the topic names no device: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for TopicError {}
+
 impl Topic {
     /// The topic's text.
     pub fn text(&self, site: &SiteName) -> TopicText {

@@ -1,1 +1,23 @@
-//! placeholder
+//! What Tidegate's end-to-end tests stand on: guarded processes, a real broker, an HTTP receiver
+//! that keeps everything, a link that can be cut, and a recomputation of the right answers that
+//! shares no code with the crates under test.
+//!
+//! Tests run the release binary; `tests/run` builds it and installs what else is needed.
+
+pub mod answers;
+pub mod broker;
+pub mod dice;
+pub mod http;
+pub mod ledger;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod receiver;
+pub mod recomputation;
+pub mod records;
+pub mod report;
+pub mod rig;
+pub mod simulation;
+pub mod trace;
+pub mod utc;
+pub mod wall;

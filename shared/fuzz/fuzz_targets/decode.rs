@@ -27,7 +27,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn read_frame(bytes: &[u8]) {
-    let Ok(frame) = frame::read(bytes) else { return };
+    let Ok(frame) = frame::read(bytes) else {
+        return;
+    };
     let _ = Down::read(frame.body).map(|message| format!("{message:?}"));
     match Up::read(frame.body) {
         Ok(Up::Batch(body)) => {
@@ -54,7 +56,13 @@ fn read_batch(body: &[u8]) -> Option<(BatchHead, Vec<Decoded>)> {
                 assert!(block.uptimes_us.is_sorted());
                 let offset = |time: &u64| u32::try_from(time - reader.head.base_us).unwrap();
                 let offsets = block.uptimes_us.iter().map(offset).collect();
-                blocks.push((block.sensor, block.first_index, offsets, block.raws.to_vec(), block.bad));
+                blocks.push((
+                    block.sensor,
+                    block.first_index,
+                    offsets,
+                    block.raws.to_vec(),
+                    block.bad,
+                ));
             }
             Ok(None) => return Some((reader.head, blocks)),
             // The message's number is one byte more.
@@ -67,13 +75,15 @@ fn read_batch(body: &[u8]) -> Option<(BatchHead, Vec<Decoded>)> {
 }
 
 fn read_back(head: &BatchHead, blocks: &[Decoded]) {
-    let sources = blocks.iter().map(|(sensor, first_index, offsets_us, raws, bad)| BlockSource {
-        sensor: *sensor,
-        first_index: *first_index,
-        offsets_us,
-        raws,
-        bad: *bad,
-    });
+    let sources = blocks
+        .iter()
+        .map(|(sensor, first_index, offsets_us, raws, bad)| BlockSource {
+            sensor: *sensor,
+            first_index: *first_index,
+            offsets_us,
+            raws,
+            bad: *bad,
+        });
     let mut bytes = vec![0; 1 << 20];
     let mut writer = Writer::new(&mut bytes);
     batch::write(&mut writer, head, sources).expect("what was read can be written");

@@ -1,0 +1,89 @@
+//! `tidegate check`: everything that is wrong with a configuration, or what it would do.
+
+use serde_json::json;
+
+use super::args::CheckArgs;
+use super::config::{count_mistakes, read};
+use super::failure::Failure;
+use super::output::{look, print, say};
+use crate::rules::settings::Settings;
+use crate::rules::{Mistake, Severity, draw, parse};
+
+/// Names of a kind that the summary shows.
+const NAMES_SHOWN_MAX: usize = 8;
+
+/// Checks a file.
+pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let text = read(&args.file)?;
+    let file = args.file.to_string_lossy();
+    let parsed = parse(&text, &file);
+    let (settings, findings) = match &parsed {
+        Ok((settings, warnings)) => (Some(settings), warnings),
+        Err(findings) => (None, findings),
+    };
+    if args.json {
+        print(&as_json(&file, settings, findings))?;
+    } else {
+        say(&draw(findings, &text, look()));
+        if let Some(settings) = settings {
+            print(&format!("{}\n", summary(&file, settings)))?;
+        }
+    }
+    match settings {
+        Some(_) => Ok(()),
+        None => Err(Failure::ConfigMistaken {
+            mistakes: count_mistakes(findings),
+            file: file.into_owned(),
+        }),
+    }
+}
+
+/// What the configuration would do, in a line.
+pub(super) fn summary(file: &str, settings: &Settings) -> String {
+    let sinks = settings.sinks.iter().map(|sink| sink.name.as_str());
+    let rules = settings.rules.rules.iter().map(|rule| rule.name.as_str());
+    format!(
+        "{file} is right: site {}; {}; {}",
+        settings.site,
+        names("sink", &sinks.collect::<Vec<_>>()),
+        names("rule", &rules.collect::<Vec<_>>())
+    )
+}
+
+/// `2 sinks (cloud, local)`.
+fn names(noun: &str, names: &[&str]) -> String {
+    let plural = if names.len() == 1 { "" } else { "s" };
+    let shown: Vec<&str> = names.iter().copied().take(NAMES_SHOWN_MAX).collect();
+    let more = if names.len() > shown.len() {
+        ", …"
+    } else {
+        ""
+    };
+    if names.is_empty() {
+        format!("no {noun}s")
+    } else {
+        format!(
+            "{} {noun}{plural} ({}{more})",
+            names.len(),
+            shown.join(", ")
+        )
+    }
+}
+
+fn as_json(file: &str, settings: Option<&Settings>, findings: &[Mistake]) -> String {
+    let of = |severity| -> Vec<&Mistake> {
+        let some = findings.iter();
+        some.filter(|finding| finding.severity == severity)
+            .collect()
+    };
+    let names = |pick: fn(&Settings) -> Vec<String>| settings.map(pick).unwrap_or_default();
+    let value = json!({
+        "file": file,
+        "ok": settings.is_some(),
+        "mistakes": of(Severity::Mistake),
+        "warnings": of(Severity::Warning),
+        "sinks": names(|settings| settings.sinks.iter().map(|sink| sink.name.clone()).collect()),
+        "rules": names(|settings| settings.rules.rules.iter().map(|rule| rule.name.clone()).collect()),
+    });
+    format!("{value:#}\n")
+}

@@ -1,0 +1,129 @@
+//! Failures: why a command ended, told with its causes and with what to try.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::control::AskError;
+
+/// An error of any room.
+pub(super) type AnyError = Box<dyn Error + Send + Sync>;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The configuration cannot be read.
+    #[error("the configuration {} cannot be read", path.display())]
+    ConfigUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration has mistakes, which were told already.
+    #[error("{}", mistaken(*mistakes, file))]
+    ConfigMistaken {
+        /// How many.
+        mistakes: usize,
+        /// Where.
+        file: String,
+    },
+    /// The log level cannot be read.
+    #[error("\"{text}\" is not a log level")]
+    LogLevel {
+        /// What was given.
+        text: String,
+    },
+    /// There is nothing to show.
+    #[error("there is no data directory {}", path.display())]
+    NoData {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The running gateway could not be asked.
+    #[error("the running gateway could not be asked")]
+    Ask(#[from] AskError),
+    /// The system gave no threads, signals or output.
+    #[error("the system refused what every command needs")]
+    System {
+        /// What it said.
+        source: io::Error,
+    },
+    /// A part of the gateway failed.
+    #[error("{command} failed")]
+    Failed {
+        /// The command.
+        command: &'static str,
+        /// Why.
+        source: AnyError,
+    },
+}
+
+fn mistaken(mistakes: usize, file: &str) -> String {
+    match mistakes {
+        1 => format!("{file} has a mistake; nothing was started"),
+        _ => format!("{file} has {mistakes} mistakes; nothing was started"),
+    }
+}
+
+impl Failure {
+    /// What to try.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::ConfigUnreadable { .. } => {
+                Some("name it with --config FILE; examples/tidegate.toml shows every key")
+            }
+            Self::LogLevel { .. } => Some(
+                "error, warn, info, debug or trace, or a filter such as tidegate_gateway::session=debug",
+            ),
+            Self::NoData { .. } => Some(
+                "start the gateway once; a relative data_dir is taken from the working directory",
+            ),
+            Self::ConfigMistaken { .. }
+            | Self::Ask(_)
+            | Self::System { .. }
+            | Self::Failed { .. } => None,
+        }
+    }
+
+    /// The process' exit code.
+    fn code(&self) -> u8 {
+        match self {
+            Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
+                2
+            }
+            Self::NoData { .. } | Self::Ask(_) | Self::System { .. } | Self::Failed { .. } => 1,
+        }
+    }
+
+    /// Tells the failure on stderr and gives the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        super::output::say(&self.told());
+        ExitCode::from(self.code())
+    }
+
+    /// The failure with its causes and what to try.
+    pub(super) fn told(&self) -> String {
+        let mut told = format!("error: {self}\n");
+        let mut last = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors repeat their cause in their own words already.
+            if !last.contains(&text) {
+                told.push_str("  because: ");
+                told.push_str(&text.replace('\n', "\n    "));
+                told.push('\n');
+            }
+            last = text;
+            cause = error.source();
+        }
+        if let Some(advice) = self.advice() {
+            told.push_str("  try: ");
+            told.push_str(advice);
+            told.push('\n');
+        }
+        told
+    }
+}

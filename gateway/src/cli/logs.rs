@@ -1,0 +1,101 @@
+//! Logs: what the program says about itself, on stderr.
+//!
+//! Levels go by what an operator does. ERROR: data was lost or a person is needed. WARN: odd, but
+//! nothing was lost. INFO: the lifecycle. DEBUG and TRACE: for whoever reads the code beside it.
+
+use std::io;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use super::failure::Failure;
+use super::output::look;
+use crate::rules::Look;
+
+/// The variable that says what is logged.
+const VARIABLE: &str = "TIDEGATE_LOG";
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Arguments that every command takes.
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// How log lines on stderr look
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    log: Format,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as
+    /// `tidegate_gateway::session=debug`; else `TIDEGATE_LOG` says it
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// Begins to log.
+pub(super) fn begin(args: &LogArgs, default: &str) -> Result<(), Failure> {
+    let variable = std::env::var(VARIABLE).ok();
+    let asked = args.log_level.as_deref().or(variable.as_deref());
+    let asked = asked.filter(|text| !text.is_empty()).unwrap_or(default);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(asked)?)
+        .with_writer(io::stderr)
+        .with_ansi(look() == Look::Fancy);
+    let begun = match args.log {
+        Format::Text => builder.with_target(false).try_init(),
+        Format::Json => builder.json().flatten_event(true).try_init(),
+    };
+    // Only a program that logs elsewhere already, a test, refuses a second logger.
+    begun.or(Ok(()))
+}
+
+/// The filter of a text. A bare level is about Tidegate: libraries speak from WARN on.
+fn filter(text: &str) -> Result<EnvFilter, Failure> {
+    let bare = ["off", "error", "warn", "info", "debug", "trace"]
+        .into_iter()
+        .find(|level| text.eq_ignore_ascii_case(level));
+    let directives = match bare {
+        Some("off") => "off".to_owned(),
+        Some("error") => "error".to_owned(),
+        Some(level) => ["tidegate", "tidegate_gateway", "tidegate_firmware"]
+            .into_iter()
+            .fold("warn".to_owned(), |all, part| {
+                format!("{all},{part}={level}")
+            }),
+        None => text.to_owned(),
+    };
+    EnvFilter::try_new(directives).map_err(|_| Failure::LogLevel {
+        text: text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn levels_and_filters_are_taken() {
+        for text in [
+            "info",
+            "DEBUG",
+            "off",
+            "error",
+            "tidegate_gateway::session=debug,warn",
+        ] {
+            assert!(filter(text).is_ok(), "{text}");
+        }
+        assert_eq!(
+            filter("debug").unwrap().to_string(),
+            "tidegate_firmware=debug,tidegate_gateway=debug,tidegate=debug,warn"
+        );
+    }
+
+    #[test]
+    fn a_filter_with_a_level_that_does_not_exist_is_refused() {
+        assert!(filter("tidegate_gateway=loud").is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line: parses, loads the configuration, wires the parts and runs them.
+//!
+//! What was asked for goes to stdout; logs, mistakes and errors go to stderr. Exit codes:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; of `run`: stopped cleanly when asked to |
+//! | 1 | failed: the message says what happened to the data and what to try |
+//! | 2 | not begun: the command line or the configuration is mistaken |
+//! | 130 | ended at once by a second ctrl-c or SIGTERM |
+
+mod args;
+mod check;
+mod config;
+mod failure;
+mod ledger;
+mod logs;
+mod output;
+mod signal;
+mod table;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use self::args::{CheckArgs, DemoArgs, LedgerArgs, RunArgs};
+use self::failure::Failure;
+use self::logs::LogArgs;
+use self::wiring::SimulateArgs;
+
+/// What help says about exit codes.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed; the message says what happened to the data and what to try
+  2    not begun: the command line or the configuration is mistaken
+  130  ended at once by a second ctrl-c or SIGTERM
+
+Environment:
+  TIDEGATE_LOG  what is logged, as --log-level says it";
+
+/// Edge telemetry: device frames over MQTT in, filtered and aggregated records out.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, after_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    logs: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show it all on this machine: broker, simulated plant, gateway and a file of records
+    Demo(DemoArgs),
+    /// Run the gateway until it is asked to stop (ctrl-c or SIGTERM)
+    Run(RunArgs),
+    /// Check a configuration: tells every mistake at once, each with its place
+    Check(CheckArgs),
+    /// Be devices: the device library on this machine, sending a CSV trace or a model of a plant
+    Simulate(SimulateArgs),
+    /// Show where every sample went: each counter by reason
+    Ledger(LedgerArgs),
+}
+
+/// Runs the command that this process was called with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<(), Failure> {
+        // A gateway's log is what an operator reads; the others' output is their result.
+        let default = match self.command {
+            Command::Run(_) => "info",
+            _ => "warn",
+        };
+        logs::begin(&self.logs, default)?;
+        match self.command {
+            Command::Demo(args) => wiring::demo(args),
+            Command::Run(args) => {
+                let settings = config::load(&args.config)?;
+                wiring::run(settings)
+            }
+            Command::Check(args) => check::check(&args),
+            Command::Simulate(args) => wiring::simulate(args),
+            Command::Ledger(args) => ledger::show(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

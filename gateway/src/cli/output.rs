@@ -1,0 +1,33 @@
+//! Output: writing to stdout and stderr, which may be closed pipes.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::failure::Failure;
+use crate::rules::Look;
+
+/// Writes a command's result to stdout. A reader that went away (`| head`) has seen enough.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::System { source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes to stderr, where there is nobody to tell of a failure.
+pub(super) fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether stderr takes colours: a terminal whose owner did not ask for none.
+pub(super) fn look() -> Look {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if io::stderr().is_terminal() && !set("NO_COLOR") && !dumb {
+        Look::Fancy
+    } else {
+        Look::Plain
+    }
+}

@@ -1,0 +1,81 @@
+//! The command line as a person types it.
+
+use clap::CommandFactory;
+
+use super::*;
+use crate::rules::parse;
+
+#[test]
+fn the_commands_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn settled_spellings_are_taken() {
+    for line in [
+        "tidegate run --config pump.toml",
+        "tidegate check tidegate.toml",
+        "tidegate check tidegate.toml --json",
+        "tidegate ledger --config tidegate.toml --json",
+        "tidegate ledger --config tidegate.toml",
+        "tidegate demo",
+        "tidegate demo --for 12 --json",
+        "tidegate --log json --log-level debug run --config pump.toml",
+        "tidegate run --config pump.toml --log json",
+    ] {
+        let parsed = Cli::try_parse_from(line.split(' '));
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn slips_are_refused_with_a_hint() {
+    for (line, hint) in [
+        ("tidegate ruin", "run"),
+        ("tidegate run --confg x", "--config"),
+        ("tidegate demo --for soon", "seconds"),
+        ("tidegate demo --devices 0", "1..=100"),
+    ] {
+        let why = Cli::try_parse_from(line.split(' '))
+            .unwrap_err()
+            .to_string();
+        assert!(why.contains(hint), "{line}: {why}");
+    }
+}
+
+#[test]
+fn a_failure_tells_its_causes_once_and_what_to_try() {
+    let failure = Failure::ConfigUnreadable {
+        path: "pump.toml".into(),
+        source: std::io::Error::other("no such file"),
+    };
+    assert_eq!(
+        failure.told(),
+        "error: the configuration pump.toml cannot be read\n  \
+         because: no such file\n  \
+         try: name it with --config FILE; examples/tidegate.toml shows every key\n"
+    );
+    let repeating = Failure::Failed {
+        command: "run",
+        source: Box::new(Repeating(std::io::Error::other("disk full"))),
+    };
+    assert_eq!(
+        repeating.told(),
+        "error: run failed\n  because: the log was not written: disk full\n"
+    );
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the log was not written: {0}")]
+struct Repeating(#[source] std::io::Error);
+
+#[test]
+fn a_right_configuration_is_summed_up_in_a_line() {
+    let text = include_str!("../../../examples/tidegate.toml");
+    let (settings, _) = parse(text, "tidegate.toml").unwrap();
+    assert_eq!(
+        check::summary("tidegate.toml", &settings),
+        "tidegate.toml is right: site pump-house; 2 sinks (cloud, local); \
+         3 rules (pump-temperature, valve-changes, five-minutes)"
+    );
+}

@@ -1,0 +1,96 @@
+//! Control: a Unix socket on which commands ask the running gateway.
+//!
+//! `control.sock` lies in the data directory and belongs to its owner alone (mode 0600): whoever
+//! may open it may ask, so nothing asks for a password.
+//!
+//! # Format
+//! A request is one line of JSON, a response is one line of JSON; a connection carries as many as
+//! the client likes, one after the other.
+//!
+//! ```text
+//! → {"command":"ledger"}
+//! ← {"ok":{"devices":{…}}}        the answer
+//! ← {"error":"…"}                 what went wrong, for a person; the connection stays usable
+//! ```
+//!
+//! Fields that a side does not know are ignored; a command that it does not know is refused by
+//! name.
+//!
+//! # Limits
+//! | limit | default | why | at the limit |
+//! |---|---|---|---|
+//! | [`REQUEST_BYTES_MAX`] | 4 KiB | commands are short | refused, connection closed, counted |
+//! | [`RESPONSE_BYTES_MAX`] | 64 MiB | the ledger of 10,000 devices is about 20 MB | refused by both sides |
+//! | [`CONNECTIONS_MAX`] | 8 | each may hold a whole ledger | refused as busy, counted |
+//! | [`EXCHANGE_MAX`] | 10 s | a stuck client must not hold a place | connection closed, counted |
+
+mod client;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::client::{AskError, ask};
+pub use self::server::{Control, ControlError, Counts, Handler};
+
+/// The socket's name in the data directory.
+pub const SOCKET: &str = "control.sock";
+/// Most bytes of a request line.
+pub const REQUEST_BYTES_MAX: usize = 4 << 10;
+/// Most bytes of a response line.
+pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
+/// Most connections at a time.
+pub const CONNECTIONS_MAX: usize = 8;
+/// Longest time a connection may be silent, and longest time an answer may take to be made or to
+/// be taken.
+pub const EXCHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Every counter by reason.
+    Ledger,
+}
+
+impl Command {
+    /// Every command by name.
+    pub const ALL: &[(&str, Self)] = &[("ledger", Self::Ledger)];
+
+    /// The command of a name.
+    fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, command)| *command)
+    }
+
+    /// Its name.
+    fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, command)| *command == self);
+        found.map_or("", |(name, _)| name)
+    }
+}
+
+/// A request as it travels; the command is a text, so that an unknown one can be named.
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    command: String,
+}
+
+/// A response as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Response {
+    Ok(Value),
+    Error(String),
+}
+
+/// Where the socket of a data directory is.
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}
+
+#[cfg(test)]
+mod tests;

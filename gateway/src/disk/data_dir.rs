@@ -1,0 +1,194 @@
+//! The data directory's own two files: `lock` (who runs on it) and `format` (how it is laid out).
+//!
+//! - `lock` holds the process id of the gateway that holds the system's lock on it. The lock goes
+//!   with the process, however it ends; the text stays and means nothing without the lock.
+//! - `format` holds one line, `1 tidegate 0.1.0`: the layout's number and who made it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::real::sync_folder;
+
+/// The layout this version reads and writes.
+pub const FORMAT: u32 = 1;
+
+const MADE_BY: &str = concat!("tidegate ", env!("CARGO_PKG_VERSION"));
+/// Longest text read from either file: a damaged one must not fill the memory.
+const TEXT_BYTES_MAX: u64 = 256;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another gateway runs on it.
+    #[error(
+        "{dir} is in use by {holder}: nothing was changed; stop that gateway or give this one another gateway.data_dir"
+    )]
+    Held {
+        /// The data directory.
+        dir: PathBuf,
+        /// Who holds it: `process 1234`.
+        holder: String,
+    },
+    /// A newer version made it.
+    #[error(
+        "{dir} has format {format}, made by {made_by}; this is {MADE_BY}, which knows formats up to {FORMAT}: nothing was changed; run {made_by} or newer"
+    )]
+    Newer {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its format.
+        format: u32,
+        /// The version that made it.
+        made_by: String,
+    },
+    /// The system refused.
+    #[error("{path} could not be used: nothing was changed; check that the folder may be written")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A data directory that this process holds until the value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    /// Whether the `format` file was unreadable and has been written anew.
+    pub format_repaired: bool,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Creates the directory if missing, takes its lock and checks (or writes) its format.
+    pub fn hold(dir: &Path) -> Result<Self, DataDirError> {
+        fs::create_dir_all(dir).map_err(|source| io_error(dir, source))?;
+        let lock = take_lock(dir)?;
+        let format_repaired = match check_format(dir)? {
+            Format::Known => false,
+            Format::Missing => write_format(dir).map(|()| false)?,
+            Format::Unreadable => write_format(dir).map(|()| true)?,
+        };
+        Ok(Self {
+            format_repaired,
+            _lock: lock,
+        })
+    }
+
+    /// Checks the format without the lock and without writing: for commands that only look.
+    pub fn check(dir: &Path) -> Result<(), DataDirError> {
+        check_format(dir).map(|_| ())
+    }
+}
+
+enum Format {
+    Known,
+    Missing,
+    Unreadable,
+}
+
+fn io_error(path: &Path, source: io::Error) -> DataDirError {
+    DataDirError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn read_text(file: &File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(TEXT_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+fn take_lock(dir: &Path) -> Result<File, DataDirError> {
+    let path = dir.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|source| io_error(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let text = read_text(&file).unwrap_or_default();
+            let holder = match text.parse::<u32>() {
+                Ok(id) => format!("process {id}"),
+                Err(_) => "another process".to_owned(),
+            };
+            return Err(DataDirError::Held {
+                dir: dir.to_owned(),
+                holder,
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(io_error(&path, source)),
+    }
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(|source| io_error(&path, source))?;
+    Ok(file)
+}
+
+fn check_format(dir: &Path) -> Result<Format, DataDirError> {
+    let path = dir.join("format");
+    let text = match File::open(&path).and_then(|file| read_text(&file)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Format::Missing),
+        Err(source) => return Err(io_error(&path, source)),
+    };
+    let (number, made_by) = text.split_once(' ').unwrap_or((&text, "an unnamed version"));
+    match number.parse::<u32>() {
+        Ok(format) if format > FORMAT => Err(DataDirError::Newer {
+            dir: dir.to_owned(),
+            format,
+            made_by: made_by.to_owned(),
+        }),
+        Ok(format) if format == FORMAT => Ok(Format::Known),
+        _ => Ok(Format::Unreadable),
+    }
+}
+
+fn write_format(dir: &Path) -> Result<(), DataDirError> {
+    let path = dir.join("format");
+    let draft = dir.join("format.tmp");
+    File::create(&draft)
+        .and_then(|mut file| {
+            writeln!(file, "{FORMAT} {MADE_BY}")?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&draft, &path))
+        .and_then(|()| sync_folder(dir))
+        .map_err(|source| io_error(&path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_told_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DataDir::hold(dir.path()).unwrap();
+        let text = DataDir::hold(dir.path()).unwrap_err().to_string();
+        let holder = format!("process {}", std::process::id());
+        assert!(text.contains(&holder), "{text}");
+        drop(held);
+        assert!(!DataDir::hold(dir.path()).unwrap().format_repaired);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name_and_a_damaged_one_is_repaired() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("format");
+        fs::write(&path, "2 tidegate 3.4.5\n").unwrap();
+        let text = DataDir::hold(dir.path()).unwrap_err().to_string();
+        assert!(text.contains("made by tidegate 3.4.5"), "{text}");
+        assert!(DataDir::check(dir.path()).is_err());
+        fs::write(&path, [0xff, 0, 7]).unwrap();
+        assert!(DataDir::hold(dir.path()).unwrap().format_repaired);
+        assert!(!DataDir::hold(dir.path()).unwrap().format_repaired);
+        DataDir::check(dir.path()).unwrap();
+    }
+}

@@ -1,0 +1,68 @@
+//! Identity: who this gateway is, in a file of its own beside the log.
+//!
+//! The id is drawn with the data directory; the start counter grows by one at every start and is
+//! durable before the start says anything to anybody.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidegate_shared::frame::crc32c;
+
+use crate::disk::Disk;
+
+const FILE: &str = "identity";
+const FILE_NEXT: &str = "identity.next";
+
+/// Who this gateway is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Drawn at random with the data directory.
+    pub gateway: u64,
+    /// Starts of this gateway, this one included.
+    pub start: u32,
+}
+
+/// Why the identity could not be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway's identity could not be written; nothing was received yet: {source}")]
+pub struct IdentityUnwritten {
+    #[from]
+    source: std::io::Error,
+}
+
+/// Reads the identity; `None` when there is none or it is damaged.
+pub fn read(disk: &Arc<dyn Disk>) -> Option<Identity> {
+    let file = disk.open(FILE).ok()?;
+    let mut bytes = vec![0; 64];
+    let count = file.read_at(0, &mut bytes).ok()?;
+    let (check, body) = bytes.get(..count)?.split_at_checked(4)?;
+    let (identity, rest): (Identity, _) = postcard::take_from_bytes(body).ok()?;
+    let used = body.len() - rest.len();
+    (crc32c(body.get(..used)?).to_le_bytes() == check).then_some(identity)
+}
+
+/// Counts a start, durably. A missing or damaged identity is drawn anew from `draw`.
+///
+/// # Errors
+/// The disk refused; the start must not go on.
+pub fn begin(disk: &Arc<dyn Disk>, draw: u64) -> Result<Identity, IdentityUnwritten> {
+    let identity = match read(disk) {
+        Some(last) => Identity {
+            start: last.start.saturating_add(1),
+            ..last
+        },
+        None => Identity {
+            gateway: draw,
+            start: 1,
+        },
+    };
+    let body = postcard::to_stdvec(&identity).map_err(std::io::Error::other)?;
+    let mut bytes = crc32c(&body).to_le_bytes().to_vec();
+    bytes.extend(body);
+    let file = disk.create(FILE_NEXT, 0)?;
+    file.write_at(0, &bytes)?;
+    file.sync()?;
+    disk.rename(FILE_NEXT, FILE)?;
+    disk.sync_dir("")?;
+    Ok(identity)
+}

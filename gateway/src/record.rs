@@ -1,0 +1,110 @@
+//! Records: what leaves the gateway. A closed window, or a sample passed through.
+
+pub mod id;
+mod json;
+
+use std::fmt;
+
+pub use json::{rfc3339, to_json};
+use serde::{Deserialize, Serialize};
+
+/// Identity of a record: the same however often it is derived or sent. A hash of what it stands
+/// for, never a counter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RecordId(pub [u8; 16]);
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How well the times of a record's samples are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockQuality {
+    /// The device's own clock.
+    Device,
+    /// Learnt from live exchanges, the gateway's clock being trusted.
+    Learnt,
+    /// Bounded by neighbouring boots only.
+    Bounded,
+    /// The gateway's clock was not to be trusted.
+    Untrusted,
+}
+
+/// A value of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// A count of samples.
+    Count(u64),
+    /// A number in the sensor's unit.
+    Number(f64),
+}
+
+/// A closed window or a passed-through sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Identity.
+    pub id: RecordId,
+    /// Site.
+    pub site: String,
+    /// Device.
+    pub device: String,
+    /// Sensor.
+    pub sensor: String,
+    /// Unit of the values; empty for plain numbers.
+    pub unit: String,
+    /// Rule that made it.
+    pub rule: String,
+    /// Version of that rule, from 1.
+    pub version: u32,
+    /// The device's epoch, from 0.
+    pub epoch: u32,
+    /// Window's start (or the sample's time), UTC in µs since 1970-01-01.
+    pub start_us: i64,
+    /// Window's end, exclusive (or the sample's time).
+    pub end_us: i64,
+    /// 0 for the first emission of a window; n+1 replaces n.
+    pub revision: u32,
+    /// Samples it stands for.
+    pub samples: u64,
+    /// Of those, the ones counted here for the first time.
+    pub fresh: u64,
+    /// How well the times are known.
+    pub clock: ClockQuality,
+    /// Whether part of the window's samples was lost with a damaged store.
+    pub partial: bool,
+    /// Values by name, in the rule's order; absent ones (stddev of one sample) are left out.
+    pub values: Vec<(String, Value)>,
+}
+
+/// A record's place in the order of emission: replay gives every record the same place.
+#[derive(
+    Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Place {
+    /// Log position of the entry that caused it.
+    pub position: u64,
+    /// Order among the records of that entry, from 0.
+    pub ordinal: u32,
+}
+
+/// A record on its way into the spool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emitted {
+    /// Its place.
+    pub place: Place,
+    /// The sinks it goes to, by name.
+    pub forward: Vec<String>,
+    /// Its class in those sinks' queues.
+    pub priority: crate::rules::Priority,
+    /// The record.
+    pub record: Record,
+}

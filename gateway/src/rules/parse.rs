@@ -1,0 +1,83 @@
+//! Parse: from a configuration's text to settings, or to every mistake in it at once.
+
+use std::collections::BTreeSet;
+
+use toml::de::DeTable;
+
+use super::mistake::{Findings, Kind, Mistake};
+use super::resolve::resolve;
+use super::settings::Settings;
+use super::typed::Typed;
+
+/// Most bytes of a configuration: a thousand rules with room to explain each.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// Reads a configuration; `file` is its name for people.
+///
+/// Gives the settings and the warnings, or every mistake (and warning) in the order of the text.
+/// Nothing is read or written but the text.
+pub fn parse(text: &str, file: &str) -> Result<(Settings, Vec<Mistake>), Vec<Mistake>> {
+    let mut findings = Findings::default();
+    if text.len() > CONFIG_BYTES_MAX {
+        findings.mistake(
+            Kind::OutOfRange,
+            0..0,
+            format!("the file has {} bytes", text.len()),
+            format!("at most {CONFIG_BYTES_MAX} bytes are allowed"),
+        );
+        return Err(findings.placed(text, file));
+    }
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let typed = Typed::read(&tree, &mut findings);
+    let settings = resolve(typed, &mut findings);
+    if !errors.is_empty() {
+        keep_sure(&mut findings, text, &errors);
+    }
+    note_syntax(&mut findings, text, &errors);
+    match settings {
+        Some(settings) if !findings.any_mistake() => Ok((settings, findings.placed(text, file))),
+        _ => Err(findings.placed(text, file)),
+    }
+}
+
+/// Notes what is not TOML, the first of each line: the parser's later ones on the same line
+/// follow from it.
+fn note_syntax(findings: &mut Findings, text: &str, errors: &[toml::de::Error]) {
+    let mut lines = BTreeSet::new();
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        if !lines.insert(line_of(text, span.start)) {
+            continue;
+        }
+        let why = error.message();
+        let unquoted = ["quoted", "mantissa", "float"]
+            .iter()
+            .any(|word| why.contains(word));
+        findings
+            .mistake(Kind::Syntax, span, "this is not TOML", why)
+            .help_maybe(unquoted.then(|| "texts are written in quotes: key = \"text\"".to_owned()));
+    }
+}
+
+/// The line of an offset, from 0.
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().iter().take(at);
+    before.filter(|byte| **byte == b'\n').count()
+}
+
+/// Where the text is no TOML, what seems to be missing may be what could not be read: leaves out
+/// findings of absence, and everything else on the lines concerned.
+fn keep_sure(findings: &mut Findings, text: &str, errors: &[toml::de::Error]) {
+    let lines: BTreeSet<usize> = errors
+        .iter()
+        .filter_map(toml::de::Error::span)
+        .flat_map(|span| [line_of(text, span.start), line_of(text, span.end)])
+        .collect();
+    findings.retain(|found| {
+        let absence = matches!(
+            found.kind,
+            Kind::Missing | Kind::UnknownName | Kind::Unused | Kind::Duplicate
+        );
+        !absence && !lines.contains(&line_of(text, found.span.start))
+    });
+}

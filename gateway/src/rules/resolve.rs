@@ -1,0 +1,207 @@
+//! Resolve: from what was typed to what runs, with the checks that need more than one part.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::mistake::{Findings, Kind, nearest};
+use super::quantity::show_size;
+use super::settings::{LogSettings, Settings, SinkSettings};
+use super::tree::short;
+use super::typed::{Typed, TypedGateway, TypedLimits, TypedLog, TypedRule};
+use super::{Rule, RuleSet};
+use crate::entry::Limits;
+
+/// Where the data directory is when `gateway.data_dir` is not given.
+const DATA_DIR: &str = "./tidegate-data";
+
+/// Fills in defaults and checks the parts against each other; `None` when a part is missing, and
+/// then its mistake is among the findings.
+pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings> {
+    check_names(&typed.rules, findings);
+    check_forwards(&typed, findings);
+    check_spools(&typed, findings);
+    let log = resolve_log(&typed.log, findings);
+    let limits = resolve_limits(&typed.gateway, &typed.limits);
+    let rules = typed
+        .rules
+        .into_iter()
+        .map(resolve_rule)
+        .collect::<Option<_>>();
+    let sinks = typed
+        .sinks
+        .into_iter()
+        .map(|sink| sink.settings)
+        .collect::<Option<_>>();
+    Some(Settings {
+        site: typed.gateway.site?,
+        data_dir: typed
+            .gateway
+            .data_dir
+            .unwrap_or_else(|| PathBuf::from(DATA_DIR)),
+        limits,
+        mqtt: typed.mqtt?,
+        log,
+        sinks: sinks?,
+        rules: RuleSet { rules: rules? },
+    })
+}
+
+fn resolve_rule(typed: TypedRule) -> Option<Rule> {
+    Some(Rule {
+        name: typed.name?.text,
+        matching: typed.matching?,
+        keep: typed.keep,
+        deadband: typed.deadband,
+        window: typed.window,
+        aggregates: typed.aggregates,
+        priority: typed.priority.unwrap_or_default(),
+        forward: typed.forward.into_iter().map(|sink| sink.text).collect(),
+    })
+}
+
+fn resolve_limits(gateway: &TypedGateway, typed: &TypedLimits) -> Limits {
+    let default = Limits::default();
+    Limits {
+        devices_max: gateway.devices_max.unwrap_or(default.devices_max),
+        pending_catalog_max: typed
+            .pending_catalog_max
+            .unwrap_or(default.pending_catalog_max),
+        revise_for_us: typed.revise_for_us.unwrap_or(default.revise_for_us),
+        offline_close_us: typed.offline_close_us.unwrap_or(default.offline_close_us),
+    }
+}
+
+fn resolve_log(typed: &TypedLog, findings: &mut Findings) -> LogSettings {
+    let default = LogSettings::default();
+    let segment_bytes = typed.segment_bytes.unwrap_or(default.segment_bytes);
+    if let Some((bytes_max, named)) = &typed.bytes_max
+        && *bytes_max < segment_bytes
+    {
+        findings
+            .mistake(
+                Kind::Conflict,
+                named.span.clone(),
+                format!(
+                    "`bytes_max` is less than one segment ({})",
+                    show_size(segment_bytes)
+                ),
+                format!("{} would keep nothing for replay", named.text),
+            )
+            .help("raise `bytes_max` or lower `segment_bytes`");
+    }
+    LogSettings {
+        commit_ms: typed.commit_ms.unwrap_or(default.commit_ms),
+        segment_bytes,
+        bytes_max: typed
+            .bytes_max
+            .as_ref()
+            .map_or(default.bytes_max.max(segment_bytes), |(bytes, _)| *bytes),
+    }
+}
+
+/// A rule is its name: no two may share one.
+fn check_names(rules: &[TypedRule], findings: &mut Findings) {
+    let mut taken = BTreeSet::new();
+    for name in rules.iter().filter_map(|rule| rule.name.as_ref()) {
+        if !taken.insert(&name.text) {
+            findings.mistake(
+                Kind::Duplicate,
+                name.span.clone(),
+                format!("another rule is called \"{}\"", short(&name.text)),
+                "a rule is known by its name in records and counters",
+            );
+        }
+    }
+}
+
+/// Every sink forwarded to must exist; every sink that exists should be forwarded to.
+fn check_forwards(typed: &Typed, findings: &mut Findings) {
+    let sinks: BTreeSet<&str> = typed
+        .sinks
+        .iter()
+        .map(|sink| sink.name.text.as_str())
+        .collect();
+    let forwards = || typed.rules.iter().flat_map(|rule| &rule.forward);
+    for named in forwards().filter(|named| !sinks.contains(named.text.as_str())) {
+        let help = nearest(&named.text, sinks.iter().copied()).map_or_else(
+            || {
+                if sinks.is_empty() {
+                    "add a section [sink.NAME]".to_owned()
+                } else {
+                    let names: Vec<&str> = sinks.iter().copied().take(8).collect();
+                    format!("the sinks are: {}", names.join(", "))
+                }
+            },
+            |name| format!("did you mean \"{name}\"?"),
+        );
+        findings
+            .mistake(
+                Kind::UnknownName,
+                named.span.clone(),
+                format!("there is no sink \"{}\"", short(&named.text)),
+                "expected the name of a [sink.NAME]",
+            )
+            .help(help);
+    }
+    if !typed.rules_given {
+        findings
+            .warning(
+                Kind::Unused,
+                0..0,
+                "there are no rules",
+                "samples are logged and counted as unmatched, nothing is sent",
+            )
+            .help("add a [[rule]]");
+    }
+    // Where a rule's sinks are not known for certain, neither is what nobody forwards to.
+    let certain = !typed.rules.is_empty()
+        && typed.rules.iter().all(|rule| !rule.forward.is_empty())
+        && forwards().all(|named| sinks.contains(named.text.as_str()));
+    if !certain {
+        return;
+    }
+    let used: BTreeSet<&str> = forwards().map(|named| named.text.as_str()).collect();
+    for sink in typed
+        .sinks
+        .iter()
+        .filter(|sink| !used.contains(sink.name.text.as_str()))
+    {
+        findings
+            .warning(
+                Kind::Unused,
+                sink.name.span.clone(),
+                format!(
+                    "no rule forwards to the sink \"{}\"",
+                    short(&sink.name.text)
+                ),
+                "nothing will be sent there",
+            )
+            .help("name it in a rule's `forward`, or take it out");
+    }
+}
+
+/// A queue must hold at least one full batch.
+fn check_spools(typed: &Typed, findings: &mut Findings) {
+    let small =
+        |settings: &SinkSettings| settings.spool_bytes_max < settings.batch_bytes_max as u64;
+    for sink in &typed.sinks {
+        let Some(settings) = sink.settings.as_ref().filter(|settings| small(settings)) else {
+            continue;
+        };
+        findings
+            .mistake(
+                Kind::Conflict,
+                sink.name.span.clone(),
+                format!(
+                    "the queue of the sink \"{}\" is smaller than one batch",
+                    short(&sink.name.text)
+                ),
+                format!(
+                    "spool_bytes_max is {}, batch_bytes_max is {}",
+                    show_size(settings.spool_bytes_max),
+                    show_size(settings.batch_bytes_max as u64)
+                ),
+            )
+            .help("raise `spool_bytes_max` or lower `batch_bytes_max`");
+    }
+}

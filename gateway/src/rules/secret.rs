@@ -1,0 +1,112 @@
+//! Secrets: what stands in a URL before its `@` or behind its `?` is never shown.
+//!
+//! Masking prefers hiding too much: a password may itself hold `/`, `'`, `@` or blanks, written
+//! raw by mistake, and just such a line is the one that a diagnostic quotes.
+
+/// The URL without user, password, query and fragment, for people and logs.
+pub fn shown_url(url: &str) -> String {
+    let (scheme, rest) = url
+        .split_once("://")
+        .map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let rest = rest.get(..end).unwrap_or(rest);
+    if scheme.is_empty() {
+        rest.to_owned()
+    } else {
+        format!("{scheme}://{rest}")
+    }
+}
+
+/// The configuration's text with every secret replaced by as many `*` bytes, so that offsets
+/// into the text stay what they were.
+pub fn masked(text: &str) -> String {
+    text.split_inclusive('\n').map(masked_line).collect()
+}
+
+fn masked_line(line: &str) -> String {
+    let Some(begin) = url_begin(line) else {
+        return line.to_owned();
+    };
+    let tail = line.get(begin..).unwrap_or("");
+    let content = tail.trim_end_matches(['\r', '\n']).len();
+    let at = tail.rfind('@').unwrap_or(0);
+    let query = tail.find('?').filter(|query| *query >= at);
+    let mut shown = String::with_capacity(line.len());
+    shown.push_str(line.get(..begin).unwrap_or(""));
+    for (offset, sign) in tail.char_indices() {
+        let in_query = query.is_some_and(|query| offset > query) && sign != '"' && sign != '\'';
+        if offset < content && (offset < at || in_query) {
+            shown.extend(std::iter::repeat_n('*', sign.len_utf8()));
+        } else {
+            shown.push(sign);
+        }
+    }
+    shown
+}
+
+/// Where a line's URL begins behind its scheme; a `url =` without a scheme is taken as one.
+fn url_begin(line: &str) -> Option<usize> {
+    if let Some(scheme) = line.find("://") {
+        return Some(scheme + "://".len());
+    }
+    let key = line.find("url")?;
+    let value = key + line.get(key..)?.find('=')? + 1;
+    let tail = line.get(value..)?;
+    let quote = tail.find(|sign: char| !sign.is_whitespace() && sign != '"' && sign != '\'')?;
+    Some(value + quote)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_shown_url_tells_where_but_not_who() {
+        assert_eq!(
+            shown_url("https://me:pw@host:8443/v1?token=x#y"),
+            "https://host:8443/v1"
+        );
+        assert_eq!(shown_url("me:p/w@host"), "host");
+        assert_eq!(
+            shown_url("http://127.0.0.1:28080/records"),
+            "http://127.0.0.1:28080/records"
+        );
+    }
+
+    #[test]
+    fn quoted_lines_hide_passwords_and_queries() {
+        assert_eq!(
+            masked("url = \"mqtt://me:p'w@host\" # broker\nsite = \"a\"\n"),
+            "url = \"mqtt://******@host\" # broker\nsite = \"a\"\n"
+        );
+        assert_eq!(
+            masked("url = \"https://host/x?token=abc\"\r\n"),
+            "url = \"https://host/x?*********\"\r\n"
+        );
+        assert_eq!(masked("url = \"me:pw@host\""), "url = \"*****@host\"");
+    }
+
+    #[test]
+    fn other_lines_stay() {
+        let text = "match = { device = \"a?\" }\nname = \"x@y\"\n";
+        assert_eq!(masked(text), text);
+    }
+
+    proptest! {
+        #[test]
+        fn masking_keeps_offsets_and_hides_the_password(
+            before: String,
+            password in "[a-zé/:'@ #?&]{9,20}",
+        ) {
+            let text = format!("{before}\nurl = \"mqtt://user:{password}@host\"\n{before}");
+            let shown = masked(&text);
+            prop_assert_eq!(shown.len(), text.len());
+            let line = shown.lines().find(|line| line.starts_with("url = \"mqtt://")).unwrap();
+            prop_assert!(!line.contains(&password));
+            prop_assert!(line.ends_with("@host\""));
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Session: the gateway's end of the delivery protocol, a state machine without I/O or clock.
+//!
+//! Terms: a *pair* is an (incarnation, boot) of a device; a sequence is *accounted for* when it
+//! is logged or inside a logged gap; *live* is what was appended, *durable* what an fsync covers.
+//!
+//! ```text
+//! Received ──> frame ok? ──> standing by? ──> device admitted? ──> pair opened?
+//!                │ counted      │ counted,       │ device-limit,      │ unopened: answered by an
+//!                v by reason    v Hello refused  v refused            v ack that shows the term
+//!     Hello, Progress ──> link entries on change, gaps ──> Welcome, acks of the pairs touched
+//!     sequenced ──> next: appended │ ahead: dropped │ duplicate, after-gap: acked again
+//!                   conflict: refused, never acked  │ stale boot: appended raw
+//! Durable ──> folded ──> one ack per pair that moved
+//! ```
+//! Invariants:
+//! 1. An ack speaks of what [`Event::Durable`] brought, never of what was only appended.
+//! 2. An identity is appended as [`Verdict::Next`](crate::entry::Verdict::Next) once; per pair
+//!    what is logged and what is a gap are contiguous from 1.
+//! 3. The live marks equal the durable ones folded with what was appended since.
+//! 4. What is not logged is counted by reason, for its device if that is admitted.
+
+mod hello;
+mod intake;
+mod marks;
+mod offset;
+mod pair;
+mod presence;
+mod reply;
+mod sequenced;
+#[cfg(test)]
+mod simulation;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark, SiteName, Term};
+use tidegate_shared::limits::{FRAME_BYTES_MAX, WINDOW_MAX};
+use tidegate_shared::topic::Topic;
+
+use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
+use crate::time::Timestamp;
+
+pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX};
+pub use pair::{CHECKS_MAX, GAPS_MAX};
+pub use presence::{ANSWER_US, REPEAT_US, STANDBY_US};
+pub use tally::Tallies;
+
+use offset::Offset;
+use presence::{Step, Watch};
+
+/// Most effects of one event, `Durable` and `StoreBusy` excepted: the first makes one ack per
+/// pair it moves, the second one entry per device whose link changed meanwhile. The largest is a
+/// Hello: restored, opened, up, floor, ten gaps, offset, backlog, welcome, eight acks, catalog.
+pub const EFFECTS_MAX: usize = 32;
+/// Frames granted in flight unless configured: the devices' MQTT client keeps at most 8
+/// publishes, its status included.
+pub const WINDOW_DEFAULT: u16 = 7;
+/// Bytes of frames that may wait for their fsync, all devices together: 4,096 of 1 KiB.
+pub const PENDING_BYTES_MAX: usize = 4 << 20;
+/// How long devices wait, in ms, when the store cannot take frames: a few commits.
+pub const RETRY_AFTER_MS: u32 = 5_000;
+/// How long devices wait, in ms, that are refused for what only a person changes.
+pub const REFUSED_AFTER_MS: u32 = 60_000;
+/// Shortest time between two requests for the same catalog of a device, in µs.
+pub const CATALOG_AGAIN_US: u64 = 5_000_000;
+/// Expiry of messages to devices, in s.
+pub const DOWN_EXPIRY_S: u32 = 30;
+
+/// What a session needs to know.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// The site this gateway serves.
+    pub site: SiteName,
+    /// Drawn with the data directory; the lower of two owns the site.
+    pub gateway_id: u64,
+    /// This start of the gateway, random.
+    pub term: Term,
+    /// This start of the gateway, counted from 1.
+    pub start: u32,
+    /// Of these, `devices_max` concerns the session.
+    pub limits: Limits,
+    /// Largest frame taken, in bytes; at most [`FRAME_BYTES_MAX`].
+    pub frame_bytes_max: usize,
+    /// Frames a device may have in flight; 1 to [`WINDOW_MAX`].
+    pub window: u16,
+    /// Bytes of frames appended and not durable yet, all devices together.
+    pub pending_bytes_max: usize,
+    /// How long a device waits when the store cannot take its frames, in ms.
+    pub retry_after_ms: u32,
+}
+
+impl SessionConfig {
+    /// The defaults, for this gateway.
+    pub fn new(site: SiteName, gateway_id: u64, term: Term, start: u32) -> Self {
+        Self {
+            site,
+            gateway_id,
+            term,
+            start,
+            limits: Limits::default(),
+            frame_bytes_max: FRAME_BYTES_MAX,
+            window: WINDOW_DEFAULT,
+            pending_bytes_max: PENDING_BYTES_MAX,
+            retry_after_ms: RETRY_AFTER_MS,
+        }
+    }
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'e> {
+    /// The broker confirmed the subscriptions to up, status and gateway topics.
+    Subscribed,
+    /// The connection to the broker is gone.
+    Disconnected,
+    /// A message was delivered.
+    Received {
+        /// Its topic.
+        topic: &'e str,
+        /// Whether the broker kept it before it was delivered (the retain flag of the delivery;
+        /// subscribe without retain-as-published).
+        retained: bool,
+        /// Its bytes.
+        payload: &'e [u8],
+    },
+    /// The entries of a batch whose fsync returned, in order; also those the session did not ask
+    /// for.
+    Durable(&'e [Logged]),
+    /// The store cannot take frames (true), or can again (false).
+    StoreBusy(bool),
+    /// The pipeline holds batches of a catalog it does not have.
+    CatalogWanted {
+        /// Whose.
+        device: &'e DeviceName,
+        /// Which.
+        hash: CatalogHash,
+    },
+    /// The time of [`Session::next_deadline`] has come.
+    Deadline,
+    /// The gateway stops cleanly: nothing more is appended; acks of what is durable still go out,
+    /// and tallies can still be had.
+    Stop,
+}
+
+/// What a session wants done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Put this into the next commit batch.
+    Append(Entry),
+    /// A device waits for what was appended: commit without waiting for more.
+    CommitNow,
+    /// Send this.
+    Publish {
+        /// Where to.
+        topic: Topic,
+        /// Whether the broker keeps it.
+        retained: bool,
+        /// Message expiry in s.
+        expiry_s: Option<u32>,
+        /// A frame.
+        payload: Vec<u8>,
+    },
+    /// Another gateway owns the site (true), or this one does again (false).
+    Standby(bool),
+    /// The store is older than what this gateway said: draw a new log incarnation, as an entry
+    /// before those of the effects that follow. At most once per start.
+    Restored,
+    /// An identity came with other content: a person should know. The frame was refused.
+    Conflict {
+        /// Whose.
+        device: DeviceName,
+        /// Of which incarnation.
+        incarnation: Incarnation,
+        /// Which frame.
+        mark: Mark,
+    },
+}
+
+/// The gateway's end of the delivery protocol, for all devices of a site.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    live: Marks,
+    durable: Marks,
+    watch: Watch,
+    links: BTreeMap<DeviceName, Link>,
+    tallies: Tallies,
+    pending_bytes: usize,
+    store_busy: bool,
+    restored: bool,
+    out: Vec<Effect>,
+}
+
+/// What is known of an admitted device in this start only.
+#[derive(Debug, Default)]
+struct Link {
+    /// Frames appended and not durable yet.
+    pending_frames: u32,
+    /// Frames the device announced that have not come yet.
+    awaited: u32,
+    /// The newest Hello or Progress: incarnation, boot, uptime in µs.
+    heard: Option<(Incarnation, u32, u64)>,
+    offset: Offset,
+    /// What its status topic or Hello said last.
+    up: Option<bool>,
+    /// The catalog the pipeline waits for, and when it was last asked for.
+    wanted: Option<(CatalogHash, Option<u64>)>,
+}
+
+impl Session {
+    /// Starts from what the log holds.
+    pub fn new(mut config: SessionConfig, mut marks: Marks) -> Self {
+        // Whatever an earlier start wrote, this one did not subscribe yet.
+        marks.gateway.subscribed = false;
+        config.window = config.window.clamp(1, WINDOW_MAX);
+        config.frame_bytes_max = config.frame_bytes_max.min(FRAME_BYTES_MAX);
+        Self {
+            watch: Watch::new(config.gateway_id, config.start),
+            tallies: Tallies::from_marks(&marks),
+            config,
+            live: marks.clone(),
+            durable: marks,
+            links: BTreeMap::new(),
+            pending_bytes: 0,
+            store_busy: false,
+            restored: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes one event; what is to be done is added to `effects`, in order.
+    pub fn handle(&mut self, now: Timestamp, event: Event<'_>, effects: &mut impl Extend<Effect>) {
+        match event {
+            Event::Subscribed => {
+                let step = self.watch.subscribed(now.mono_us);
+                self.note_subscription();
+                self.take_step(step);
+            }
+            Event::Disconnected => {
+                self.watch.disconnected();
+                self.note_subscription();
+            }
+            Event::Received {
+                topic,
+                retained,
+                payload,
+            } => self.receive(now, topic, retained, payload),
+            Event::Durable(entries) => self.settle(now, entries),
+            Event::StoreBusy(busy) => {
+                self.store_busy = busy;
+                self.note_links();
+            }
+            Event::CatalogWanted { device, hash } => self.want_catalog(now, device, hash),
+            Event::Deadline => {
+                let step = self.watch.deadline(now.mono_us);
+                self.take_step(step);
+            }
+            Event::Stop => {
+                let step = self.watch.stop();
+                self.take_step(step);
+            }
+        }
+        effects.extend(self.out.drain(..));
+    }
+
+    /// When [`Event::Deadline`] is due, on the monotonic clock in µs.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.watch.next_deadline()
+    }
+
+    /// Whether another gateway owns the site.
+    pub fn is_standby(&self) -> bool {
+        self.watch.is_standby()
+    }
+
+    /// What was counted instead of logged, cumulative over all starts.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
+    /// The tallies that changed since this was last asked, as entries for a batch that is due
+    /// anyway. None while standing by.
+    pub fn tally_entries(&mut self) -> Vec<Entry> {
+        if self.watch.is_standby() {
+            return Vec::new();
+        }
+        let entries = self.tallies.take_entries();
+        for entry in &entries {
+            self.live.fold(entry);
+        }
+        entries
+    }
+
+    /// The fold of everything durable: what a base needs.
+    pub fn marks(&self) -> &Marks {
+        &self.durable
+    }
+
+    /// The payload of the gateway topic's will: this start is offline.
+    pub fn offline_payload(&self) -> Vec<u8> {
+        self.presence_payload(false)
+    }
+
+    /// Puts an entry into the next batch; the live marks know it from here on.
+    fn append(&mut self, entry: Entry) {
+        self.live.fold(&entry);
+        self.out.push(Effect::Append(entry));
+    }
+
+    fn append_link(&mut self, device: Option<&DeviceName>, change: LinkChange) {
+        self.append(Entry::Link(LinkEntry {
+            device: device.cloned(),
+            change,
+        }));
+    }
+
+    fn may_log(&self) -> bool {
+        !self.watch.is_standby() && !self.watch.is_stopped()
+    }
+
+    fn take_step(&mut self, step: Step) {
+        if step.restored {
+            self.note_restored();
+        }
+        if let Some(standby) = step.standby {
+            self.change_role(standby);
+        }
+        if let Some(online) = step.publish {
+            let payload = self.presence_payload(online);
+            self.out.push(Effect::Publish {
+                topic: Topic::Gateway,
+                retained: true,
+                expiry_s: None,
+                payload,
+            });
+        }
+    }
+
+    /// The last entry of an owner that stands by says that it hears no more: the devices' silence
+    /// is not theirs.
+    fn change_role(&mut self, standby: bool) {
+        if standby && self.live.gateway.subscribed && !self.watch.is_stopped() {
+            self.append_link(None, LinkChange::Subscribed(false));
+        }
+        self.out.push(Effect::Standby(standby));
+        if !standby {
+            self.note_subscription();
+            self.note_links();
+        }
+    }
+
+    fn note_restored(&mut self) {
+        if !self.restored {
+            self.restored = true;
+            self.out.push(Effect::Restored);
+        }
+    }
+
+    fn note_subscription(&mut self) {
+        let subscribed = self.watch.is_connected();
+        if self.may_log() && self.live.gateway.subscribed != subscribed {
+            self.append_link(None, LinkChange::Subscribed(subscribed));
+        }
+    }
+
+    /// Writes what links did while nothing could be written.
+    fn note_links(&mut self) {
+        let devices: Vec<DeviceName> = self.links.keys().cloned().collect();
+        for device in devices {
+            self.note_link(&device);
+        }
+    }
+
+    fn note_link(&mut self, device: &DeviceName) {
+        if !self.may_log() || self.store_busy {
+            return;
+        }
+        let up = self.links.get(device).and_then(|link| link.up);
+        let written = self.live.devices.get(device).map(|marks| marks.up);
+        if let (Some(up), Some(written)) = (up, written)
+            && up != written
+        {
+            self.append_link(Some(device), LinkChange::Up(up));
+        }
+    }
+
+    fn link(&mut self, device: &DeviceName) -> &mut Link {
+        self.links.entry(device.clone()).or_default()
+    }
+}

@@ -1,0 +1,585 @@
+//! Delivery: which records go to a sink next, and what its answers mean. A machine without I/O.
+//!
+//! ```text
+//!   Idle ──waiting──▶ Gathering ──▶ Sending ──confirmed──▶ Committing ──▶ Gathering …
+//!    ▲                 │   ▲ ▲         │ ▲                   │   ▲
+//!    └──all empty──────┘   │ └─Later   │ └──Pausing◀─else────┤   │
+//!                          └──(read failed)    (commit failed)Later
+//! ```
+//!
+//! # Invariants
+//! - One request is in flight. A batch is fixed before its first attempt and resent identically
+//!   until it is confirmed; nothing is committed that was not, nothing is dropped here.
+//! - Within a class records leave oldest first; the highest class that has any goes first.
+//! - **Revision n is never sent after n+1.** Within a class by order. Across classes (a rule's
+//!   priority was changed while its windows were open) by place: a record with revision > 0 is
+//!   held while any other class still holds an older record, which may be the revision before
+//!   it. Only revisions wait for this: they correct what the sink has already.
+//! - No batch waits to be filled: what waits when the sink is free goes, so that a group of
+//!   windows that close together makes one request.
+//!
+//! # Answers
+//! | outcome | cause | then |
+//! |---|---|---|
+//! | confirmed | 2xx, fsync | commit |
+//! | retry | network, timeout, 408, 425, 429, 5xx | again after a growing wait up to 60 s, or what Retry-After asks (at most 1 h) |
+//! | broken | 401, 403, 404, 405, 407, 421, redirects, DNS, TLS | circuit open: a person is needed; again every 30–60 s |
+//! | refused | other 4xx | as broken: this version drops nothing |
+
+use std::sync::Arc;
+
+use super::SinkError;
+use super::batch::Batch;
+use super::queue::{CLASSES, Delivery, Waiting};
+use super::status::{Counters, Phase, Status};
+use crate::backoff::Backoff;
+use crate::record::Place;
+use crate::rules::Priority;
+use crate::time::Timestamp;
+
+/// Most effects of one event.
+pub const EFFECTS_MAX: usize = 3;
+/// First wait after a failed attempt, in µs.
+pub const RETRY_FIRST_US: u64 = 500_000;
+/// Longest wait after a failed attempt, and between attempts at a broken sink, in µs.
+pub const RETRY_MOST_US: u64 = 60_000_000;
+/// Longest wait that a Retry-After may ask for, in µs: longer ones are typing errors or malice.
+pub const RETRY_AFTER_MAX_US: u64 = 3_600_000_000;
+
+/// How large a batch may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Most records.
+    pub records_max: usize,
+    /// Most body bytes before compression.
+    pub bytes_max: usize,
+}
+
+/// What happens to a delivery.
+#[derive(Debug)]
+pub enum Event {
+    /// The spool took records for this sink.
+    RecordsWaiting,
+    /// A queue was read.
+    Read {
+        /// Its class.
+        class: Priority,
+        /// What it holds, or why it could not be read.
+        result: Result<Vec<Waiting>, SinkError>,
+    },
+    /// The sink answered.
+    Answer(Answer),
+    /// The batch was committed, or why not.
+    Committed(Result<(), SinkError>),
+    /// The deadline passed.
+    Deadline,
+}
+
+/// The end of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What the sink made of it.
+    pub outcome: Outcome,
+    /// Body bytes as sent, after compression; 0 when no connection was made.
+    pub sent_bytes: u64,
+    /// Bytes of the request and response heads, estimated.
+    pub header_bytes: u64,
+}
+
+/// What a sink made of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has it.
+    Confirmed,
+    /// Not now.
+    Retry {
+        /// What went wrong.
+        why: String,
+        /// What the sink asked for, in µs.
+        after_us: Option<u64>,
+    },
+    /// Not like this: address, credentials or certificates are wrong.
+    Broken {
+        /// What went wrong.
+        why: String,
+    },
+    /// Not this batch.
+    Refused {
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// What the shell is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Read a queue's oldest records; answer with [`Event::Read`].
+    Read {
+        /// Class.
+        class: Priority,
+        /// Most records.
+        records_max: usize,
+        /// Most bytes.
+        bytes_max: usize,
+    },
+    /// Send a batch; answer with [`Event::Answer`].
+    Send(Arc<Batch>),
+    /// Commit `first..=last` of a class; answer with [`Event::Committed`].
+    Commit {
+        /// Class.
+        class: Priority,
+        /// First index.
+        first: u64,
+        /// Last index.
+        last: u64,
+        /// What it took.
+        delivery: Delivery,
+    },
+    /// Tell people.
+    Tell(News),
+}
+
+/// What people are told, each once per change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// WARN: attempts fail; they go on.
+    Failing {
+        /// What went wrong.
+        why: String,
+    },
+    /// ERROR: a person is needed.
+    CircuitOpened {
+        /// What went wrong.
+        why: String,
+    },
+    /// INFO: confirmed again, after so many attempts at one batch.
+    Recovered {
+        /// Attempts at that batch.
+        attempts: u32,
+    },
+    /// ERROR: the spool cannot be read or a delivery not recorded.
+    SpoolFailed {
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// A batch on its way.
+#[derive(Debug)]
+struct Underway {
+    batch: Arc<Batch>,
+    attempts: u32,
+    failed_bytes: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing waits.
+    Idle,
+    /// Looking for the next batch.
+    Gathering(Gathering),
+    /// A request is in flight.
+    Sending(Underway),
+    /// The same batch goes again at the deadline.
+    Pausing {
+        underway: Underway,
+        until: Timestamp,
+    },
+    /// Confirmed; the spool is recording it.
+    Committing {
+        underway: Underway,
+        delivery: Delivery,
+    },
+    /// The spool could not record it; again at the deadline. It is not sent again meanwhile.
+    CommitLater {
+        underway: Underway,
+        delivery: Delivery,
+        until: Timestamp,
+    },
+    /// The spool could not be read; again at the deadline.
+    ReadLater { until: Timestamp },
+}
+
+/// What is known while queues are read, highest class first.
+#[derive(Debug, Default)]
+struct Gathering {
+    /// Oldest place of each class that was read, in the order of [`CLASSES`].
+    heads: [Option<Place>; CLASSES.len()],
+    /// Records to send, unless they turn out to be held.
+    chosen: Option<(Priority, Vec<Waiting>)>,
+    /// All heads are known and the class of the oldest is being read.
+    oldest_first: bool,
+}
+
+/// Delivery to one sink.
+#[derive(Debug)]
+pub struct Machine {
+    limits: BatchLimits,
+    backoff: Backoff,
+    state: State,
+    /// Records arrived since the reading began.
+    arrived: bool,
+    /// Why attempts fail, if they do.
+    failing: Option<String>,
+    /// Why the circuit is open, if it is.
+    circuit: Option<String>,
+    /// Why the spool fails, if it does.
+    spool_failing: Option<String>,
+    counters: Counters,
+}
+
+impl Machine {
+    /// A delivery that knows of nothing yet: tell it [`Event::RecordsWaiting`] first, because the
+    /// spool may hold records from before.
+    pub fn new(limits: BatchLimits, seed: u64) -> Self {
+        Self {
+            limits,
+            backoff: Backoff::new(RETRY_FIRST_US, RETRY_MOST_US, seed),
+            state: State::Idle,
+            arrived: false,
+            failing: None,
+            circuit: None,
+            spool_failing: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes an event; one that the state does not await is ignored.
+    pub fn handle(&mut self, now: Timestamp, event: Event, effects: &mut impl Extend<Effect>) {
+        match (event, std::mem::replace(&mut self.state, State::Idle)) {
+            (Event::RecordsWaiting, State::Idle) => self.gather(effects),
+            (Event::RecordsWaiting, state) => {
+                self.arrived = true;
+                self.state = state;
+            }
+            (Event::Read { class, result }, State::Gathering(gathering)) => match result {
+                Ok(waiting) => {
+                    self.spool_failing = None;
+                    self.gathered(gathering, class, waiting, effects);
+                }
+                Err(failed) => {
+                    let until = self.spool_failed(now, failed.to_string(), effects);
+                    self.state = State::ReadLater { until };
+                }
+            },
+            (Event::Answer(answer), State::Sending(underway)) => {
+                self.answered(now, underway, answer, effects);
+            }
+            (Event::Committed(result), State::Committing { underway, delivery }) => {
+                self.committed(now, underway, delivery, result, effects);
+            }
+            (Event::Deadline, state) => self.wake(now, state, effects),
+            (_, state) => self.state = state,
+        }
+    }
+
+    /// When to come back with [`Event::Deadline`].
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Pausing { until, .. }
+            | State::CommitLater { until, .. }
+            | State::ReadLater { until } => Some(*until),
+            State::Idle | State::Gathering(_) | State::Sending(_) | State::Committing { .. } => {
+                None
+            }
+        }
+    }
+
+    /// What is going on, for people.
+    pub fn status(&self) -> Status {
+        let (phase, underway) = match &self.state {
+            State::Idle => (Phase::Idle, None),
+            State::Gathering(_) => (Phase::Reading, None),
+            State::Sending(underway) => (Phase::Sending, Some(underway)),
+            State::Pausing { underway, .. } => (Phase::BackingOff, Some(underway)),
+            State::Committing { underway, .. } => (Phase::Committing, Some(underway)),
+            State::CommitLater { underway, .. } => (Phase::SpoolFailing, Some(underway)),
+            State::ReadLater { .. } => (Phase::SpoolFailing, None),
+        };
+        let phase = match (phase, &self.circuit) {
+            (Phase::Sending | Phase::BackingOff, Some(_)) => Phase::CircuitOpen,
+            (phase, _) => phase,
+        };
+        Status {
+            phase,
+            last_error: [&self.spool_failing, &self.circuit, &self.failing]
+                .into_iter()
+                .find_map(Clone::clone),
+            attempts: underway.map_or(0, |underway| underway.attempts),
+            records_underway: underway.map_or(0, |underway| underway.batch.ids.len() as u64),
+            counters: self.counters,
+        }
+    }
+
+    /// Reads the queues, highest class first.
+    fn gather(&mut self, effects: &mut impl Extend<Effect>) {
+        self.arrived = false;
+        self.state = State::Gathering(Gathering::default());
+        effects.extend([self.read_batch(CLASSES[0])]);
+    }
+
+    fn read_batch(&self, class: Priority) -> Effect {
+        Effect::Read {
+            class,
+            records_max: self.limits.records_max.max(1),
+            bytes_max: self.limits.bytes_max,
+        }
+    }
+
+    fn gathered(
+        &mut self,
+        mut gathering: Gathering,
+        class: Priority,
+        waiting: Vec<Waiting>,
+        effects: &mut impl Extend<Effect>,
+    ) {
+        let rank = rank(class);
+        gathering.heads[rank] = waiting.first().map(|waiting| waiting.place);
+        if gathering.oldest_first {
+            gathering.chosen = Some((class, waiting));
+            return self.choose(gathering, effects);
+        }
+        if gathering.chosen.is_none() && !waiting.is_empty() {
+            gathering.chosen = Some((class, waiting));
+        }
+        let looking_on = gathering
+            .chosen
+            .as_ref()
+            .is_none_or(|(_, chosen)| chosen.iter().any(|waiting| waiting.record.revision > 0));
+        match CLASSES.get(rank + 1) {
+            Some(&next) if looking_on => {
+                let read = if gathering.chosen.is_some() {
+                    // Only its oldest place is asked for.
+                    Effect::Read {
+                        class: next,
+                        records_max: 1,
+                        bytes_max: 1,
+                    }
+                } else {
+                    self.read_batch(next)
+                };
+                self.state = State::Gathering(gathering);
+                effects.extend([read]);
+            }
+            _ => self.choose(gathering, effects),
+        }
+    }
+
+    /// Sends what may go of the records chosen; where none may, the class of the oldest first.
+    fn choose(&mut self, mut gathering: Gathering, effects: &mut impl Extend<Effect>) {
+        let Some((class, waiting)) = gathering.chosen.take() else {
+            return self.rest(effects);
+        };
+        let others = gathering
+            .heads
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != rank(class))
+            .filter_map(|(at, head)| head.map(|place| (place, at)))
+            .min();
+        let free = match others {
+            Some((oldest, _)) => waiting
+                .iter()
+                .take_while(|waiting| waiting.record.revision == 0 || waiting.place < oldest)
+                .count(),
+            None => waiting.len(),
+        };
+        let batch = Batch::render(
+            class,
+            &waiting[..free],
+            self.limits.records_max,
+            self.limits.bytes_max,
+        );
+        match (batch, others) {
+            (Some(batch), _) => self.send(
+                Underway {
+                    batch: Arc::new(batch),
+                    attempts: 0,
+                    failed_bytes: 0,
+                },
+                effects,
+            ),
+            (None, Some((_, at))) if !gathering.oldest_first => {
+                gathering.oldest_first = true;
+                self.state = State::Gathering(gathering);
+                effects.extend([self.read_batch(CLASSES[at])]);
+            }
+            // What was seen has been evicted meanwhile: look again, if anything is left.
+            (None, Some(_)) => self.gather(effects),
+            (None, None) => self.rest(effects),
+        }
+    }
+
+    /// Nothing waits; unless something arrived while the queues were read.
+    fn rest(&mut self, effects: &mut impl Extend<Effect>) {
+        if self.arrived {
+            self.gather(effects);
+        } else {
+            self.state = State::Idle;
+        }
+    }
+
+    fn send(&mut self, mut underway: Underway, effects: &mut impl Extend<Effect>) {
+        underway.attempts = underway.attempts.saturating_add(1);
+        self.counters.attempts += 1;
+        effects.extend([Effect::Send(Arc::clone(&underway.batch))]);
+        self.state = State::Sending(underway);
+    }
+
+    fn answered(
+        &mut self,
+        now: Timestamp,
+        mut underway: Underway,
+        answer: Answer,
+        effects: &mut impl Extend<Effect>,
+    ) {
+        let (sent_bytes, header_bytes) = (answer.sent_bytes, answer.header_bytes);
+        let wait_us = match answer.outcome {
+            Outcome::Confirmed => {
+                return self.confirmed(now, underway, sent_bytes, header_bytes, effects);
+            }
+            Outcome::Retry { why, after_us } => {
+                self.counters.retries += 1;
+                if self.failing.is_none() && self.circuit.is_none() {
+                    effects.extend([Effect::Tell(News::Failing { why: why.clone() })]);
+                }
+                self.failing = Some(why);
+                let asked_us = after_us.unwrap_or(0).min(RETRY_AFTER_MAX_US);
+                self.backoff.next_us().max(asked_us)
+            }
+            Outcome::Broken { why } | Outcome::Refused { why } => {
+                self.counters.broken += 1;
+                if self.circuit.as_ref() != Some(&why) {
+                    effects.extend([Effect::Tell(News::CircuitOpened { why: why.clone() })]);
+                }
+                self.circuit = Some(why);
+                self.backoff.jitter_us(RETRY_MOST_US)
+            }
+        };
+        underway.failed_bytes += sent_bytes + header_bytes;
+        self.counters.failed_bytes += sent_bytes + header_bytes;
+        self.state = State::Pausing {
+            underway,
+            until: later(now, wait_us),
+        };
+    }
+
+    fn confirmed(
+        &mut self,
+        now: Timestamp,
+        underway: Underway,
+        sent_bytes: u64,
+        header_bytes: u64,
+        effects: &mut impl Extend<Effect>,
+    ) {
+        let delivery = Delivery {
+            at: now,
+            body_bytes: underway.batch.body.len() as u64,
+            sent_bytes,
+            header_bytes,
+            failed_bytes: underway.failed_bytes,
+            attempts: underway.attempts,
+        };
+        self.backoff.reset();
+        let was_failing = self.failing.take().is_some();
+        let was_open = self.circuit.take().is_some();
+        if was_failing || was_open {
+            let attempts = underway.attempts;
+            effects.extend([Effect::Tell(News::Recovered { attempts })]);
+        }
+        self.counters.batches += 1;
+        self.counters.records += underway.batch.ids.len() as u64;
+        self.counters.body_bytes += delivery.body_bytes;
+        self.counters.sent_bytes += delivery.sent_bytes;
+        self.counters.header_bytes += delivery.header_bytes;
+        self.commit(underway, delivery, effects);
+    }
+
+    fn commit(
+        &mut self,
+        underway: Underway,
+        delivery: Delivery,
+        effects: &mut impl Extend<Effect>,
+    ) {
+        effects.extend([Effect::Commit {
+            class: underway.batch.class,
+            first: underway.batch.first,
+            last: underway.batch.last,
+            delivery,
+        }]);
+        self.state = State::Committing { underway, delivery };
+    }
+
+    fn committed(
+        &mut self,
+        now: Timestamp,
+        underway: Underway,
+        delivery: Delivery,
+        result: Result<(), SinkError>,
+        effects: &mut impl Extend<Effect>,
+    ) {
+        match result {
+            Ok(()) => {
+                self.spool_failing = None;
+                self.backoff.reset();
+                self.gather(effects);
+            }
+            Err(failed) => {
+                let until = self.spool_failed(now, failed.to_string(), effects);
+                self.state = State::CommitLater {
+                    underway,
+                    delivery,
+                    until,
+                };
+            }
+        }
+    }
+
+    fn spool_failed(
+        &mut self,
+        now: Timestamp,
+        why: String,
+        effects: &mut impl Extend<Effect>,
+    ) -> Timestamp {
+        self.counters.spool_failures += 1;
+        if self.spool_failing.is_none() {
+            effects.extend([Effect::Tell(News::SpoolFailed { why: why.clone() })]);
+        }
+        self.spool_failing = Some(why);
+        later(now, self.backoff.next_us())
+    }
+
+    fn wake(&mut self, now: Timestamp, state: State, effects: &mut impl Extend<Effect>) {
+        let due = |until: Timestamp| until.mono_us <= now.mono_us;
+        match state {
+            State::Pausing { underway, until } if due(until) => self.send(underway, effects),
+            State::CommitLater {
+                underway,
+                delivery,
+                until,
+            } if due(until) => self.commit(underway, delivery, effects),
+            State::ReadLater { until } if due(until) => self.gather(effects),
+            state => self.state = state,
+        }
+    }
+}
+
+/// A class's place in [`CLASSES`].
+fn rank(class: Priority) -> usize {
+    match class {
+        Priority::High => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
+    }
+}
+
+fn later(now: Timestamp, wait_us: u64) -> Timestamp {
+    Timestamp {
+        mono_us: now.mono_us.saturating_add(wait_us),
+        wall_us: now.wall_us.saturating_add_unsigned(wait_us),
+        wall_trusted: now.wall_trusted,
+    }
+}
+
+#[cfg(test)]
+mod tests;

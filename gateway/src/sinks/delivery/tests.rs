@@ -1,0 +1,411 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::{ClockQuality, Record, RecordId, Value};
+use crate::sinks::queue::{MemoryQueue, Queue};
+
+const LIMITS: BatchLimits = BatchLimits {
+    records_max: 3,
+    bytes_max: 10_000,
+};
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp {
+        mono_us: ms * 1_000,
+        wall_us: i64::try_from(ms * 1_000).unwrap(),
+        wall_trusted: true,
+    }
+}
+
+fn record(number: u8, revision: u32) -> Record {
+    Record {
+        id: RecordId([number; 16]),
+        site: "pump-house".into(),
+        device: "pump-1".into(),
+        sensor: "Pressure".into(),
+        unit: "bar".into(),
+        rule: "minute".into(),
+        version: 1,
+        epoch: 0,
+        start_us: i64::from(number) * 60_000_000,
+        end_us: i64::from(number) * 60_000_000 + 60_000_000,
+        revision,
+        samples: 1,
+        fresh: 1,
+        clock: ClockQuality::Device,
+        partial: false,
+        values: vec![("count".into(), Value::Count(1))],
+    }
+}
+
+fn place(position: u64) -> Place {
+    Place {
+        position,
+        ordinal: 0,
+    }
+}
+
+/// A machine over queues in memory: reads and commits are carried out, the rest is returned.
+struct Bench {
+    machine: Machine,
+    queue: MemoryQueue,
+    position: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            machine: Machine::new(LIMITS, 1),
+            queue: MemoryQueue::default(),
+            position: 0,
+        }
+    }
+
+    fn append(&mut self, class: Priority, number: u8, revision: u32) {
+        self.position += 1;
+        self.queue
+            .append(class, place(self.position), record(number, revision));
+    }
+
+    fn handle(&mut self, ms: u64, event: Event) -> Vec<Effect> {
+        let mut left = Vec::new();
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let mut effects = Vec::new();
+            self.machine.handle(at(ms), event, &mut effects);
+            assert!(effects.len() <= EFFECTS_MAX);
+            for effect in effects {
+                match effect {
+                    Effect::Read {
+                        class,
+                        records_max,
+                        bytes_max,
+                    } => events.push(Event::Read {
+                        class,
+                        result: self.queue.read(class, records_max, bytes_max),
+                    }),
+                    Effect::Commit {
+                        class,
+                        first,
+                        last,
+                        delivery,
+                    } => events.push(Event::Committed(
+                        self.queue.commit(class, first, last, &delivery),
+                    )),
+                    effect => left.push(effect),
+                }
+            }
+        }
+        left
+    }
+
+    fn waiting(&mut self, ms: u64) -> Vec<Effect> {
+        self.handle(ms, Event::RecordsWaiting)
+    }
+
+    fn answer(&mut self, ms: u64, outcome: Outcome) -> Vec<Effect> {
+        self.handle(
+            ms,
+            Event::Answer(Answer {
+                outcome,
+                sent_bytes: 100,
+                header_bytes: 20,
+            }),
+        )
+    }
+
+    /// ms from `ms` to the deadline.
+    fn wait_ms(&self, ms: u64) -> u64 {
+        let until = self.machine.next_deadline().unwrap();
+        (until.mono_us - ms * 1_000) / 1_000
+    }
+}
+
+fn retry(why: &str) -> Outcome {
+    Outcome::Retry {
+        why: why.into(),
+        after_us: None,
+    }
+}
+
+/// The numbers of the records of the only batch sent.
+fn sent(effects: &[Effect]) -> Vec<u8> {
+    let mut batches = effects.iter().filter_map(|effect| match effect {
+        Effect::Send(batch) => Some(batch.ids.iter().map(|id| id.0[0]).collect::<Vec<_>>()),
+        _ => None,
+    });
+    let batch = batches.next().expect("a batch is sent");
+    assert_eq!(batches.next(), None);
+    batch
+}
+
+#[test]
+fn what_waits_goes_at_once_highest_class_first_and_oldest_first() {
+    let mut bench = Bench::new();
+    for number in 1..=4 {
+        bench.append(Priority::Normal, number, 0);
+    }
+    bench.append(Priority::Low, 5, 0);
+    bench.append(Priority::High, 6, 0);
+    assert_eq!(sent(&bench.waiting(0)), [6]);
+    assert_eq!(sent(&bench.answer(1, Outcome::Confirmed)), [1, 2, 3]);
+    bench.append(Priority::High, 7, 0);
+    assert_eq!(bench.waiting(2), [], "one request is in flight");
+    assert_eq!(sent(&bench.answer(3, Outcome::Confirmed)), [7]);
+    assert_eq!(sent(&bench.answer(4, Outcome::Confirmed)), [4]);
+    assert_eq!(sent(&bench.answer(5, Outcome::Confirmed)), [5]);
+    assert_eq!(bench.answer(6, Outcome::Confirmed), []);
+    assert!(bench.queue.is_empty());
+    assert_eq!(bench.machine.status().phase, Phase::Idle);
+    bench.append(Priority::Low, 8, 0);
+    assert_eq!(sent(&bench.waiting(7)), [8]);
+}
+
+#[test]
+fn a_retry_sends_the_same_batch_although_more_arrived() {
+    let mut bench = Bench::new();
+    bench.append(Priority::Normal, 1, 0);
+    let first = bench.waiting(0);
+    let effects = bench.answer(0, retry("HTTP 503"));
+    assert_eq!(
+        effects,
+        [Effect::Tell(News::Failing {
+            why: "HTTP 503".into()
+        })]
+    );
+    assert_eq!(bench.machine.status().phase, Phase::BackingOff);
+    bench.append(Priority::High, 2, 0);
+    bench.append(Priority::Normal, 3, 0);
+    assert_eq!(bench.waiting(1), []);
+    let mut ms = 0;
+    for ceiling_ms in [
+        500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000,
+    ] {
+        let wait_ms = bench.wait_ms(ms);
+        assert!(
+            (ceiling_ms / 2..=ceiling_ms).contains(&wait_ms),
+            "{wait_ms}"
+        );
+        assert_eq!(bench.handle(ms + wait_ms - 1, Event::Deadline), []);
+        ms += wait_ms + 1;
+        assert_eq!(bench.handle(ms, Event::Deadline), first);
+        assert_eq!(bench.answer(ms, retry("HTTP 503")), [], "said once");
+    }
+    assert_eq!(
+        bench.queue.commits(),
+        [],
+        "nothing unconfirmed is committed"
+    );
+    ms += 60_001;
+    assert_eq!(bench.handle(ms, Event::Deadline), first);
+    let effects = bench.answer(ms, Outcome::Confirmed);
+    assert_eq!(effects[0], Effect::Tell(News::Recovered { attempts: 11 }));
+    assert_eq!(sent(&effects), [2]);
+    let commits = bench.queue.commits();
+    assert_eq!((commits[0].first, commits[0].last), (0, 0));
+    assert_eq!(
+        commits[0].delivery,
+        Delivery {
+            at: at(ms),
+            body_bytes: commits[0].delivery.body_bytes,
+            sent_bytes: 100,
+            header_bytes: 20,
+            failed_bytes: 1_200,
+            attempts: 11,
+        }
+    );
+}
+
+#[test]
+fn retry_after_is_honoured_up_to_an_hour() {
+    let mut bench = Bench::new();
+    bench.append(Priority::Normal, 1, 0);
+    bench.waiting(0);
+    let after = |seconds: u64| Outcome::Retry {
+        why: "HTTP 429".into(),
+        after_us: Some(seconds * 1_000_000),
+    };
+    bench.answer(0, after(90));
+    assert_eq!(bench.wait_ms(0), 90_000);
+    bench.handle(90_000, Event::Deadline);
+    bench.answer(90_000, after(31_536_000));
+    assert_eq!(bench.wait_ms(90_000), 3_600_000);
+    bench.handle(3_690_000, Event::Deadline);
+    bench.answer(3_690_000, after(0));
+    assert!(
+        bench.wait_ms(3_690_000) >= 1_000,
+        "the backoff is the least"
+    );
+}
+
+#[test]
+fn a_broken_or_refusing_sink_is_tried_slowly_and_loses_nothing() {
+    let why = |text: &str| text.to_owned();
+    for outcome in [
+        Outcome::Broken {
+            why: why("HTTP 401"),
+        },
+        Outcome::Refused {
+            why: why("HTTP 401"),
+        },
+    ] {
+        let mut bench = Bench::new();
+        bench.append(Priority::Normal, 1, 0);
+        let first = bench.waiting(0);
+        let opened = Effect::Tell(News::CircuitOpened {
+            why: why("HTTP 401"),
+        });
+        assert_eq!(bench.answer(0, outcome.clone()), [opened]);
+        assert_eq!(bench.machine.status().phase, Phase::CircuitOpen);
+        assert_eq!(
+            bench.machine.status().last_error.as_deref(),
+            Some("HTTP 401")
+        );
+        assert!((30_000..=60_000).contains(&bench.wait_ms(0)));
+        assert_eq!(bench.handle(60_000, Event::Deadline), first);
+        assert_eq!(bench.answer(60_000, outcome), [], "said once");
+        assert_eq!(bench.handle(120_000, Event::Deadline), first);
+        let other = bench.answer(120_000, Outcome::Broken { why: why("DNS") });
+        assert_eq!(
+            other,
+            [Effect::Tell(News::CircuitOpened { why: why("DNS") })]
+        );
+        assert_eq!(bench.queue.len(), 1);
+        assert_eq!(bench.handle(180_000, Event::Deadline), first);
+        assert_eq!(
+            bench.answer(180_000, Outcome::Confirmed),
+            [Effect::Tell(News::Recovered { attempts: 4 })]
+        );
+        assert!(bench.queue.is_empty());
+        assert_eq!(bench.machine.status().last_error, None);
+    }
+}
+
+#[test]
+fn a_commit_that_fails_is_tried_again_and_its_batch_is_not_resent() {
+    let mut bench = Bench::new();
+    bench.append(Priority::Normal, 1, 0);
+    bench.waiting(0);
+    bench.queue.fail(true);
+    let effects = bench.answer(0, Outcome::Confirmed);
+    assert!(matches!(
+        effects[..],
+        [Effect::Tell(News::SpoolFailed { .. })]
+    ));
+    assert_eq!(bench.machine.status().phase, Phase::SpoolFailing);
+    assert_eq!(bench.handle(60_000, Event::Deadline), []);
+    bench.queue.fail(false);
+    assert_eq!(bench.handle(120_000, Event::Deadline), []);
+    assert!(bench.queue.is_empty());
+    assert_eq!(bench.queue.commits()[0].delivery.at, at(0));
+}
+
+#[test]
+fn a_read_that_fails_is_tried_again() {
+    let mut bench = Bench::new();
+    bench.append(Priority::Normal, 1, 0);
+    bench.queue.fail(true);
+    assert!(matches!(
+        bench.waiting(0)[..],
+        [Effect::Tell(News::SpoolFailed { .. })]
+    ));
+    bench.queue.fail(false);
+    assert_eq!(sent(&bench.handle(60_000, Event::Deadline)), [1]);
+}
+
+#[test]
+fn a_batch_ends_at_its_byte_limit_and_a_larger_record_travels_alone() {
+    let mut bench = Bench::new();
+    let line = crate::sinks::json::to_json(&record(1, 0)).len() + 1;
+    bench.machine.limits.bytes_max = 2 * line;
+    for number in 1..=3 {
+        bench.append(Priority::Normal, number, 0);
+    }
+    assert_eq!(sent(&bench.waiting(0)), [1, 2]);
+    bench.machine.limits.bytes_max = 10;
+    assert_eq!(sent(&bench.answer(0, Outcome::Confirmed)), [3]);
+}
+
+#[test]
+fn a_revision_in_a_higher_class_waits_for_the_one_before_it() {
+    let mut bench = Bench::new();
+    bench.append(Priority::Low, 1, 0);
+    bench.append(Priority::Normal, 2, 0);
+    bench.append(Priority::High, 3, 0);
+    bench.append(Priority::High, 2, 1);
+    bench.append(Priority::High, 4, 0);
+    assert_eq!(sent(&bench.waiting(0)), [3], "up to the revision");
+    assert_eq!(sent(&bench.answer(0, Outcome::Confirmed)), [1]);
+    assert_eq!(sent(&bench.answer(0, Outcome::Confirmed)), [2]);
+    assert_eq!(sent(&bench.answer(0, Outcome::Confirmed)), [2, 4]);
+    assert_eq!(bench.answer(0, Outcome::Confirmed), []);
+}
+
+#[test]
+fn events_that_no_state_awaits_change_nothing() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.answer(0, Outcome::Confirmed), []);
+    assert_eq!(bench.handle(0, Event::Committed(Ok(()))), []);
+    assert_eq!(bench.handle(0, Event::Deadline), []);
+    bench.append(Priority::Low, 1, 0);
+    assert_eq!(sent(&bench.waiting(0)), [1]);
+    assert_eq!(bench.handle(9, Event::Deadline), []);
+    assert_eq!(bench.queue.len(), 1);
+}
+
+proptest! {
+    /// Whatever the classes, revisions and answers: all is confirmed in the end, each record in
+    /// one confirmed batch, and no revision after a later one of the same window.
+    #[test]
+    fn every_record_is_confirmed_once_and_revisions_stay_in_order(
+        emitted in prop::collection::vec((0_usize..3, 0_u8..4), 1..40),
+        answers in prop::collection::vec(0_u8..4, 0..60),
+        arrivals in 1_usize..8,
+    ) {
+        let mut bench = Bench::new();
+        let mut revisions = [0_u32; 4];
+        let mut emitted = emitted.into_iter();
+        let mut total = 0;
+        let mut effects = Vec::new();
+        let mut answers = answers.into_iter();
+        let mut confirmed = Vec::new();
+        let mut ms = 0;
+        loop {
+            for (class, window) in emitted.by_ref().take(arrivals) {
+                let revision = &mut revisions[usize::from(window)];
+                bench.append(CLASSES[class], window, *revision);
+                *revision += 1;
+                total += 1;
+            }
+            ms += 61_000;
+            effects.extend(bench.waiting(ms));
+            effects.extend(bench.handle(ms, Event::Deadline));
+            let sent = effects.drain(..).find_map(|effect| match effect {
+                Effect::Send(batch) => Some(batch),
+                _ => None,
+            });
+            let Some(batch) = sent else { break };
+            let outcome = match answers.next().unwrap_or(0) {
+                0 => Outcome::Confirmed,
+                1 => retry("x"),
+                2 => Outcome::Broken { why: "x".into() },
+                _ => Outcome::Refused { why: "x".into() },
+            };
+            if outcome == Outcome::Confirmed {
+                let body = String::from_utf8(batch.body.clone()).unwrap();
+                confirmed.extend(body.lines().map(|line| {
+                    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                    (line["start"].to_string(), line["revision"].as_u64().unwrap())
+                }));
+            }
+            effects.extend(bench.answer(ms, outcome));
+        }
+        prop_assert_eq!(confirmed.len(), total);
+        let mut newest = std::collections::BTreeMap::new();
+        for (window, revision) in confirmed {
+            let next = newest.entry(window).or_insert(0);
+            prop_assert_eq!(*next, revision);
+            *next += 1;
+        }
+    }
+}

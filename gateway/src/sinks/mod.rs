@@ -1,0 +1,45 @@
+//! Sinks: where records go, and the delivery that brings them there exactly as promised.
+//!
+//! # Terms
+//! - *sink*: one destination with its own queues in the spool, one for each priority class.
+//! - *batch*: records of one class in one request ([`batch`]).
+//! - *delivery*: the machine that picks, resends and commits batches ([`delivery`]).
+//! - *transport*: what carries a batch and says what became of it: [`http`], [`file`].
+//!
+//! [`spawn`] runs one sink: it owns the socket or file, the timer and the thread for blocking
+//! calls, and leaves every decision to the machine.
+
+pub mod batch;
+pub mod delivery;
+pub mod file;
+pub mod http;
+mod json;
+pub mod queue;
+mod shell;
+pub mod status;
+
+pub use queue::{Delivery, Queue, Waiting};
+pub use shell::{SinkHandle, spawn};
+pub use status::Status;
+
+/// What can go wrong around a sink. What a sink answers is no error but an outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The HTTP client cannot be made.
+    #[error(
+        "sink `{sink}`: the HTTP client cannot start: {why}; records wait in the spool. \
+         For https install the system's CA certificates"
+    )]
+    Client {
+        /// Sink's name.
+        sink: String,
+        /// What the client said.
+        why: String,
+    },
+    /// The spool cannot be read or a delivery not recorded.
+    #[error("the spool failed: {why}; records wait, and nothing is sent until it works")]
+    Queue {
+        /// What went wrong.
+        why: String,
+    },
+}

@@ -1,0 +1,258 @@
+//! The shell of one sink: socket or file, timer, and a thread for what blocks.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::{error, info, warn};
+
+use super::batch::Batch;
+use super::delivery::{Answer, BatchLimits, Effect, Event, Machine, News, Outcome};
+use super::file::FileSink;
+use super::http::HttpSink;
+use super::queue::Queue;
+use super::status::Status;
+use super::{SinkError, delivery};
+use crate::backoff::seed;
+use crate::rules::settings::{SinkKind, SinkSettings};
+use crate::time::Clock;
+
+/// How long a stop waits for the request in flight; abandoned, its batch is sent again at the
+/// next start under the same ids.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
+/// How much longer than its timeout an attempt may take before it is given up from outside.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
+
+/// A running sink.
+#[derive(Debug)]
+pub struct SinkHandle {
+    /// Ends after the stop was asked for.
+    pub task: JoinHandle<()>,
+    /// What it is doing; changes with every step.
+    pub status: watch::Receiver<Status>,
+}
+
+/// What carries batches.
+enum Transport {
+    Http(HttpSink),
+    File(Arc<Mutex<FileSink>>),
+}
+
+/// Starts delivery to one sink from `queue`, first of what it holds already. `notify` wakes it
+/// when records were added; `stop` going true ends it within [`STOP_MAX`] of a request in flight.
+/// Must be called within a tokio runtime.
+pub fn spawn(
+    settings: &SinkSettings,
+    queue: Arc<dyn Queue>,
+    clock: Arc<dyn Clock>,
+    notify: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+) -> Result<SinkHandle, SinkError> {
+    let timeout = Duration::from_millis(settings.timeout_ms);
+    let transport = match &settings.kind {
+        SinkKind::Http { url, gzip } => {
+            Transport::Http(HttpSink::new(&settings.name, url, *gzip, timeout)?)
+        }
+        SinkKind::File { path } => Transport::File(Arc::new(Mutex::new(FileSink::new(path)))),
+    };
+    let limits = BatchLimits {
+        records_max: settings.batch_records_max,
+        bytes_max: settings.batch_bytes_max,
+    };
+    let (status, watched) = watch::channel(Status::default());
+    let shell = Shell {
+        name: settings.name.clone(),
+        timeout: timeout + TIMEOUT_GRACE,
+        transport,
+        machine: Machine::new(limits, seed()),
+        queue,
+        clock,
+        notify,
+        stop,
+        status,
+    };
+    Ok(SinkHandle {
+        task: tokio::spawn(shell.run()),
+        status: watched,
+    })
+}
+
+struct Shell {
+    name: String,
+    timeout: Duration,
+    transport: Transport,
+    machine: Machine,
+    queue: Arc<dyn Queue>,
+    clock: Arc<dyn Clock>,
+    notify: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+    status: watch::Sender<Status>,
+}
+
+impl Shell {
+    async fn run(mut self) {
+        let mut effects = VecDeque::with_capacity(delivery::EFFECTS_MAX);
+        self.step(Event::RecordsWaiting, &mut effects);
+        loop {
+            while let Some(effect) = effects.pop_front() {
+                let Some(event) = self.execute(effect).await else {
+                    continue;
+                };
+                self.step(event, &mut effects);
+            }
+            if *self.stop.borrow() {
+                return;
+            }
+            let wait = self.wait();
+            let event = tokio::select! {
+                () = self.notify.notified() => Event::RecordsWaiting,
+                () = passed(wait) => Event::Deadline,
+                // Nobody left to stop it is a stop, too.
+                _ = self.stop.wait_for(|stop| *stop) => return,
+            };
+            self.step(event, &mut effects);
+        }
+    }
+
+    fn step(&mut self, event: Event, effects: &mut VecDeque<Effect>) {
+        self.machine.handle(self.clock.now(), event, effects);
+        self.status.send_replace(self.machine.status());
+    }
+
+    /// Carries an effect out; returns what comes of it. None: nothing, or the stop came first.
+    async fn execute(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Read {
+                class,
+                records_max,
+                bytes_max,
+            } => {
+                // A batch confirmed is recorded even when stopping; a next one is not begun.
+                if *self.stop.borrow() {
+                    return None;
+                }
+                let queue = Arc::clone(&self.queue);
+                let result = spawn_blocking(move || queue.read(class, records_max, bytes_max));
+                let result = flatten(result.await);
+                Some(Event::Read { class, result })
+            }
+            Effect::Commit {
+                class,
+                first,
+                last,
+                delivery,
+            } => {
+                let queue = Arc::clone(&self.queue);
+                let result = spawn_blocking(move || queue.commit(class, first, last, &delivery));
+                Some(Event::Committed(flatten(result.await)))
+            }
+            Effect::Send(batch) => {
+                let mut stop = self.stop.clone();
+                tokio::select! {
+                    answer = self.send(&batch) => Some(Event::Answer(answer)),
+                    () = stop_passed(&mut stop) => {
+                        warn!(
+                            sink = self.name,
+                            records = batch.ids.len(),
+                            "stopped with a request in flight; its records are sent again"
+                        );
+                        None
+                    }
+                }
+            }
+            Effect::Tell(news) => {
+                self.tell(&news);
+                None
+            }
+        }
+    }
+
+    async fn send(&self, batch: &Arc<Batch>) -> Answer {
+        match &self.transport {
+            Transport::Http(http) => tokio::time::timeout(self.timeout, http.deliver(batch))
+                .await
+                .unwrap_or_else(|_| unanswered("no answer within the timeout".into())),
+            // No timeout: a write cannot be called back, and one given up could still happen
+            // after its batch was written again.
+            Transport::File(file) => deliver_to_file(file, batch).await,
+        }
+    }
+
+    /// How long until the machine's deadline, if it has one.
+    fn wait(&self) -> Option<Duration> {
+        let until = self.machine.next_deadline()?;
+        let wait_us = until.mono_us.saturating_sub(self.clock.now().mono_us);
+        Some(Duration::from_micros(wait_us))
+    }
+
+    fn tell(&self, news: &News) {
+        let sink = &self.name;
+        match news {
+            News::Failing { why } => {
+                warn!(sink, why, "delivery fails; records wait and are sent again");
+            }
+            News::CircuitOpened { why } => error!(
+                sink,
+                why,
+                "the sink does not take records; they wait in the spool, none is dropped. \
+                 Correct the sink's address, credentials or receiver: it is tried every minute"
+            ),
+            News::Recovered { attempts } => info!(sink, attempts, "delivery works again"),
+            News::SpoolFailed { why } => error!(
+                sink,
+                why, "the spool fails; nothing is sent until it works. Check the disk"
+            ),
+        }
+    }
+}
+
+/// Ends after the wait; never without one.
+async fn passed(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends [`STOP_MAX`] after the stop was asked for.
+async fn stop_passed(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(STOP_MAX).await;
+}
+
+async fn deliver_to_file(file: &Arc<Mutex<FileSink>>, batch: &Arc<Batch>) -> Answer {
+    let (file, batch) = (Arc::clone(file), Arc::clone(batch));
+    spawn_blocking(move || {
+        file.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .deliver(&batch)
+    })
+    .await
+    .unwrap_or_else(|broken| unanswered(format!("the writer broke off: {broken}")))
+}
+
+fn unanswered(why: String) -> Answer {
+    Answer {
+        outcome: Outcome::Retry {
+            why,
+            after_us: None,
+        },
+        sent_bytes: 0,
+        header_bytes: 0,
+    }
+}
+
+fn flatten<T>(
+    result: Result<Result<T, SinkError>, tokio::task::JoinError>,
+) -> Result<T, SinkError> {
+    result.unwrap_or_else(|broken| {
+        Err(SinkError::Queue {
+            why: format!("a call broke off: {broken}"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::*;
+use crate::record::{ClockQuality, Place, Record, RecordId};
+use crate::rules::Priority;
+use crate::sinks::queue::MemoryQueue;
+use crate::sinks::status::Phase;
+use crate::time::SystemClock;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn record(number: u8) -> Record {
+    Record {
+        id: RecordId([number; 16]),
+        site: "pump-house".into(),
+        device: "pump-1".into(),
+        sensor: "Pressure".into(),
+        unit: String::new(),
+        rule: "minute".into(),
+        version: 1,
+        epoch: 0,
+        start_us: 0,
+        end_us: 0,
+        revision: 0,
+        samples: 1,
+        fresh: 1,
+        clock: ClockQuality::Device,
+        partial: false,
+        values: Vec::new(),
+    }
+}
+
+struct Bench {
+    queue: Arc<MemoryQueue>,
+    notify: Arc<Notify>,
+    stop: watch::Sender<bool>,
+    sink: SinkHandle,
+    appended: u64,
+}
+
+impl Bench {
+    fn start(kind: SinkKind, first: &[u8]) -> Self {
+        let settings = SinkSettings {
+            name: "cloud".into(),
+            kind,
+            spool_bytes_max: 1 << 20,
+            batch_records_max: 100,
+            batch_bytes_max: 1 << 20,
+            timeout_ms: 10_000,
+        };
+        let queue = Arc::new(MemoryQueue::default());
+        let mut appended = 0;
+        for number in first {
+            append(&queue, &mut appended, *number);
+        }
+        let notify = Arc::new(Notify::new());
+        let (stop, stopping) = watch::channel(false);
+        let sink = spawn(
+            &settings,
+            Arc::clone(&queue) as Arc<dyn Queue>,
+            Arc::new(SystemClock::new()),
+            Arc::clone(&notify),
+            stopping,
+        )
+        .unwrap();
+        Self {
+            queue,
+            notify,
+            stop,
+            sink,
+            appended,
+        }
+    }
+
+    fn append(&mut self, number: u8) {
+        append(&self.queue, &mut self.appended, number);
+        self.notify.notify_one();
+    }
+
+    async fn until(&mut self, done: impl FnMut(&Status) -> bool) -> Status {
+        timeout(PATIENCE, self.sink.status.wait_for(done))
+            .await
+            .expect("in time")
+            .unwrap()
+            .clone()
+    }
+
+    async fn stopped(self) {
+        self.stop.send_replace(true);
+        timeout(PATIENCE, self.sink.task).await.unwrap().unwrap();
+    }
+}
+
+fn append(queue: &MemoryQueue, appended: &mut u64, number: u8) {
+    *appended += 1;
+    let place = Place {
+        position: *appended,
+        ordinal: 0,
+    };
+    queue.append(Priority::Normal, place, record(number));
+}
+
+/// A receiver that answers one connection's requests with these replies, then hangs.
+async fn receiver(replies: &'static [&'static str]) -> SinkKind {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for reply in replies {
+            let mut request = Vec::new();
+            // A test's body is one line and has no line end before its last byte.
+            while !request.ends_with(b"}\n") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            let reply = format!("HTTP/1.1 {reply}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    });
+    SinkKind::Http { url, gzip: false }
+}
+
+#[tokio::test]
+async fn what_waited_at_the_start_and_what_came_later_is_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.ndjson");
+    let mut bench = Bench::start(SinkKind::File { path: path.clone() }, &[1, 2]);
+    let status = bench.until(|status| status.counters.records == 2).await;
+    assert_eq!(status.counters.batches, 1);
+    bench.append(3);
+    bench
+        .until(|status| status.counters.records == 3 && status.phase == Phase::Idle)
+        .await;
+    assert!(bench.queue.is_empty());
+    bench.stopped().await;
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_once_gets_the_batch_again() {
+    let kind = receiver(&["503 Service Unavailable", "200 OK"]).await;
+    let mut bench = Bench::start(kind, &[1]);
+    let status = bench.until(|status| status.counters.records == 1).await;
+    assert_eq!((status.counters.attempts, status.counters.retries), (2, 1));
+    bench.until(|status| status.phase == Phase::Idle).await;
+    assert_eq!(bench.queue.commits()[0].delivery.attempts, 2);
+    bench.stopped().await;
+}
+
+#[tokio::test]
+async fn an_open_circuit_shows_its_error_and_stops_at_once() {
+    let kind = receiver(&["401 Unauthorized"]).await;
+    let mut bench = Bench::start(kind, &[1]);
+    let status = bench
+        .until(|status| status.phase == Phase::CircuitOpen && status.last_error.is_some())
+        .await;
+    assert_eq!(status.last_error.as_deref(), Some("HTTP 401 Unauthorized"));
+    assert_eq!(bench.queue.len(), 1);
+    bench.stopped().await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_abandoned_within_the_bound() {
+    let kind = receiver(&[]).await;
+    let mut bench = Bench::start(kind, &[1]);
+    bench.until(|status| status.phase == Phase::Sending).await;
+    let queue = Arc::clone(&bench.queue);
+    bench.stopped().await;
+    assert_eq!((queue.len(), queue.commits()), (1, Vec::new()));
+}

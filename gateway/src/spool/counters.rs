@@ -1,0 +1,253 @@
+//! Counters: where every record went, per sink, rule, device and sensor.
+//!
+//! Terms: *fresh* samples are those a record counts for the first time; summed over the records
+//! of a sensor they are its samples.
+//!
+//! Invariants, for every sink, rule, device and sensor:
+//! - folded = spooled + dropped, and spooled = delivered + refused + evicted + waiting.
+//! - A record is counted as spooled when it is durable in its queue, and as anything else once.
+//!
+//! Their number is bounded by what bounds rules, devices and sensors.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::Record;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Spooled,
+    Delivered,
+    Refused,
+    Evicted,
+    Dropped,
+}
+
+/// Fresh samples of one sensor under one rule on their way to one sink.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SensorCounts {
+    /// Put into a queue.
+    pub spooled_fresh: u64,
+    /// Confirmed by the sink.
+    pub delivered_fresh: u64,
+    /// Refused by the sink for good: dead-lettered.
+    pub refused_fresh: u64,
+    /// Evicted from a queue to make room.
+    pub evicted_fresh: u64,
+    /// Never put into a queue because the budget was held by higher classes, or too small.
+    pub dropped_fresh: u64,
+}
+
+impl SensorCounts {
+    /// Samples in records that wait in a queue.
+    pub fn waiting_fresh(&self) -> u64 {
+        let gone = self.delivered_fresh + self.refused_fresh + self.evicted_fresh;
+        self.spooled_fresh.saturating_sub(gone)
+    }
+
+    fn slot(&mut self, fate: Fate) -> &mut u64 {
+        match fate {
+            Fate::Spooled => &mut self.spooled_fresh,
+            Fate::Delivered => &mut self.delivered_fresh,
+            Fate::Refused => &mut self.refused_fresh,
+            Fate::Evicted => &mut self.evicted_fresh,
+            Fate::Dropped => &mut self.dropped_fresh,
+        }
+    }
+}
+
+/// Records and bytes of one rule on their way to one sink.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleCounts {
+    /// Records put into a queue.
+    pub spooled_records: u64,
+    /// Records confirmed.
+    pub delivered_records: u64,
+    /// Records refused for good.
+    pub refused_records: u64,
+    /// Records evicted.
+    pub evicted_records: u64,
+    /// Records dropped.
+    pub dropped_records: u64,
+    /// Body bytes before compression. A batch's bytes are shared among its rules in proportion to
+    /// the stored size of their records; the shares add up exactly.
+    pub bytes_before: u64,
+    /// Body bytes as sent.
+    pub bytes_after: u64,
+    /// Header bytes.
+    pub header_bytes: u64,
+    /// By device, then sensor.
+    pub devices: BTreeMap<String, BTreeMap<String, SensorCounts>>,
+}
+
+impl RuleCounts {
+    /// Records that wait in a queue.
+    pub fn waiting_records(&self) -> u64 {
+        let gone = self.delivered_records + self.refused_records + self.evicted_records;
+        self.spooled_records.saturating_sub(gone)
+    }
+
+    fn slot(&mut self, fate: Fate) -> &mut u64 {
+        match fate {
+            Fate::Spooled => &mut self.spooled_records,
+            Fate::Delivered => &mut self.delivered_records,
+            Fate::Refused => &mut self.refused_records,
+            Fate::Evicted => &mut self.evicted_records,
+            Fate::Dropped => &mut self.dropped_records,
+        }
+    }
+
+    fn sensor(&mut self, device: &str, sensor: &str) -> &mut SensorCounts {
+        entry(entry(&mut self.devices, device), sensor)
+    }
+
+    /// Takes what waits as given, and what was spooled as its consequence.
+    fn set_waiting(&mut self, waiting: &RuleCounts) {
+        self.spooled_records = self.delivered_records
+            + self.refused_records
+            + self.evicted_records
+            + waiting.spooled_records;
+        for counts in self.devices.values_mut().flat_map(BTreeMap::values_mut) {
+            counts.spooled_fresh =
+                counts.delivered_fresh + counts.refused_fresh + counts.evicted_fresh;
+        }
+        for (device, sensors) in &waiting.devices {
+            for (sensor, counts) in sensors {
+                self.sensor(device, sensor).spooled_fresh += counts.spooled_fresh;
+            }
+        }
+    }
+}
+
+/// `map[key]`, made when missing, without a copy of the key when not.
+fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, key: &str) -> &'a mut V {
+    if !map.contains_key(key) {
+        map.insert(key.to_owned(), V::default());
+    }
+    map.entry(key.to_owned()).or_default()
+}
+
+/// What a counter is kept by, and by how much it grows: a record without its values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Rule.
+    pub rule: String,
+    /// Device.
+    pub device: String,
+    /// Sensor.
+    pub sensor: String,
+    /// Fresh samples.
+    pub fresh: u64,
+}
+
+impl From<&Record> for Counted {
+    fn from(record: &Record) -> Self {
+        Self {
+            rule: record.rule.clone(),
+            device: record.device.clone(),
+            sensor: record.sensor.clone(),
+            fresh: record.fresh,
+        }
+    }
+}
+
+/// Counts of every sink, then rule.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// By sink, then rule.
+    pub sinks: BTreeMap<String, BTreeMap<String, RuleCounts>>,
+}
+
+impl Counters {
+    /// Counts of a rule's records for a sink.
+    pub fn rule(&self, sink: &str, rule: &str) -> Option<&RuleCounts> {
+        self.sinks.get(sink)?.get(rule)
+    }
+
+    pub(super) fn count(&mut self, sink: &str, record: &Counted, fate: Fate) {
+        let counts = entry(entry(&mut self.sinks, sink), &record.rule);
+        *counts.slot(fate) += 1;
+        *counts.sensor(&record.device, &record.sensor).slot(fate) += record.fresh;
+    }
+
+    /// Shares a batch's bytes among rules by weight.
+    pub(super) fn share_bytes(
+        &mut self,
+        sink: &str,
+        weights: &BTreeMap<String, u64>,
+        (before, after, headers): (u64, u64, u64),
+    ) {
+        let whole: u64 = weights.values().sum();
+        let mut so_far = 0;
+        for (rule, weight) in weights {
+            let share = |bytes| up_to(bytes, so_far + weight, whole) - up_to(bytes, so_far, whole);
+            let counts = entry(entry(&mut self.sinks, sink), rule);
+            counts.bytes_before += share(before);
+            counts.bytes_after += share(after);
+            counts.header_bytes += share(headers);
+            so_far += weight;
+        }
+    }
+
+    /// Sets what waits at a sink to what was found in its queues.
+    pub(super) fn set_waiting(&mut self, sink: &str, mut waiting: Counters) {
+        let mut found = waiting.sinks.remove(sink).unwrap_or_default();
+        for (rule, counts) in entry(&mut self.sinks, sink) {
+            counts.set_waiting(&found.remove(rule).unwrap_or_default());
+        }
+        for (rule, counts) in found {
+            entry(&mut self.sinks, sink).insert(rule, counts);
+        }
+    }
+}
+
+/// The part of `bytes` that falls to the first `weight` of `whole`.
+fn up_to(bytes: u64, weight: u64, whole: u64) -> u64 {
+    let part = u128::from(bytes) * u128::from(weight) / u128::from(whole.max(1));
+    u64::try_from(part).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_to_the_whole() {
+        let mut counters = Counters::default();
+        let weights = [("a", 1), ("b", 1), ("c", 1)];
+        let weights = weights.map(|(rule, weight)| (rule.to_owned(), weight)).into();
+        counters.share_bytes("cloud", &weights, (100, 50, 1));
+        let rules = &counters.sinks["cloud"];
+        let before: Vec<u64> = rules.values().map(|counts| counts.bytes_before).collect();
+        assert_eq!(before, [33, 33, 34]);
+        assert_eq!(rules.values().map(|counts| counts.bytes_after).sum::<u64>(), 50);
+        assert_eq!(rules.values().map(|counts| counts.header_bytes).sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn what_waits_is_what_was_spooled_and_is_not_gone() {
+        let mut counters = Counters::default();
+        let record = Counted {
+            rule: "minute".into(),
+            device: "pump-1".into(),
+            sensor: "Pressure".into(),
+            fresh: 13,
+        };
+        for _ in 0..4 {
+            counters.count("cloud", &record, Fate::Spooled);
+        }
+        counters.count("cloud", &record, Fate::Delivered);
+        counters.count("cloud", &record, Fate::Evicted);
+        let counts = counters.rule("cloud", "minute").unwrap();
+        assert_eq!(counts.devices["pump-1"]["Pressure"].waiting_fresh(), 26);
+        assert_eq!(counts.waiting_records(), 2);
+        let mut found = Counters::default();
+        found.count("cloud", &record, Fate::Spooled);
+        counters.set_waiting("cloud", found);
+        let counts = counters.rule("cloud", "minute").unwrap();
+        assert_eq!(counts.devices["pump-1"]["Pressure"].waiting_fresh(), 13);
+        assert_eq!(counts.spooled_records, 3);
+    }
+}

@@ -1,0 +1,16 @@
+//! Tidegate end to end: the release binary, a real broker, real HTTP, killed processes.
+//!
+//! One binary for all, so that the long tests, which mostly wait, run beside each other. Tests on
+//! the documented ports hold `FixedPorts`; the others take free ones.
+
+mod bad_config;
+mod bad_input;
+mod demo;
+mod killed;
+mod passage;
+mod raw_device;
+mod readme;
+mod real_input;
+mod throughput;
+mod upstream_bytes;
+mod wire;
