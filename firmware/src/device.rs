@@ -136,6 +136,10 @@ struct SensorState {
 /// A device with at most `SENSORS` sensors (1 to 256), `SAMPLES` samples of each in a batch
 /// (1 to 255), and frames of at most `FRAME` bytes (256 to 8,192), all checked at compile time.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a condition of its own; no combination of them is a state"
+)]
 pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize> {
     identity: Identity,
     catalog: &'c [u8],
@@ -188,7 +192,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             assert!(
                 FRAME >= 256 && FRAME <= FRAME_BYTES_MAX,
                 "frames have 256 to 8192 bytes"
-            )
+            );
         };
         let mut sensors = [const {
             SensorState {
@@ -491,7 +495,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     }
 
     /// Writes the bytes of what is to be published; none when it is no longer held. A frame that
-    /// reads back corrupt is dropped and counted.
+    /// reads back corrupt is not sent; once it is the oldest, it is dropped and counted.
     pub fn write(&mut self, publish: Publish, out: &mut [u8]) -> Option<usize> {
         match publish {
             Publish::Hello => self.write_unsequenced(out, |device, writer| {
@@ -503,7 +507,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             Publish::Frame(mark) => match self.outbox.read(mark, out) {
                 Ok(bytes) => Some(bytes),
                 Err(OutboxError::Corrupt) => {
-                    self.lose(mark);
+                    self.drop_corrupt(mark);
                     None
                 }
                 Err(_) => None,

@@ -22,9 +22,8 @@
 //!    frames in flight than granted.
 //! 2. A frame is released only by an Ack that names a held frame by its check, sent before, in
 //!    the term of the last Welcome.
-//! 3. A frame that does not follow the one before it is sent only when nothing is in flight and
-//!    the gateway was told that it is the floor. (Eviction leaves such holes.)
-//! 4. A Progress precedes every resend and follows every eviction.
+//! 3. A Progress precedes every resend and follows every eviction: the gateway always knows the
+//!    floor before it sees a frame that stands behind evicted ones.
 
 mod backoff;
 #[cfg(test)]
@@ -442,14 +441,6 @@ impl Link {
             let Some(entry) = outbox.next_after(self.cursor.max(self.acked)) else {
                 return;
             };
-            if !follows(self.cursor, entry.mark) {
-                if in_flight > 0 {
-                    return;
-                }
-                if self.told != entry.mark {
-                    self.tell(entry.mark, effects);
-                }
-            }
             effects.extend([Effect::Send(entry.mark)]);
             self.cursor = entry.mark;
             self.sent = self.sent.max(entry.mark);
@@ -493,14 +484,5 @@ fn before(mark: Mark) -> Mark {
     Mark {
         sequence: mark.sequence.saturating_sub(1),
         ..mark
-    }
-}
-
-/// Whether a gateway that has `previous` expects `mark` next.
-fn follows(previous: Mark, mark: Mark) -> bool {
-    if previous.boot == mark.boot {
-        previous.sequence.checked_add(1) == Some(mark.sequence)
-    } else {
-        mark.sequence == 1
     }
 }

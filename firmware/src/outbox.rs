@@ -3,12 +3,16 @@
 //! Invariants:
 //! 1. Frames stand in the order of their marks (boot, sequence) and never change, but for a new
 //!    incarnation, which renumbers all of them ([`Outbox::replace`]).
-//! 2. A frame leaves only acknowledged ([`Outbox::pop_through`]), evicted ([`Outbox::evict`]) or
-//!    found corrupt ([`Outbox::remove`]).
+//! 2. A frame leaves only at the front: acknowledged ([`Outbox::pop_through`]) or evicted
+//!    ([`Outbox::evict`]). So what is held has no holes, and what was evicted lies below the
+//!    floor that the gateway is told.
 //! 3. With each frame stands its receipt: how many samples of which sensors it holds. So the
 //!    samples lost with a frame are counted exactly, without decoding it.
-//! 4. A catalog frame is not evicted while a batch that names it is held.
-//! 5. What is read is verified: a frame whose trailer fails is never given out.
+//! 4. What is read is verified: a frame whose trailer fails is never given out. It stays in its
+//!    place until it is the oldest and evicted, or until the gateway says that it has it.
+//!
+//! A catalog outlives its eviction while a batch that names it is held: the device freezes it
+//! anew, behind the others ([`crate::device`]).
 
 mod ram;
 
@@ -82,11 +86,11 @@ pub trait Outbox {
     /// Frees the frames up to and including `through`.
     fn pop_through(&mut self, through: Mark);
 
-    /// Drops the oldest frame that invariant 4 does not spare; tells `lost` its receipt.
+    /// Drops the oldest frame; tells `lost` its receipt.
     fn evict(&mut self, lost: impl FnMut(u8, u8)) -> Option<Entry>;
 
-    /// Drops the frame at `mark`; tells `lost` its receipt.
-    fn remove(&mut self, mark: Mark, lost: impl FnMut(u8, u8)) -> Option<Entry>;
+    /// Whether a batch that names this catalog is held.
+    fn names(&self, catalog: CatalogHash) -> bool;
 
     /// Puts a renumbered frame in the place of the one at `mark`: of the same content and not
     /// longer, its mark still between its neighbours'.

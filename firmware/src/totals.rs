@@ -93,6 +93,22 @@ impl<const SENSORS: usize> Totals<SENSORS> {
         (fits.count() as u16).max(1)
     }
 
+    /// Most bytes of the frames that say the first `count` sensors' counts, as long as none of
+    /// them grows by more than two digits of a varint.
+    pub fn bytes_max(&self, count: u16, frame_bytes_max: usize) -> usize {
+        let one = |sensor: u16| {
+            let one = self.get(sensor);
+            let counts = [one.taken, one.suppressed, one.failed, one.evicted];
+            counts.into_iter().map(varint_bytes).sum::<usize>() + 2
+        };
+        let counts_bytes: usize = (0..count).map(one).sum();
+        // A part leaves less than one sensor's 40 bytes unused.
+        let parts = counts_bytes
+            .div_ceil(frame_bytes_max - FIXED_BYTES_MAX - 40)
+            .max(1);
+        counts_bytes + parts * FIXED_BYTES_MAX
+    }
+
     /// Writes the Totals message of the sensors `first .. first + count`.
     pub fn write(
         &self,

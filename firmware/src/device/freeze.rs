@@ -2,7 +2,7 @@
 
 use tidegate_shared::body::{BodyError, Writer};
 use tidegate_shared::frame::{self, HEADER_BYTES_MAX, TRAILER_BYTES};
-use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
 use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, up};
 
 use super::{Device, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
@@ -13,6 +13,9 @@ use crate::time::Moment;
 /// Most bytes of a catalog frame beside the part itself: header, message number, hash, part,
 /// parts, length and trailer.
 const CATALOG_FIXED_BYTES: usize = HEADER_BYTES_MAX + 1 + 5 + 3 + 3 + 2 + TRAILER_BYTES;
+
+/// Most bytes of an `Ended` frame: header, message number, uptime, code and trailer.
+const EVENT_BYTES_MAX: usize = HEADER_BYTES_MAX + 1 + 10 + 1 + TRAILER_BYTES;
 
 impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     Device<'_, O, SENSORS, SAMPLES, FRAME>
@@ -25,26 +28,13 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         if !self.announced {
             self.freeze_catalog();
         }
-        let mut out = [0; FRAME];
         let (hash, complete_us) = (self.hash, self.complete_us);
-        let header = self.header(self.next_mark());
-        let written = frame::write(&header, &mut out, |writer| {
-            self.batch.write(writer, hash, complete_us)
+        let is_frozen = self.freeze(Content::Batch(hash), |device, writer| {
+            device.batch.write(writer, hash, complete_us)
         });
-        if let Ok((bytes, check)) = written {
-            let content = Content::Batch(hash);
-            let entry = Entry {
-                mark: header.mark,
-                check,
-                content,
-            };
-            let receipt_bytes = 2 * self.batch.receipt().count();
-            self.make_room(bytes.len() + receipt_bytes);
-            if self.outbox.push(entry, bytes, self.batch.receipt()).is_ok() {
-                self.note_frozen();
-                self.batch.clear();
-                return;
-            }
+        if is_frozen {
+            self.batch.clear();
+            return;
         }
         // It fits no frame or not even an empty outbox: lost here, and counted.
         for (sensor, samples) in self.batch.receipt() {
@@ -126,8 +116,11 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     /// Freezes the last frames of a planned stop. Room is made first, so that the Totals count
     /// what that evicts.
     pub(super) fn freeze_ending(&mut self) {
-        let counts_bytes = usize::from(self.count) * 40;
-        self.make_room(counts_bytes.min(3 * FRAME) + FRAME / 2);
+        let totals_bytes = self.totals.bytes_max(self.count, FRAME);
+        self.make_room(
+            totals_bytes + EVENT_BYTES_MAX,
+            totals_bytes.div_ceil(FRAME) + 1,
+        );
         self.freeze_totals();
         self.freeze_event(EventCode::Ended);
     }
@@ -189,10 +182,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
                 };
             }
             mark.sequence += 1;
-            if !self.renumber(&entry, mark) {
-                self.lose(entry.mark);
-                mark.sequence -= 1;
-            }
+            self.renumber(&entry, mark);
             if mark.boot == self.identity.boot {
                 self.sequence = mark.sequence + 1;
             }
@@ -201,49 +191,91 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         self.handle(now, link::Event::Renamed(incarnation), outgoing);
     }
 
-    fn renumber(&mut self, entry: &Entry, mark: Mark) -> bool {
+    /// Renumbers one frame. One that reads back corrupt gets its new mark with bytes that are no
+    /// frame: it stays corrupt, and is evicted when it is the oldest.
+    fn renumber(&mut self, entry: &Entry, mark: Mark) {
         let mut old = [0; FRAME];
-        let Ok(bytes) = self.outbox.read(entry.mark, &mut old) else {
-            return false;
-        };
-        let Ok(read) = frame::read(old.get(..bytes).unwrap_or_default()) else {
-            return false;
-        };
+        let used = self.outbox.read(entry.mark, &mut old).unwrap_or(0);
+        let body = frame::read(old.get(..used).unwrap_or_default()).map(|frame| frame.body);
         let mut new = [0; FRAME];
         let header = self.header(mark);
-        let Ok((frame, check)) = frame::write(&header, &mut new, |writer| writer.put(read.body))
-        else {
-            return false;
+        let written = frame::write(&header, &mut new, |writer| {
+            writer.put(body.unwrap_or_default())
+        });
+        let (frame, check) = match written {
+            Ok(written) if body.is_ok() => written,
+            _ => (&[][..], Check(0)),
         };
         let renumbered = Entry {
             mark,
             check,
             ..*entry
         };
-        self.outbox.replace(entry.mark, renumbered, frame).is_ok()
+        // It cannot fail: the frame is held, and with its new sequence it is not longer.
+        let _ = self.outbox.replace(entry.mark, renumbered, frame);
     }
 
-    /// Drops a held frame that reads back corrupt, and counts its samples.
-    pub(super) fn lose(&mut self, mark: Mark) {
+    /// Drops the oldest frame when it is `mark`, which reads back corrupt. One behind it waits
+    /// until it is the oldest, or until the gateway says that it has it.
+    pub(super) fn drop_corrupt(&mut self, mark: Mark) {
+        if self
+            .outbox
+            .next_after(Mark::default())
+            .is_some_and(|oldest| oldest.mark == mark)
+        {
+            self.evict();
+        }
+    }
+
+    /// Evicts until `frames` more frames fit, of together `bytes` bytes. A catalog that a held
+    /// batch names is frozen anew, so that it is only moved to the back.
+    fn make_room(&mut self, bytes: usize, frames: usize) {
+        while self.outbox.could_hold(bytes) && !self.outbox.has_room(bytes, frames) {
+            let Some(oldest) = self.outbox.next_after(Mark::default()) else {
+                return;
+            };
+            match oldest.content {
+                Content::Catalog(hash) if self.outbox.names(hash) => self.move_catalog(&oldest),
+                _ => self.evict(),
+            }
+        }
+    }
+
+    fn move_catalog(&mut self, oldest: &Entry) {
+        let mut old = [0; FRAME];
+        let read = self.outbox.read(oldest.mark, &mut old);
+        self.evict();
+        let Ok(bytes) = read else {
+            return;
+        };
+        let Ok(read) = frame::read(old.get(..bytes).unwrap_or_default()) else {
+            return;
+        };
+        let mut new = [0; FRAME];
+        let header = self.header(self.next_mark());
+        let Ok((frame, check)) = frame::write(&header, &mut new, |writer| writer.put(read.body))
+        else {
+            return;
+        };
+        let entry = Entry {
+            mark: header.mark,
+            check,
+            ..*oldest
+        };
+        // Its sequence may take a byte more than before and find no room: then it is gone, and
+        // frozen with the next batch.
+        if self.outbox.push(entry, frame, core::iter::empty()).is_ok() {
+            self.note_frozen();
+            self.announced |= oldest.content == Content::Catalog(self.hash);
+        }
+    }
+
+    fn evict(&mut self) {
         let totals = &mut self.totals;
-        let lost = self.outbox.remove(mark, |sensor, samples| {
+        let lost = self.outbox.evict(|sensor, samples| {
             totals.evict(sensor.into(), samples.into());
         });
         self.note_lost(lost);
-    }
-
-    /// Evicts until `bytes` more fit.
-    fn make_room(&mut self, bytes: usize) {
-        while self.outbox.could_hold(bytes) && !self.outbox.has_room(bytes, 1) {
-            let totals = &mut self.totals;
-            let lost = self.outbox.evict(|sensor, samples| {
-                totals.evict(sensor.into(), samples.into());
-            });
-            if lost.is_none() {
-                return;
-            }
-            self.note_lost(lost);
-        }
     }
 
     fn note_lost(&mut self, lost: Option<Entry>) {
@@ -258,28 +290,45 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         }
     }
 
-    /// Gives a message its sequence and puts it into the outbox, evicting as needed. A message
-    /// that fits no frame is left out: only batches hold samples, and those are counted.
+    /// Gives a message its sequence and puts it into the outbox, evicting as needed; a batch with
+    /// its receipt. False when it fits no frame or not even an empty outbox: it is left out.
     fn freeze(
         &mut self,
         content: Content,
-        body: impl FnOnce(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
-    ) {
+        body: impl Fn(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
+    ) -> bool {
         let mut out = [0; FRAME];
-        let header = self.header(self.next_mark());
-        let Ok((bytes, check)) = frame::write(&header, &mut out, |writer| body(self, writer))
-        else {
-            return;
+        let write = |device: &Self, out: &mut [u8]| {
+            let header = device.header(device.next_mark());
+            frame::write(&header, out, |writer| body(device, writer))
+                .map(|(bytes, check)| (bytes.len(), check))
+        };
+        let Ok((used, _)) = write(self, &mut out) else {
+            return false;
+        };
+        let is_batch = matches!(content, Content::Batch(_));
+        let receipt_bytes = if is_batch {
+            2 * self.batch.receipt().count()
+        } else {
+            0
+        };
+        // Moving a catalog takes a sequence, so this frame's may be another, and longer, after.
+        self.make_room(used + receipt_bytes + 1, 1);
+        let Ok((used, check)) = write(self, &mut out) else {
+            return false;
         };
         let entry = Entry {
-            mark: header.mark,
+            mark: self.next_mark(),
             check,
             content,
         };
-        self.make_room(bytes.len());
-        if self.outbox.push(entry, bytes, core::iter::empty()).is_ok() {
+        let receipt = is_batch.then(|| self.batch.receipt()).into_iter().flatten();
+        let bytes = out.get(..used).unwrap_or_default();
+        let is_held = self.outbox.push(entry, bytes, receipt).is_ok();
+        if is_held {
             self.note_frozen();
         }
+        is_held
     }
 
     fn note_frozen(&mut self) {

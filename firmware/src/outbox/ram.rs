@@ -4,13 +4,12 @@
 //! bytes  . . [receipt|frame   ][receipt|frame ][receipt|frame       ] . . .
 //!            ^ head            each span is one slot of the index     ^ head + used
 //! ```
-//! A receipt is two bytes per sensor: its index, and the samples. A frame that leaves from the
-//! middle (behind a spared catalog, or corrupt) is closed over by moving the older ones up.
+//! A receipt is two bytes per sensor: its index, and the samples.
 
 use core::cmp::Ordering;
 
 use tidegate_shared::frame;
-use tidegate_shared::ids::Mark;
+use tidegate_shared::ids::{CatalogHash, Mark};
 
 use super::{Content, Entry, Outbox, OutboxError};
 
@@ -48,7 +47,7 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
             assert!(
                 BYTES >= 512 && FRAMES >= 4,
                 "an outbox holds at least a few frames"
-            )
+            );
         };
         Self {
             bytes: [0; BYTES],
@@ -102,45 +101,19 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
             .partition_point(|slot| slot.entry.mark.cmp(&mark) != Ordering::Greater)
     }
 
-    fn remove_at(&mut self, index: usize, mut lost: impl FnMut(u8, u8)) -> Option<Entry> {
-        let gone = *self.slots.get(index)?;
+    fn drop_oldest(&mut self, mut lost: impl FnMut(u8, u8)) -> Option<Entry> {
+        let gone = *self.slots.first()?;
         for at in (gone.start..gone.start + gone.receipt_bytes).step_by(2) {
             lost(self.byte(at), self.byte(at + 1));
         }
-        if index + 1 < self.slots.len() {
-            // Close the hole from the old side: the newer spans stay where they are.
-            for older in (0..index).rev() {
-                self.move_up(older, gone.span);
-            }
-            self.head = (self.head + gone.span) % BYTES;
-        }
-        self.slots.remove(index);
+        self.slots.remove(0);
         self.used -= gone.span;
-        if self.slots.is_empty() {
-            self.head = 0;
-        }
+        self.head = if self.slots.is_empty() {
+            0
+        } else {
+            (self.head + gone.span) % BYTES
+        };
         Some(gone.entry)
-    }
-
-    fn move_up(&mut self, index: usize, by: usize) {
-        let Some(slot) = self.slots.get_mut(index) else {
-            return;
-        };
-        let (start, end) = (slot.start, slot.start + slot.span);
-        slot.start = (start + by) % BYTES;
-        for at in (start..end).rev() {
-            let byte = self.byte(at);
-            self.put(at + by, &[byte]);
-        }
-    }
-
-    fn is_spared(&self, content: Content) -> bool {
-        let Content::Catalog(hash) = content else {
-            return false;
-        };
-        self.slots
-            .iter()
-            .any(|slot| slot.entry.content == Content::Batch(hash))
     }
 }
 
@@ -211,20 +184,18 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox for RamOutbox<BYTES, FRAMES
             .first()
             .is_some_and(|slot| slot.entry.mark <= through)
         {
-            self.remove_at(0, |_, _| ());
+            self.drop_oldest(|_, _| ());
         }
     }
 
     fn evict(&mut self, lost: impl FnMut(u8, u8)) -> Option<Entry> {
-        let victim = self
-            .slots
-            .iter()
-            .position(|slot| !self.is_spared(slot.entry.content));
-        self.remove_at(victim?, lost)
+        self.drop_oldest(lost)
     }
 
-    fn remove(&mut self, mark: Mark, lost: impl FnMut(u8, u8)) -> Option<Entry> {
-        self.remove_at(self.index_of(mark)?, lost)
+    fn names(&self, catalog: CatalogHash) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.entry.content == Content::Batch(catalog))
     }
 
     fn replace(&mut self, mark: Mark, entry: Entry, frame: &[u8]) -> Result<(), OutboxError> {
@@ -258,7 +229,7 @@ mod tests {
 
     use proptest::prelude::*;
     use tidegate_shared::frame::Header;
-    use tidegate_shared::ids::{CatalogHash, Incarnation};
+    use tidegate_shared::ids::Incarnation;
 
     use super::*;
 
@@ -354,17 +325,12 @@ mod tests {
     }
 
     #[test]
-    fn a_catalog_outlives_the_batches_that_name_it() {
+    fn it_knows_which_catalogs_are_named() {
         let mut outbox = RamOutbox::<512, 8>::new();
-        let catalog = pushed(&mut outbox, 1, Content::Catalog(HASH), &[]);
+        pushed(&mut outbox, 1, Content::Catalog(HASH), &[]);
+        assert!(!outbox.names(HASH));
         pushed(&mut outbox, 2, Content::Batch(HASH), &[]);
-        pushed(&mut outbox, 3, Content::Batch(HASH), &[]);
-        let evicted = |outbox: &mut RamOutbox<512, 8>| outbox.evict(|_, _| ()).unwrap().mark;
-        assert_eq!(evicted(&mut outbox), mark(2));
-        assert_eq!(read(&outbox, 1), catalog, "moved, not changed");
-        assert_eq!(evicted(&mut outbox), mark(3));
-        assert_eq!(evicted(&mut outbox), mark(1), "nothing names it any more");
-        assert!(outbox.evict(|_, _| ()).is_none());
+        assert!(outbox.names(HASH) && !outbox.names(CatalogHash(8)));
     }
 
     #[test]
@@ -377,7 +343,7 @@ mod tests {
             Err(OutboxError::Corrupt)
         );
         let mut lost = vec![];
-        outbox.remove(mark(1), |sensor, samples| lost.push((sensor, samples)));
+        outbox.evict(|sensor, samples| lost.push((sensor, samples)));
         assert_eq!(lost, [(1, 2)]);
         assert!(outbox.is_empty());
     }
@@ -399,7 +365,6 @@ mod tests {
         Push(usize, bool, u8),
         Pop(usize),
         Evict,
-        Remove(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -407,7 +372,6 @@ mod tests {
             4 => (0_usize..150, any::<bool>(), any::<u8>()).prop_map(|(n, c, s)| Step::Push(n, c, s)),
             1 => (0_usize..4).prop_map(Step::Pop),
             1 => Just(Step::Evict),
-            1 => (0_usize..6).prop_map(Step::Remove),
         ]
     }
 
@@ -433,25 +397,16 @@ mod tests {
                         }
                     }
                     Step::Pop(count) => {
-                        let through = model.iter().take(count).last().map(|(entry, ..)| entry.mark);
+                        let through = model.iter().take(count).next_back().map(|(entry, ..)| entry.mark);
                         outbox.pop_through(through.unwrap_or_default());
                         model.drain(..count.min(model.len()));
                     }
                     Step::Evict => {
-                        let batch = |(entry, ..): &(Entry, Vec<u8>, u8)| {
-                            entry.content == Content::Batch(HASH)
-                        };
-                        let victim = model.iter().position(batch).or((!model.is_empty()).then_some(0));
                         let mut lost = None;
                         let gone = outbox.evict(|_, samples| lost = Some(samples));
-                        let expected = victim.and_then(|victim| model.remove(victim));
+                        let expected = model.pop_front();
                         prop_assert_eq!(gone, expected.as_ref().map(|one| one.0));
                         prop_assert_eq!(lost, expected.map(|one| one.2));
-                    }
-                    Step::Remove(index) => {
-                        if let Some((entry, ..)) = model.remove(index) {
-                            prop_assert_eq!(outbox.remove(entry.mark, |_, _| ()), Some(entry));
-                        }
                     }
                 }
                 prop_assert_eq!(outbox.len(), model.len());
