@@ -182,7 +182,9 @@ impl Device {
         let active = plans.len();
         let mut moved: Vec<Option<u16>> = Vec::with_capacity(self.plans.len());
         for old in &self.plans {
-            let same = plans[..active].iter().position(|new| new.is_version_of(old));
+            let same = plans[..active]
+                .iter()
+                .position(|new| new.is_version_of(old));
             let to = same.unwrap_or_else(|| {
                 plans.push(Arc::clone(old));
                 plans.len() - 1
