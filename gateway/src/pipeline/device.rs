@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
 
 use super::catalogs::{Catalogs, Found};
-use super::emission::{Emission, Source};
+use super::emission::{Cause, Emission, Source};
 use super::plan::{self, Plan, glob};
 use super::sensor::Sensor;
 use crate::clock::Clocks;
@@ -267,7 +267,7 @@ impl Device {
                 lane.close_all(&mut |window| {
                     scene
                         .emission
-                        .window(&source, scene.now_us, meta, plan, window);
+                        .window(&source, Cause::Entry, meta, plan, window);
                 });
                 lane.begin_epoch(None);
             }

@@ -160,8 +160,8 @@ fn an_ended_device_closes_at_once() {
     run.assert(&[
         "q a 0.0:1/1",
         "q a 10.0:1/1",
-        "r a 0.0:2/2",
         "q b 10.0:1/1",
+        "r a 0.0:2/2",
         "r b 0.0:1/1",
     ]);
     let places: Vec<_> = run.emitted.iter().map(|one| one.place.ordinal).collect();

@@ -3,6 +3,7 @@
 mod balance;
 mod closes;
 mod epochs;
+mod memory;
 mod naive;
 mod rejections;
 mod restore;
