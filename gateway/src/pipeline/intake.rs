@@ -19,6 +19,7 @@ use tidegate_shared::message::{CatalogPart, Counts, EventCode, Totals, Up};
 use super::catalogs::Found;
 use super::decoded::Decoded;
 use super::device::{Damage, Device, FrameCounts, RECENT_MAX, Scene, Waiting};
+use super::emission::Cause;
 use super::lane::Tide;
 use crate::clock::{EARLIEST_US, Mapping, latest_plausible_us};
 use crate::entry::{FrameEntry, GapEntry, Verdict};
@@ -393,7 +394,7 @@ impl Device {
             let sensor = &mut self.sensors[usize::from(slot)];
             sensor.reject(Rejection::BadSample, unusable.bad);
             sensor.reject(Rejection::ImplausibleTime, unusable.implausible);
-            let (emission, now_us) = (&mut *scene.emission, scene.now_us);
+            let emission = &mut *scene.emission;
             sensor.fold(
                 &self.plans,
                 self.active,
@@ -409,7 +410,7 @@ impl Device {
                         time_us: sample.time_us,
                     };
                     let (of, what) = ((meta, plan), (sample, &identity));
-                    emission.sample(&source, now_us, of, what, mapping.quality);
+                    emission.sample(&source, of, what, mapping.quality);
                 },
             );
         }
@@ -457,9 +458,9 @@ impl Device {
             let meta = &sensor.meta;
             for lane in &mut sensor.lanes {
                 let plan: &Arc<_> = &self.plans[usize::from(lane.plan)];
-                let (emission, now_us) = (&mut *scene.emission, scene.now_us);
+                let emission = &mut *scene.emission;
                 let mut emit = |window: &mut _| {
-                    emission.window(&source, now_us, meta, plan, window);
+                    emission.window(&source, Cause::Entry, meta, plan, window);
                 };
                 if let Some(mark_us) = self.watermark_us {
                     lane.close_passed(plan, mark_us, &mut emit);

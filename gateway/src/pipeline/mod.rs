@@ -43,7 +43,7 @@ use arrival::Arrival;
 use decoded::Decoded;
 use device::{Device, Scene};
 use emission::Emission;
-use plan::{Plan, Versions};
+use plan::{Plan, RULES_MAX, Versions};
 use tallies::Tallies;
 
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
@@ -199,7 +199,8 @@ impl Pipeline {
     }
 
     fn set_rules(&mut self, text: &str) {
-        let Ok(rules) = serde_json::from_str::<RuleSet>(text) else {
+        let rules = serde_json::from_str::<RuleSet>(text).ok();
+        let Some(rules) = rules.filter(|set| set.rules.len() <= RULES_MAX) else {
             self.entries_unreadable += 1;
             return;
         };
