@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tidegate_shared::ids::is_name_byte;
 
-use super::{Named, check_name};
+use super::{Named, SINKS_MAX, check_name};
 use crate::rules::mistake::{Findings, Kind, nearest};
 use crate::rules::tree::{Section, Value, choice, duration, list, malformed, number, short, text};
 use crate::rules::{Aggregate, Keep, Late, Match, Priority, Window};
@@ -438,8 +438,16 @@ fn read_forward(value: &Value<'_>, findings: &mut Findings) -> Vec<Named> {
             )
             .help("name a [sink.NAME] here, or take the rule out");
     }
+    if values.len() > SINKS_MAX {
+        findings.mistake(
+            Kind::OutOfRange,
+            value.span(),
+            format!("`forward` has {} names", values.len()),
+            format!("at most {SINKS_MAX} sinks are allowed"),
+        );
+    }
     let mut sinks: Vec<Named> = Vec::new();
-    for value in values {
+    for value in values.iter().take(SINKS_MAX) {
         let Some(typed) = text("a sink's name", value, "a text such as \"cloud\"", findings) else {
             continue;
         };
