@@ -1,7 +1,11 @@
 //! Records: what leaves the gateway. A closed window, or a sample passed through.
 
+pub mod id;
+mod json;
+
 use std::fmt;
 
+pub use json::{rfc3339, to_json};
 use serde::{Deserialize, Serialize};
 
 /// Identity of a record: the same however often it is derived or sent. A hash of what it stands

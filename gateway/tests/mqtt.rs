@@ -1,5 +1,7 @@
 //! The MQTT link against real brokers: Debian's Mosquitto and, where built in, the embedded one.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,10 +12,9 @@ use rumqttc::v5::mqttbytes::v5::{LastWill, Packet};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use tempfile::TempDir;
 use tidegate_gateway::mqtt::{
-    Broker, Link, LinkEvent, LinkHandle, RECEIVE_MAXIMUM, Receipt, Will, connect,
+    Broker, INTAKE_MAX, Link, LinkEvent, LinkHandle, RECEIVE_MAXIMUM, Receipt, Will, connect,
 };
 use tidegate_shared::ids::SiteName;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
@@ -27,35 +28,43 @@ struct Mosquitto {
 }
 
 impl Mosquitto {
+    /// Starts one on a free port; another one if somebody else was faster to take it.
     async fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\n",
-            address.port()
-        );
-        std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
-        let process = spawn(&folder);
-        let broker = Self {
-            folder,
-            address,
-            process,
-        };
-        broker.ready().await;
-        broker
+        loop {
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = free.local_addr().unwrap();
+            drop(free);
+            let folder = tempfile::tempdir().unwrap();
+            let port = address.port();
+            let config =
+                format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+            std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
+            let process = spawn(&folder);
+            let mut broker = Self {
+                folder,
+                address,
+                process,
+            };
+            if broker.ready().await {
+                return broker;
+            }
+        }
     }
 
-    async fn ready(&self) {
-        let answered = async {
-            while TcpStream::connect(self.address).await.is_err() {
+    /// Waits until it says that it runs: a port that answers may be somebody else's. False when
+    /// it ended instead.
+    async fn ready(&mut self) -> bool {
+        let log = self.folder.path().join("log");
+        let running = async {
+            while !std::fs::read_to_string(&log).unwrap().contains(" running") {
+                if self.process.try_wait().unwrap().is_some() {
+                    return false;
+                }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            true
         };
-        timeout(PATIENCE, answered)
-            .await
-            .expect("mosquitto listens");
+        timeout(PATIENCE, running).await.expect("mosquitto starts")
     }
 
     fn kill(&mut self) {
@@ -65,7 +74,7 @@ impl Mosquitto {
 
     async fn restart(&mut self) {
         self.process = spawn(&self.folder);
-        self.ready().await;
+        assert!(self.ready().await, "mosquitto takes its port again");
     }
 }
 
@@ -82,11 +91,12 @@ fn spawn(folder: &TempDir) -> Child {
         .into_iter()
         .find(|path| path.exists())
         .unwrap_or_else(|| "mosquitto".into());
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
     Command::new(program)
         .arg("-c")
         .arg(folder.path().join("mosquitto.conf"))
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .expect("mosquitto is missing: run tests/run")
 }
@@ -311,18 +321,28 @@ async fn wills_fire(address: SocketAddr) {
     );
 }
 
-/// With the core paused the broker stops at the Receive Maximum; nothing is lost, and the order
+/// With the core paused the broker stops at `window` messages; nothing is lost, and the order
 /// stays, when it goes on.
-async fn back_pressure(address: SocketAddr, messages: u32) {
+async fn back_pressure(address: SocketAddr, messages: u32, window: u64) {
     let (handle, mut events) = link(address, "tidegate-gw-1");
     subscribed(&mut events).await;
-    let device = Device::new(address, "tidegate-pump-house-pump-1", None);
+    let mut device = Device::new(address, "tidegate-pump-house-pump-1", None);
     for number in 0..messages {
         device.publish(UP, number.to_be_bytes(), false).await;
     }
+    for _ in 0..messages {
+        device.acked().await;
+    }
+    let held_back = async {
+        while handle.counters().received < window {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, held_back).await.expect("a full window");
+    assert_eq!(handle.counters().received, window);
     let mut held = Vec::new();
     for number in 0..messages {
-        assert!(events.len() <= usize::from(RECEIVE_MAXIMUM));
+        assert!(events.len() <= INTAKE_MAX);
         let (message, receipt) = message(&mut events).await;
         assert_eq!(message, said(UP, &number.to_be_bytes(), false));
         // Receipts go back in bunches, and within a bunch in the wrong order.
@@ -352,7 +372,7 @@ async fn mosquitto_fires_wills() {
 async fn mosquitto_is_held_back_by_a_paused_core() {
     let broker = Mosquitto::start().await;
     // Mosquitto queues 1,000 beyond the 1,024 in flight, then drops.
-    back_pressure(broker.address, 1_900).await;
+    back_pressure(broker.address, 1_900, RECEIVE_MAXIMUM.into()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -400,7 +420,7 @@ async fn a_link_to_nobody_keeps_trying_and_stops_when_told() {
 #[cfg(feature = "embedded-broker")]
 mod embedded {
     use super::*;
-    use tidegate_gateway::mqtt::embedded::{EmbeddedBroker, EmbeddedError, start};
+    use tidegate_gateway::mqtt::embedded::{EmbeddedBroker, EmbeddedError, OUTBOUND_MAX, start};
 
     async fn broker() -> EmbeddedBroker {
         start("127.0.0.1:0".parse().unwrap()).await.unwrap()
@@ -422,7 +442,7 @@ mod embedded {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn it_is_held_back_by_a_paused_core() {
         let broker = broker().await;
-        back_pressure(broker.local_addr(), 1_100).await;
+        back_pressure(broker.local_addr(), 1_100, OUTBOUND_MAX.into()).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

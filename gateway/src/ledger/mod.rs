@@ -1,1 +1,3 @@
-//! .
+//! Ledger: where every sample went.
+
+pub mod counters;

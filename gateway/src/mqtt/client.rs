@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            ┌──────────── one connection ────────────┐
-//!  broker ──▶ poll: packets → intake (never waits)     │──▶ core
+//!  broker ──▶ poll: packets → intake                   │──▶ core
 //!            │ acknowledge: released receipts → PUBACK │◀── receipts
 //!            │ publish: queue → PUBLISH                │◀── LinkHandle
 //!            └──── lost: start over with a new one ────┘
@@ -15,6 +15,8 @@
 //!   next connection (an old packet id acknowledged anew; ids beyond a smaller Receive Maximum).
 //! - A connection on which nothing moved for [`SILENCE_MAX`] (pings fall due every 30 s) or whose
 //!   packet id stayed taken for [`COLLISION_MAX`] is given up.
+//! - Mosquitto 2.0.11 exceeds the Receive Maximum: at a PUBACK it sends as many queued messages
+//!   as the maximum allows in all. So the intake's own bound holds, and a full one stops reading.
 //! - A new connection begins only when the intake was emptied of the old one's messages.
 
 use std::pin::Pin;
@@ -36,13 +38,11 @@ use tracing::{debug, info, warn};
 
 use super::receipts::Book;
 use super::{
-    Broker, INFLIGHT_MAX, KEEPALIVE_S, LinkEvent, LinkHandle, PACKET_BYTES_MAX, PUBLICATIONS_MAX,
-    Publication, RECEIVE_MAXIMUM, Receipt, State, UNRELIABLE_MAX, Will,
+    Broker, INFLIGHT_MAX, INTAKE_MAX, KEEPALIVE_S, LinkEvent, LinkHandle, PACKET_BYTES_MAX,
+    PUBLICATIONS_MAX, Publication, RECEIVE_MAXIMUM, Receipt, State, UNRELIABLE_MAX, Will,
 };
 use crate::backoff::{Backoff, seed};
 
-/// Places in the intake: all unacknowledged messages, the QoS 0 ones, and the link's own news.
-const INTAKE_MAX: usize = RECEIVE_MAXIMUM as usize + UNRELIABLE_MAX + 16;
 /// Requests between our queues and rumqttc.
 const REQUESTS_MAX: usize = 64;
 /// A connection on which nothing moved for so long is dead: two keepalives and a half.
@@ -340,7 +340,7 @@ impl Polling<'_> {
             } else if collision.is_none() {
                 collision = Some(Box::pin(tokio::time::sleep(COLLISION_MAX)));
             }
-            match self.take(event) {
+            match self.take(event).await {
                 Some(End::Stopped) => {
                     hear_out(event_loop).await;
                     return End::Stopped;
@@ -352,7 +352,7 @@ impl Polling<'_> {
     }
 
     /// Takes one packet; returns how the connection ended, if it did.
-    fn take(&mut self, event: Event) -> Option<End> {
+    async fn take(&mut self, event: Event) -> Option<End> {
         match event {
             Event::Incoming(Packet::ConnAck(_)) => {
                 let asked = self.client.try_subscribe_many(self.filters.iter().cloned());
@@ -360,14 +360,14 @@ impl Polling<'_> {
                     .is_err()
                     .then(|| End::Lost("the client's queue is full before it began".into()))
             }
-            Event::Incoming(Packet::SubAck(granted)) => self.granted(&granted),
-            Event::Incoming(Packet::Publish(message)) => self.message(&message),
+            Event::Incoming(Packet::SubAck(granted)) => self.granted(&granted).await,
+            Event::Incoming(Packet::Publish(message)) => self.message(&message).await,
             Event::Outgoing(rumqttc::Outgoing::Disconnect) => Some(End::Stopped),
             _ => None,
         }
     }
 
-    fn granted(&mut self, granted: &SubAck) -> Option<End> {
+    async fn granted(&mut self, granted: &SubAck) -> Option<End> {
         let every = granted.return_codes.len() == self.filters.len()
             && granted.return_codes.iter().all(|code| {
                 matches!(
@@ -386,10 +386,10 @@ impl Polling<'_> {
         State::count(&self.state.subscribed);
         info!(broker = self.address, "connected and subscribed");
         self.subscribed.send_replace(true);
-        self.put(LinkEvent::Subscribed)
+        self.put(LinkEvent::Subscribed).await
     }
 
-    fn message(&mut self, message: &Publish) -> Option<End> {
+    async fn message(&mut self, message: &Publish) -> Option<End> {
         let receipt = match message.qos {
             QoS::AtMostOnce => {
                 if self.unreliable_waiting.load(Ordering::Acquire) >= UNRELIABLE_MAX {
@@ -397,9 +397,6 @@ impl Polling<'_> {
                     return None;
                 }
                 Receipt::unreliable(self.unreliable_waiting)
-            }
-            _ if self.book.len() >= usize::from(RECEIVE_MAXIMUM) => {
-                return Some(End::Lost("the broker exceeds our Receive Maximum".into()));
             }
             _ => self.book.admit(message.pkid),
         };
@@ -414,17 +411,26 @@ impl Polling<'_> {
             retained: message.retain,
             receipt,
         })
+        .await
     }
 
-    /// Puts into the intake, which has room for all that the limits let in.
-    fn put(&self, event: LinkEvent) -> Option<End> {
-        match self.intake.try_send(event) {
-            Ok(()) => None,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Some(End::Lost("the intake is full beyond its limits".into()))
+    /// Puts into the intake. It has room for all that a broker may send; from one that sends more
+    /// nothing is read until the core made room. That may cost the connection (no ping goes out),
+    /// but neither memory nor, since devices resend, data.
+    async fn put(&self, event: LinkEvent) -> Option<End> {
+        let permit = match self.intake.try_reserve() {
+            Ok(permit) => permit,
+            Err(mpsc::error::TrySendError::Full(())) => {
+                State::count(&self.state.intake_full);
+                match self.intake.reserve().await {
+                    Ok(permit) => permit,
+                    Err(_) => return Some(End::Abandoned),
+                }
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => Some(End::Abandoned),
-        }
+            Err(mpsc::error::TrySendError::Closed(())) => return Some(End::Abandoned),
+        };
+        permit.send(event);
+        None
     }
 }
 

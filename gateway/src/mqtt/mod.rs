@@ -8,8 +8,9 @@
 //!   gateway", never "on disk": that is what the gateway's own `Ack` says.
 //!
 //! # Invariants
-//! - The intake is bounded: [`RECEIVE_MAXIMUM`] messages of at most [`PACKET_BYTES_MAX`] bytes,
-//!   12 MiB. A core that stops reading stops the broker by withheld PUBACKs, while pings go on.
+//! - The intake is bounded: [`INTAKE_MAX`] messages of at most [`PACKET_BYTES_MAX`] bytes, 14 MiB.
+//!   A core that stops reading stops the broker by withheld PUBACKs, while pings go on; a broker
+//!   that sends on regardless is stopped by no longer reading what it sends.
 //! - [`LinkHandle::publish`] never waits. While the link is away or its queue is full, what is
 //!   published is dropped and counted: acks are cumulative and come again.
 //! - `Subscribed` comes after the broker granted every subscription, once per connection;
@@ -40,6 +41,8 @@ pub const RECEIVE_MAXIMUM: u16 = 1_024;
 /// Messages without PUBACK (QoS 0, from strangers) in the intake; beyond, they are dropped and
 /// counted, because nothing holds their sender back.
 pub const UNRELIABLE_MAX: usize = 128;
+/// Places in the intake: all unacknowledged messages, the QoS 0 ones, and the link's own news.
+pub const INTAKE_MAX: usize = RECEIVE_MAXIMUM as usize + UNRELIABLE_MAX + 16;
 /// Publications waiting for the connection; beyond, they are dropped and counted. An `Ack` for
 /// each of 1,000 devices fits.
 pub const PUBLICATIONS_MAX: usize = 1_024;
@@ -162,6 +165,8 @@ pub struct LinkCounters {
     pub received_bytes: u64,
     /// QoS 0 messages dropped because [`UNRELIABLE_MAX`] of them waited.
     pub unreliable_dropped: u64,
+    /// Times the intake was full, so that nothing more was read from the broker.
+    pub intake_full: u64,
     /// Publications handed to the connection.
     pub published: u64,
     /// Publications dropped because the link was away.
@@ -247,6 +252,7 @@ struct State {
     received: AtomicU64,
     received_bytes: AtomicU64,
     unreliable_dropped: AtomicU64,
+    intake_full: AtomicU64,
     published: AtomicU64,
     dropped_away: AtomicU64,
     dropped_full: AtomicU64,
@@ -266,6 +272,7 @@ impl State {
             received: read(&self.received),
             received_bytes: read(&self.received_bytes),
             unreliable_dropped: read(&self.unreliable_dropped),
+            intake_full: read(&self.intake_full),
             published: read(&self.published),
             dropped_away: read(&self.dropped_away),
             dropped_full: read(&self.dropped_full),

@@ -1,1 +1,287 @@
-//! .
+//! Pipeline: the deterministic function from log entries to records.
+//!
+//! Terms: an *entry* is what the log holds; a *lane* is one rule on one sensor; *arrival time* is
+//! the clock of timers, made of what entries say (`arrival`); *event time* is when a sample was
+//! taken, UTC. The *watermark* of a device's epoch is the event time up to which it is complete.
+//!
+//! Invariants:
+//! - Same entries, same records, byte for byte: no clock is read, no order comes from a hash map,
+//!   arithmetic is integer or + − × ÷ sqrt on `f64` in a fixed order.
+//! - [`Pipeline::apply`] never fails: bad content is a counted rejection.
+//! - Any entry is also a tick: closes that are due when it was made happen before it is applied.
+//! - Snapshot and restore between any two entries changes no record.
+//!
+//! ```text
+//! entry ─▶ arrival: closes that are due ─▶ frame ─▶ intake ─▶ clock ─▶ sensor ─▶ lane ─▶ window
+//!                                       └▶ rules, limits, link, gap ...            │
+//!                          emission (total order) ◀── watermark, early, epoch ─────┘
+//! ```
+
+mod accumulator;
+mod arrival;
+mod catalogs;
+mod closing;
+mod decimal;
+mod decoded;
+mod device;
+mod distribution;
+mod emission;
+mod intake;
+mod lane;
+mod part;
+mod plan;
+mod sensor;
+mod tallies;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use part::{KIND_BASE, KIND_DEVICE, Part, Restored, VERSION};
+use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
+
+use arrival::Arrival;
+use decoded::Decoded;
+use device::{Device, Scene};
+use emission::Emission;
+use plan::{Plan, Versions};
+use tallies::Tallies;
+
+use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
+use crate::ledger::counters::Counters;
+use crate::record::Emitted;
+use crate::rules::RuleSet;
+
+/// The function of the log, as far as it has been applied.
+#[derive(Debug)]
+pub struct Pipeline {
+    site: String,
+    log_incarnation: u32,
+    rules: RuleSet,
+    versions: Versions,
+    plans: Vec<Arc<Plan>>,
+    limits: Limits,
+    arrival: Arrival,
+    /// Since when the gateway is subscribed, if it is.
+    subscribed_us: Option<i64>,
+    devices: BTreeMap<DeviceName, Device>,
+    /// When which device is due, for those with a deadline.
+    deadlines: BTreeSet<(i64, DeviceName)>,
+    due: BTreeMap<DeviceName, i64>,
+    /// No epoch above this was known when the state was restored.
+    epoch_base: u32,
+    tallies: Tallies,
+    entries_unreadable: u64,
+    parts_lost: u64,
+    decoded: Decoded,
+    emission: Emission,
+}
+
+impl Pipeline {
+    /// A pipeline before the first entry.
+    pub fn new(site: &SiteName) -> Self {
+        Self {
+            site: site.as_str().to_owned(),
+            log_incarnation: 0,
+            rules: RuleSet::default(),
+            versions: Versions::default(),
+            plans: Vec::new(),
+            limits: Limits::default(),
+            arrival: Arrival::default(),
+            subscribed_us: None,
+            devices: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            due: BTreeMap::new(),
+            epoch_base: 0,
+            tallies: Tallies::default(),
+            entries_unreadable: 0,
+            parts_lost: 0,
+            decoded: Decoded::default(),
+            emission: Emission::default(),
+        }
+    }
+
+    /// Applies the entry at a log position, and appends the records it causes to `out`.
+    pub fn apply(&mut self, position: u64, logged: &Logged, out: &mut Vec<Emitted>) {
+        self.arrival.advance(logged.start, logged.at);
+        self.fire();
+        match &logged.entry {
+            Entry::Started {
+                log_incarnation,
+                site,
+                ..
+            } => {
+                self.log_incarnation = *log_incarnation;
+                self.site.clone_from(site);
+                // Whatever stood before, the broker has forgotten this client.
+                self.subscribed_us = None;
+                self.schedule_all();
+            }
+            Entry::Rules { text } => self.set_rules(text),
+            Entry::Limits(limits) => {
+                self.limits = *limits;
+                self.schedule_all();
+            }
+            Entry::Frame(frame) => self.with_device(&frame.device, |device, scene, decoded| {
+                device.frame(scene, decoded, &logged.at, frame);
+            }),
+            Entry::Gap(gap) => self.with_device(&gap.device, |device, _, _| device.gap(gap)),
+            Entry::Link(LinkEntry {
+                device: Some(name),
+                change,
+            }) => self.with_device(name, |device, scene, _| {
+                device.link(change, scene.now_us, logged.at.wall_trusted);
+            }),
+            Entry::Link(LinkEntry {
+                device: None,
+                change,
+            }) => self.own_link(change),
+            Entry::Tally { device, counts } => {
+                self.tallies.take(logged.start, device.as_ref(), counts);
+            }
+            // A step of the gateway's clock reaches devices as newly learnt offsets. Decisions
+            // change nothing yet. A tick's time was all it had to say.
+            Entry::ClockStep { .. } | Entry::Decision { .. } | Entry::Tick => {}
+        }
+        self.emission.drain(position, out);
+    }
+
+    /// When a tick is wanted: monotonic time in µs of the newest entry's gateway start.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let (due_us, _) = self.deadlines.first()?;
+        Some(self.arrival.mono_us(*due_us))
+    }
+
+    /// The catalog that a device's frames wait for.
+    pub fn wanted(&self, device: &DeviceName) -> Option<CatalogHash> {
+        self.devices.get(device)?.wanted
+    }
+
+    /// Everything counted so far.
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters {
+            entries_unreadable: self.entries_unreadable,
+            parts_lost: self.parts_lost,
+            ..Counters::default()
+        };
+        for (name, device) in &self.devices {
+            counters
+                .devices
+                .insert(name.as_str().to_owned(), device.counters());
+        }
+        for (device, sums) in self.tallies.sums() {
+            match device {
+                Some(name) => {
+                    let device = counters.devices.entry(name.as_str().to_owned());
+                    device.or_default().not_logged = sums;
+                }
+                None => counters.not_logged = sums,
+            }
+        }
+        counters
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn set_rules(&mut self, text: &str) {
+        let Ok(rules) = serde_json::from_str::<RuleSet>(text) else {
+            self.entries_unreadable += 1;
+            return;
+        };
+        self.plans = self.versions.take(&rules);
+        self.rules = rules;
+        for (name, device) in &mut self.devices {
+            device.set_rules(name.as_str(), &self.plans);
+        }
+        self.schedule_all();
+    }
+
+    fn own_link(&mut self, change: &LinkChange) {
+        if let LinkChange::Subscribed(subscribed) = change {
+            let since_us = self.subscribed_us.unwrap_or(self.arrival.now_us());
+            self.subscribed_us = subscribed.then_some(since_us);
+            self.schedule_all();
+        }
+    }
+
+    /// Does something with a device, which is made if it is not known, and its surroundings.
+    fn with_device(
+        &mut self,
+        name: &DeviceName,
+        act: impl FnOnce(&mut Device, &mut Scene<'_>, &mut Decoded),
+    ) {
+        let device = self
+            .devices
+            .entry(name.clone())
+            .or_insert_with(|| Device::new(name.as_str(), &self.plans));
+        let mut scene = Scene {
+            site: &self.site,
+            log_incarnation: self.log_incarnation,
+            device: name.as_str(),
+            limits: &self.limits,
+            now_us: self.arrival.now_us(),
+            emission: &mut self.emission,
+        };
+        act(device, &mut scene, &mut self.decoded);
+        let due_us = device.deadline_us(self.subscribed_us, &self.limits);
+        self.schedule(name, due_us);
+    }
+
+    /// Does the closes that are due now.
+    fn fire(&mut self) {
+        let now_us = self.arrival.now_us();
+        let subscribed_us = self.subscribed_us;
+        let due = self.deadlines.iter();
+        let names: Vec<DeviceName> = due
+            .take_while(|(due_us, _)| *due_us <= now_us)
+            .map(|(_, name)| name.clone())
+            .collect();
+        for name in names {
+            self.with_device(&name, |device, scene, _| device.fire(scene, subscribed_us));
+        }
+    }
+
+    fn schedule(&mut self, name: &DeviceName, due_us: Option<i64>) {
+        let known = self.due.get(name).copied();
+        if known == due_us {
+            return;
+        }
+        if let Some(known_us) = known {
+            self.deadlines.remove(&(known_us, name.clone()));
+            self.due.remove(name);
+        }
+        if let Some(due_us) = due_us {
+            self.deadlines.insert((due_us, name.clone()));
+            self.due.insert(name.clone(), due_us);
+        }
+    }
+
+    fn schedule_all(&mut self) {
+        let due: Vec<_> = self
+            .devices
+            .iter()
+            .map(|(name, device)| {
+                let due_us = device.deadline_us(self.subscribed_us, &self.limits);
+                (name.clone(), due_us)
+            })
+            .collect();
+        for (name, due_us) in due {
+            self.schedule(&name, due_us);
+        }
+    }
+
+    fn epoch_max(&self) -> u32 {
+        let epochs = self.devices.values().map(|device| device.epoch);
+        epochs.max().unwrap_or(0).max(self.epoch_base)
+    }
+}
+
+#[cfg(test)]
+mod tests;

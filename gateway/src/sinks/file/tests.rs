@@ -7,10 +7,11 @@ fn batch(numbers: &[u8]) -> Batch {
         .iter()
         .map(|number| RecordId([*number; 16]))
         .collect();
-    let body: String = ids
+    let lines: Vec<_> = ids
         .iter()
         .map(|id| format!("{{\"id\":\"{id}\",\"site\":\"s\"}}\n"))
         .collect();
+    let body = lines.concat();
     Batch {
         class: Priority::Normal,
         first: 0,

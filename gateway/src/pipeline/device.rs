@@ -1,0 +1,385 @@
+//! Devices: everything the pipeline knows of one, as one part of the state.
+//!
+//! How frames come in stands in `intake`, how windows close without a frame in `closing`. What
+//! is here: the device's sensors and plans, its epochs and its counters.
+//!
+//! Invariant: `plans[..active]` are the rules in force that match the device, in the order of the
+//! file; the plans behind them are earlier versions whose windows are still held by a lane.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+
+use super::catalogs::{Catalogs, Found};
+use super::emission::{Emission, Source};
+use super::plan::{self, Plan, glob};
+use super::sensor::Sensor;
+use crate::clock::Clocks;
+use crate::entry::Limits;
+use crate::ledger::counters::{DeviceCounters, FrameKind, Rejection};
+
+/// Sensors remembered of a device over all its catalogs: four catalogs of the most sensors.
+/// Samples of further ones are rejected as `unknown-sensor`.
+pub(super) const SENSORS_KNOWN_MAX: usize = 1_024;
+/// Frames whose sample counts are remembered: as many as may be in flight.
+pub(super) const RECENT_MAX: usize = 64;
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Device {
+    pub epoch: u32,
+    /// Of the newest frame taken.
+    pub incarnation: Option<Incarnation>,
+    pub watermark_us: Option<i64>,
+    pub clocks: Clocks,
+    pub catalogs: Catalogs,
+    /// The catalog of the last batch, and for each of its sensors the place in `sensors`.
+    pub in_use: Option<CatalogHash>,
+    pub slots: Vec<Option<u16>>,
+    pub sensors: Vec<Sensor>,
+    #[serde(with = "super::plan")]
+    pub plans: Vec<Arc<Plan>>,
+    pub active: usize,
+    pub waiting: VecDeque<Waiting>,
+    /// The catalog that the first waiting frame needs.
+    pub wanted: Option<CatalogHash>,
+    pub recent: VecDeque<FrameCounts>,
+    pub link: Link,
+    pub damage: Damage,
+    pub counts: DeviceCounts,
+}
+
+/// A frame that waits for its catalog, or behind one that does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    pub at: crate::time::Timestamp,
+    pub bytes: Vec<u8>,
+    /// The catalog it names.
+    pub catalog: Option<CatalogHash>,
+    /// Its samples.
+    pub samples: u64,
+    /// Whether the device has evicted it meanwhile.
+    pub evicted: bool,
+}
+
+/// How many samples of which sensors a batch held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FrameCounts {
+    pub incarnation: Incarnation,
+    pub mark: Mark,
+    pub catalog: CatalogHash,
+    /// Index in the catalog (below 256), samples (at most 255).
+    pub samples: Box<[(u8, u8)]>,
+}
+
+/// What the device's link said last, in arrival times.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Link {
+    /// When it dropped, if it is down.
+    pub down_us: Option<i64>,
+    /// When it came up last.
+    pub up_us: i64,
+    /// Whether frames wait beyond the window.
+    pub backlog: bool,
+    /// When the last backlog ended.
+    pub quiet_us: i64,
+    /// Longest time a sample waits on the device, in µs.
+    pub hold_us: i64,
+    /// When the newest frame was logged.
+    pub frame_us: i64,
+}
+
+/// Whether windows of the device were lost with a damaged store.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Damage {
+    #[default]
+    None,
+    /// They were; no batch came since.
+    Fresh,
+    /// Windows that start up to this event time may lack samples.
+    Until(i64),
+}
+
+/// What is counted of a device beside its sensors.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DeviceCounts {
+    pub frames: BTreeMap<FrameKind, u64>,
+    pub frames_rejected: BTreeMap<Rejection, u64>,
+    pub samples_rejected: BTreeMap<Rejection, u64>,
+    pub lost_on_device: u64,
+    pub lost_here: u64,
+    pub gaps_open: u64,
+    pub crowded_out: u64,
+    pub epochs: u64,
+    pub parts_lost: u64,
+}
+
+/// What surrounds a device while an entry is applied.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub site: &'a str,
+    pub log_incarnation: u32,
+    pub device: &'a str,
+    pub limits: &'a Limits,
+    /// Arrival time of the entry.
+    pub now_us: i64,
+    pub emission: &'a mut Emission,
+}
+
+impl<'a> Scene<'a> {
+    /// What the device's records have in common.
+    pub fn source(&self, epoch: u32) -> Source<'a> {
+        Source {
+            site: self.site,
+            log_incarnation: self.log_incarnation,
+            device: self.device,
+            epoch,
+        }
+    }
+}
+
+impl Device {
+    /// A device that nothing is known of.
+    pub fn new(name: &str, plans: &[Arc<Plan>]) -> Self {
+        let mut device = Self {
+            epoch: 0,
+            incarnation: None,
+            watermark_us: None,
+            clocks: Clocks::default(),
+            catalogs: Catalogs::default(),
+            in_use: None,
+            slots: Vec::new(),
+            sensors: Vec::new(),
+            plans: Vec::new(),
+            active: 0,
+            waiting: VecDeque::new(),
+            wanted: None,
+            recent: VecDeque::new(),
+            link: Link::default(),
+            damage: Damage::None,
+            counts: DeviceCounts::default(),
+        };
+        device.set_rules(name, plans);
+        device
+    }
+
+    /// A device whose part could not be read: its epoch is one that no record had before.
+    pub fn damaged(name: &str, plans: &[Arc<Plan>], epoch: u32, now_us: i64) -> Self {
+        let mut device = Self::new(name, plans);
+        device.epoch = epoch;
+        device.damage = Damage::Fresh;
+        device.counts.parts_lost = 1;
+        device.link.frame_us = now_us;
+        device
+    }
+
+    /// Puts other rules in force. Windows that are open finish under the version they began with.
+    pub fn set_rules(&mut self, name: &str, rules: &[Arc<Plan>]) {
+        let matching = |plan: &&Arc<Plan>| glob(&plan.rule.matching.device, name);
+        let mut plans: Vec<Arc<Plan>> = rules.iter().filter(matching).cloned().collect();
+        let active = plans.len();
+        let mut moved: Vec<Option<u16>> = Vec::with_capacity(self.plans.len());
+        for old in &self.plans {
+            let same = plans[..active].iter().position(|new| new.is_version_of(old));
+            let to = same.unwrap_or_else(|| {
+                plans.push(Arc::clone(old));
+                plans.len() - 1
+            });
+            moved.push(u16::try_from(to).ok());
+        }
+        for sensor in &mut self.sensors {
+            sensor.retain(&self.plans, |lane| {
+                let to = moved.get(usize::from(lane.plan)).copied().flatten();
+                let kept = to.filter(|to| usize::from(*to) < active || lane.has_windows());
+                lane.plan = kept.unwrap_or(lane.plan);
+                kept.is_some()
+            });
+            sensor.bind(&plans[..active]);
+        }
+        self.plans = plans;
+        self.active = active;
+        self.forget_retired();
+    }
+
+    /// Drops earlier versions that have no windows left.
+    pub fn forget_retired(&mut self) {
+        if self.plans.len() == self.active {
+            return;
+        }
+        let active = self.active;
+        let mut held = vec![false; self.plans.len()];
+        for sensor in &mut self.sensors {
+            sensor.retain(&self.plans, |lane| {
+                let at = usize::from(lane.plan);
+                let kept = at < active || lane.has_windows();
+                held[at] |= kept;
+                kept
+            });
+        }
+        let mut moved = vec![0_u16; self.plans.len()];
+        let mut plans = Vec::with_capacity(self.plans.len());
+        for (at, plan) in self.plans.iter().enumerate() {
+            moved[at] = plans.len() as u16;
+            if at < active || held[at] {
+                plans.push(Arc::clone(plan));
+            }
+        }
+        for lane in self.sensors.iter_mut().flat_map(|one| &mut one.lanes) {
+            lane.plan = moved[usize::from(lane.plan)];
+        }
+        self.plans = plans;
+    }
+
+    /// Finds plans of the pipeline again behind equal ones that were read from a part.
+    pub fn share_plans(&mut self, pool: &[Arc<Plan>]) {
+        plan::share(&mut self.plans, pool);
+    }
+
+    /// Whether indices hold, in a device read from a part.
+    pub fn is_sound(&self) -> bool {
+        let lanes = || self.sensors.iter().flat_map(|sensor| &sensor.lanes);
+        self.active <= self.plans.len()
+            && lanes().all(|lane| usize::from(lane.plan) < self.plans.len())
+            && self
+                .slots
+                .iter()
+                .flatten()
+                .all(|slot| usize::from(*slot) < self.sensors.len())
+    }
+
+    /// The largest lateness of the rules in force, in µs.
+    pub fn lateness_us(&self) -> i64 {
+        let active = self.plans[..self.active].iter();
+        active.map(|plan| plan.lateness_us()).max().unwrap_or(0)
+    }
+
+    /// Begins an epoch: every window of the one before is emitted and final.
+    pub fn begin_epoch(&mut self, scene: &mut Scene<'_>) {
+        let source = scene.source(self.epoch);
+        for sensor in &mut self.sensors {
+            let meta = &sensor.meta;
+            for lane in &mut sensor.lanes {
+                let plan = &self.plans[usize::from(lane.plan)];
+                lane.close_all(&mut |window| {
+                    scene
+                        .emission
+                        .window(&source, scene.now_us, meta, plan, window);
+                });
+                lane.begin_epoch(None);
+            }
+        }
+        self.forget_retired();
+        self.epoch += 1;
+        self.counts.epochs += 1;
+        self.watermark_us = None;
+        if let Damage::Until(_) = self.damage {
+            self.damage = Damage::None;
+        }
+    }
+
+    /// Enters the incarnation of a frame that is taken.
+    pub fn enter(&mut self, scene: &mut Scene<'_>, incarnation: Incarnation) {
+        if self.incarnation.is_some_and(|one| one != incarnation) {
+            self.begin_epoch(scene);
+        }
+        self.incarnation = Some(incarnation);
+    }
+
+    /// Puts a known catalog in use. One that changes a sensor's unit, kind or scale begins an
+    /// epoch.
+    pub fn use_catalog(&mut self, scene: &mut Scene<'_>, hash: CatalogHash) {
+        let Found::Sensors(metas) = self.catalogs.find(hash) else {
+            return;
+        };
+        if self.in_use == Some(hash) {
+            return;
+        }
+        let metas = metas.to_vec();
+        let place = |sensors: &[Sensor], name| {
+            let mut names = sensors.iter().map(|sensor| &sensor.meta.name);
+            names.position(|one| one == name)
+        };
+        let changes = metas.iter().any(|meta| {
+            place(&self.sensors, &meta.name).is_some_and(|at| self.sensors[at].meta != *meta)
+        });
+        if changes {
+            self.begin_epoch(scene);
+        }
+        self.slots.clear();
+        for meta in &metas {
+            let slot = match place(&self.sensors, &meta.name) {
+                Some(at) => {
+                    if self.sensors[at].meta != *meta {
+                        self.sensors[at].describe(meta, &self.plans);
+                    }
+                    Some(at)
+                }
+                None if self.sensors.len() < SENSORS_KNOWN_MAX => {
+                    let active = &self.plans[..self.active];
+                    self.sensors.reserve_exact(1);
+                    self.sensors.push(Sensor::new(meta.clone(), active));
+                    Some(self.sensors.len() - 1)
+                }
+                None => None,
+            };
+            self.slots.push(slot.map(|at| at as u16));
+        }
+        self.in_use = Some(hash);
+    }
+
+    /// The place of a sensor by its index in any known catalog.
+    pub fn sensor_of(&mut self, catalog: CatalogHash, index: u16) -> Option<&mut Sensor> {
+        let index = usize::from(index);
+        let at = if self.in_use == Some(catalog) {
+            usize::from((*self.slots.get(index)?)?)
+        } else {
+            let Found::Sensors(metas) = self.catalogs.find(catalog) else {
+                return None;
+            };
+            let name = &metas.get(index)?.name;
+            let mut names = self.sensors.iter().map(|sensor| &sensor.meta.name);
+            names.position(|one| one == name)?
+        };
+        self.sensors.get_mut(at)
+    }
+
+    /// Counts a frame that could not be used.
+    pub fn reject_frame(&mut self, reason: Rejection) {
+        *self.counts.frames_rejected.entry(reason).or_default() += 1;
+    }
+
+    /// Counts samples of a sensor that is not known.
+    pub fn reject_samples(&mut self, reason: Rejection, samples: u64) {
+        if samples > 0 {
+            *self.counts.samples_rejected.entry(reason).or_default() += samples;
+        }
+    }
+
+    /// Everything counted of this device, but for what was never logged.
+    pub fn counters(&self) -> DeviceCounters {
+        let counts = self.counts.clone();
+        let sensors = self.sensors.iter().map(|sensor| {
+            (
+                sensor.meta.name.as_str().to_owned(),
+                sensor.counters(&self.plans),
+            )
+        });
+        DeviceCounters {
+            frames: counts.frames,
+            frames_rejected: counts.frames_rejected,
+            samples_rejected: counts.samples_rejected,
+            frames_lost_on_device: counts.lost_on_device,
+            frames_lost_here: counts.lost_here,
+            gaps_open: counts.gaps_open,
+            frames_waiting: self.waiting.len() as u64,
+            samples_waiting: self.waiting.iter().map(|one| one.samples).sum(),
+            windows_crowded_out: counts.crowded_out,
+            epochs: counts.epochs,
+            parts_lost: counts.parts_lost,
+            not_logged: BTreeMap::new(),
+            sensors: sensors.collect(),
+        }
+    }
+}

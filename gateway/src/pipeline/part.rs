@@ -1,0 +1,168 @@
+//! Parts: the pipeline's state cut into pieces that are stored and read each on its own.
+//!
+//! One part per device, and one for what all devices share (rules, versions, limits, the arrival
+//! clock). A part that cannot be read costs its device the open windows: they close as partial.
+//! The damaged device begins in an epoch that no record had before, so no id gets two contents.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidegate_shared::ids::{DeviceName, SiteName};
+
+use super::Pipeline;
+use super::arrival::Arrival;
+use super::device::Device;
+use super::plan::Versions;
+use super::tallies::Tallies;
+use crate::entry::Limits;
+use crate::rules::RuleSet;
+
+/// Kind of the part that all devices share.
+pub const KIND_BASE: u16 = 1;
+/// Kind of a device's part.
+pub const KIND_DEVICE: u16 = 2;
+/// Version of both kinds' bytes; another one is unreadable.
+pub const VERSION: u16 = 1;
+
+/// A piece of the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What it is of.
+    pub kind: u16,
+    /// Version of its bytes.
+    pub version: u16,
+    /// The device's name; empty for the part that all share.
+    pub key: String,
+    /// Postcard.
+    pub bytes: Vec<u8>,
+}
+
+/// What reading parts could not bring back.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The shared part could not be read: rules, limits and versions are to be logged again, and
+    /// under a new log incarnation, as versions (and so record ids) begin anew.
+    pub base_lost: bool,
+    /// Devices whose part is missing or could not be read.
+    pub devices_lost: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Base {
+    site: String,
+    log_incarnation: u32,
+    rules: RuleSet,
+    versions: Versions,
+    limits: Limits,
+    arrival: Arrival,
+    subscribed_us: Option<i64>,
+    devices: Vec<DeviceName>,
+    epoch_max: u32,
+    tallies: Tallies,
+    entries_unreadable: u64,
+    parts_lost: u64,
+}
+
+impl Pipeline {
+    /// The state as parts: the shared one first, then devices by name.
+    pub fn snapshot(&self) -> Vec<Part> {
+        let base = Base {
+            site: self.site.clone(),
+            log_incarnation: self.log_incarnation,
+            rules: self.rules.clone(),
+            versions: self.versions.clone(),
+            limits: self.limits,
+            arrival: self.arrival.clone(),
+            subscribed_us: self.subscribed_us,
+            devices: self.devices.keys().cloned().collect(),
+            epoch_max: self.epoch_max(),
+            tallies: self.tallies.clone(),
+            entries_unreadable: self.entries_unreadable,
+            parts_lost: self.parts_lost,
+        };
+        let mut parts = vec![part(KIND_BASE, "", &base)];
+        for (name, device) in &self.devices {
+            parts.push(part(KIND_DEVICE, name.as_str(), device));
+        }
+        parts
+    }
+
+    /// A pipeline as its parts say, and what they could not say.
+    pub fn restore(site: &SiteName, parts: &[Part]) -> (Self, Restored) {
+        let mut restored = Restored::default();
+        let mut pipeline = Self::new(site);
+        let base = parts.iter().find(|part| part.kind == KIND_BASE);
+        let base: Option<Base> = base.and_then(read);
+        let mut expected = Vec::new();
+        match base {
+            Some(base) => {
+                pipeline.site = base.site;
+                pipeline.log_incarnation = base.log_incarnation;
+                pipeline.plans = base.versions.plans(&base.rules);
+                pipeline.rules = base.rules;
+                pipeline.versions = base.versions;
+                pipeline.limits = base.limits;
+                pipeline.arrival = base.arrival;
+                pipeline.subscribed_us = base.subscribed_us;
+                pipeline.epoch_base = base.epoch_max;
+                pipeline.tallies = base.tallies;
+                pipeline.entries_unreadable = base.entries_unreadable;
+                pipeline.parts_lost = base.parts_lost;
+                expected = base.devices;
+            }
+            None => {
+                restored.base_lost = true;
+                pipeline.parts_lost += 1;
+            }
+        }
+        let mut devices: BTreeMap<DeviceName, Option<Device>> =
+            expected.into_iter().map(|name| (name, None)).collect();
+        for part in parts.iter().filter(|part| part.kind == KIND_DEVICE) {
+            if let Ok(name) = DeviceName::try_from(part.key.as_str()) {
+                let device = read::<Device>(part).filter(Device::is_sound);
+                devices.insert(name, device);
+            }
+        }
+        let readable = devices.values().flatten().map(|device| device.epoch).max();
+        let epoch_lost = pipeline.epoch_base.max(readable.unwrap_or(0)) + 1;
+        for (name, device) in devices {
+            let device = match device {
+                Some(mut device) => {
+                    device.share_plans(&pipeline.plans);
+                    if restored.base_lost {
+                        device.set_rules(name.as_str(), &pipeline.plans);
+                    }
+                    device
+                }
+                None => {
+                    restored.devices_lost.push(name.as_str().to_owned());
+                    pipeline.parts_lost += 1;
+                    let now_us = pipeline.arrival.now_us();
+                    Device::damaged(name.as_str(), &pipeline.plans, epoch_lost, now_us)
+                }
+            };
+            pipeline.devices.insert(name, device);
+        }
+        pipeline.schedule_all();
+        (pipeline, restored)
+    }
+}
+
+fn part<T: Serialize>(kind: u16, key: &str, value: &T) -> Part {
+    let bytes = postcard::to_stdvec(value)
+        .expect("the state has only types that postcard can write, and a vector never fills up");
+    Part {
+        kind,
+        version: VERSION,
+        key: key.to_owned(),
+        bytes,
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(part: &Part) -> Option<T> {
+    if part.version != VERSION {
+        return None;
+    }
+    let (value, rest) = postcard::take_from_bytes(&part.bytes).ok()?;
+    rest.is_empty().then_some(value)
+}
