@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use self::args::{CheckArgs, DemoArgs, LedgerArgs, RunArgs};
+use self::config::Warnings;
 use self::failure::Failure;
 use self::logs::LogArgs;
 use self::wiring::SimulateArgs;
@@ -42,7 +43,7 @@ Environment:
 
 /// Edge telemetry: device frames over MQTT in, filtered and aggregated records out.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, about, after_help = EXIT_CODES)]
+#[command(name = "tidegate", version, after_help = EXIT_CODES)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
@@ -85,7 +86,7 @@ impl Cli {
         match self.command {
             Command::Demo(args) => wiring::demo(args),
             Command::Run(args) => {
-                let settings = config::load(&args.config)?;
+                let settings = config::load(&args.config, Warnings::Told)?;
                 wiring::run(settings)
             }
             Command::Check(args) => check::check(&args),

@@ -28,20 +28,13 @@ struct NotBuilt {
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     within_runtime("run", async {
         let signals = StopSignals::listen()?;
-        run_gateway(settings, signals.stop()).await
+        // SEAM: crate::run::run(settings, signals.stop()).await.map_err(Into::into)
+        drop((settings, signals.stop()));
+        Err(NotBuilt {
+            part: "the gateway",
+        }
+        .into())
     })
-}
-
-// SEAM: crate::run::run(settings, shutdown).await
-async fn run_gateway(
-    settings: Settings,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), AnyError> {
-    drop((settings, shutdown));
-    Err(NotBuilt {
-        part: "the gateway",
-    }
-    .into())
 }
 
 // SEAM: crate::run::demo(args) inside within_runtime
