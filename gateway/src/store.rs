@@ -12,7 +12,6 @@
 //! - a failed append leaves the entries with the caller, who offers them again; a failed spool
 //!   sync keeps the records here, and nothing more is taken until [`Store::settle`] succeeds.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -336,9 +335,9 @@ const REPLAY_RECORDS: usize = 1_000;
 ///
 /// # Errors
 /// The directory is missing, newer, or cannot be read.
-pub fn read_ledger(data_dir: &Path, settings: &Settings) -> Result<Value, LookError> {
-    DataDir::check(data_dir)?;
-    let real: Arc<dyn Disk> = Arc::new(RealDisk::open(data_dir)?);
+pub fn read_ledger(settings: &Settings) -> Result<Value, LookError> {
+    DataDir::check(&settings.data_dir)?;
+    let real: Arc<dyn Disk> = Arc::new(RealDisk::open(&settings.data_dir)?);
     let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::new(real));
     let (store, _) = Store::open(&disk, settings, 0, Timestamp::default())?;
     let session = ledger::of_marks(store.marks());

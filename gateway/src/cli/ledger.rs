@@ -37,7 +37,7 @@ fn fetch(settings: &Settings) -> Result<(Value, &'static str), Failure> {
             path: data_dir.clone(),
         }),
         Err(AskError::NotRunning { .. }) => {
-            Ok((wiring::read_ledger(data_dir)?, "from the files in"))
+            Ok((wiring::read_ledger(settings)?, "from the files in"))
         }
         Err(why) => Err(why.into()),
     }

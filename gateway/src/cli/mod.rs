@@ -28,7 +28,6 @@ pub use self::args::{CheckArgs, DemoArgs, LedgerArgs, RunArgs};
 use self::config::Warnings;
 use self::failure::Failure;
 use self::logs::LogArgs;
-use self::wiring::SimulateArgs;
 
 /// What help says about exit codes.
 const EXIT_CODES: &str = "\
@@ -61,7 +60,7 @@ enum Command {
     /// Check a configuration: tells every mistake at once, each with its place
     Check(CheckArgs),
     /// Be devices: the device library on this machine, sending a CSV trace or a model of a plant
-    Simulate(SimulateArgs),
+    Simulate(crate::simulate::SimulateArgs),
     /// Show where every sample went: each counter by reason
     Ledger(LedgerArgs),
 }

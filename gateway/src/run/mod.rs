@@ -31,7 +31,7 @@ use crate::disk::real::RealDisk;
 use crate::disk::Disk;
 use crate::entry::{ENGINE, Entry};
 use crate::identity::{self, Identity, IdentityUnwritten};
-use crate::mqtt::{self, Broker, Will};
+use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 use crate::rules::settings::{MqttSettings, Settings};
 use crate::session::{Session, SessionConfig};
 use crate::sinks::{self, SinkError, SinkHandle};
@@ -85,6 +85,7 @@ pub struct Gateway {
     stop_sinks: watch::Sender<bool>,
     questions: mpsc::Sender<Question>,
     broker: Broker,
+    link: LinkHandle,
     #[cfg(feature = "embedded-broker")]
     embedded: Option<mqtt::embedded::EmbeddedBroker>,
     control: Option<JoinHandle<()>>,
@@ -135,6 +136,7 @@ impl Gateway {
         let (writer, reports) = Writer::spawn(store, clock.clone(), move || notify.iter().for_each(|one| one.notify_one()))
             .map_err(RunError::System)?;
         let (link, events) = mqtt::connect(&broker, &settings.site, &client_id, will);
+        let watched = link.clone();
         let parts = Parts {
             clock,
             site: settings.site.clone(),
@@ -167,6 +169,7 @@ impl Gateway {
             control: listen(&settings, &questions),
             questions,
             broker,
+            link: watched,
             #[cfg(feature = "embedded-broker")]
             embedded,
             _data_dir: data_dir,
@@ -176,6 +179,11 @@ impl Gateway {
     /// The broker the gateway uses; an embedded one with the port it really has.
     pub fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// What the link to the broker counted since the start.
+    pub fn link_counters(&self) -> LinkCounters {
+        self.link.counters()
     }
 
     /// The ledger as JSON; `None` when the gateway is too busy to answer.

@@ -71,8 +71,8 @@ impl Queue for SpoolQueue {
         let journaled = spool::Delivery {
             outcome: Outcome::Confirmed,
             at: delivery.at,
-            bytes_before: delivery.body_bytes,
-            bytes_after: delivery.sent_bytes + delivery.failed_bytes,
+            bytes_before: delivery.bytes_before,
+            bytes_after: delivery.bytes_after,
             header_bytes: delivery.header_bytes,
             attempts: delivery.attempts,
         };

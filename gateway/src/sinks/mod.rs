@@ -13,7 +13,6 @@ pub mod batch;
 pub mod delivery;
 pub mod file;
 pub mod http;
-mod json;
 pub mod queue;
 mod shell;
 pub mod status;
