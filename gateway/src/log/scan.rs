@@ -160,7 +160,10 @@ fn find(window: &mut Window, source: &Source, from: u64, expected: u64) -> io::R
             if counts && header.first == expected && offset == from {
                 torn_bytes = header.bytes() as u64;
             }
-            former_life |= header.first < source.first || header.incarnation != source.incarnation;
+            let foreign = header.first < source.first || header.incarnation != source.incarnation;
+            if foreign && whole && !former_life {
+                former_life = header.verifies(window.get(offset, header.bytes())?);
+            }
         }
         offset += BLOCK_BYTES as u64;
     }
@@ -249,4 +252,7 @@ impl Batches {
     }
 }
 
-const _: () = assert!(BATCH_BYTES_MAX < u32::MAX as usize, "lengths are 32 bits wide");
+const _: () = assert!(
+    BATCH_BYTES_MAX < u32::MAX as usize,
+    "lengths are 32 bits wide"
+);
