@@ -324,12 +324,14 @@ impl State {
     }
 
     fn check_room(&self, more: usize) -> io::Result<()> {
+        let Some(bytes_max) = self.bytes_max else {
+            return Ok(());
+        };
         let held: usize = self.files.values().map(|inode| inode.live.len()).sum();
-        match self.bytes_max {
-            Some(bytes_max) if (held + more) as u64 > bytes_max => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
+        if (held + more) as u64 > bytes_max {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
         }
     }
 

@@ -26,6 +26,7 @@
 
 pub mod counters;
 pub mod journal;
+mod leaving;
 mod open;
 mod queue;
 mod ranges;
@@ -36,17 +37,17 @@ mod state;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, RangeInclusive};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use self::journal::{Delivery, Journaled, Outcome};
 pub use self::queue::Waiting;
 
 use self::counters::{Counted, Counters, Fate};
-use self::journal::{Dropped, Left};
+use self::journal::{Dropped, Journal};
 use self::queue::{Found, Pending, Queue};
 use crate::disk::Disk;
-use crate::log::{LocalLog, Log, LogError};
+use crate::log::LogError;
 use crate::record::{Emitted, Place};
 use crate::rules::Priority;
 use crate::time::Timestamp;
@@ -57,8 +58,6 @@ const GROWTH_BYTES: u64 = 16 << 20;
 const GROWTH_PER_BASE: u64 = 4;
 /// Syncs to let pass after a base that could not be written.
 const BASE_RETRY_SYNCS: u32 = 64;
-/// Journal entries held back when the journal cannot be written; beyond, a base must do.
-const JOURNAL_HELD_MAX: usize = 1_024;
 
 /// Why the spool could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -138,9 +137,8 @@ pub struct Backlog {
 pub struct Spool {
     queues: Vec<Queue>,
     by_name: BTreeMap<String, BTreeMap<Priority, QueueId>>,
-    journal: LocalLog,
+    journal: Journal,
     counters: Counters,
-    held: Vec<Vec<u8>>,
     drops_held: bool,
     base_due: bool,
     base_wait: u32,
@@ -188,7 +186,7 @@ impl Spool {
     }
 
     /// The highest place in any queue. The log must not end before its position: then it lost its
-    /// tail, and [`LocalLog::advance_to`] the position behind keeps new records above the marks.
+    /// tail, and [`crate::log::LocalLog::advance_to`] the position behind keeps new records above the marks.
     pub fn highest_mark(&self) -> Option<Place> {
         self.queues.iter().filter_map(|queue| queue.mark).max()
     }
@@ -261,28 +259,18 @@ impl Spool {
             self.queues[at].segments.settle()?;
             self.flush(QueueId(at), now)?;
         }
-        self.write_held()?;
+        self.journal.write()?;
         let due = now.mono_us.saturating_sub(self.synced_us) >= journal::SYNC_US;
         if self.drops_held || (due && self.journal.is_unsynced()) {
-            self.sync_journal(now)?;
+            self.journal.sync()?;
+            self.synced_us = now.mono_us;
+            self.drops_held = false;
         }
         if self.base_wait > 0 {
             self.base_wait -= 1;
         } else if self.is_base_due() {
             self.try_base();
         }
-        Ok(())
-    }
-
-    fn sync_journal(&mut self, now: Timestamp) -> Result<(), SpoolError> {
-        self.synced_us = now.mono_us;
-        if let Err(error) = self.journal.sync() {
-            // Which entries are durable is unknown now; a base holds them all.
-            tracing::warn!(%error, "the delivery journal could not be synced; writing its base");
-            self.base_due = true;
-            self.write_base()?;
-        }
-        self.drops_held = false;
         Ok(())
     }
 
@@ -305,18 +293,19 @@ impl Spool {
 
     /// Counts and journals what found no room, now that everything before it is durable.
     fn journal_drops(&mut self, id: QueueId, now: Timestamp) -> Result<(), SpoolError> {
-        let queue = self.get_mut(id)?;
-        let records = std::mem::take(&mut queue.dropped);
-        if records.is_empty() {
+        if self.get(id)?.dropped.is_empty() {
             return Ok(());
         }
+        self.journal.make_room()?;
+        let queue = self.get_mut(id)?;
+        let records = std::mem::take(&mut queue.dropped);
         let entry = Journaled::Dropped(Dropped {
             sink: queue.sink.clone(),
             priority: queue.priority,
             at: now,
             records,
         });
-        self.hold(&entry)?;
+        self.journal.hold(&entry)?;
         self.drops_held = true;
         if let Journaled::Dropped(dropped) = entry {
             self.apply_dropped(id, &dropped)?;
@@ -383,187 +372,20 @@ impl Spool {
         Ok(waiting)
     }
 
-    /// Notes that a batch left its queue, `range` being the indices of its first and last record.
-    /// Returns how many records that were: those done before, by an eviction for instance, do not
-    /// count again.
-    ///
-    /// It is written at once; see [`journal`] for what a power cut may forget.
-    pub fn commit(
-        &mut self,
-        id: QueueId,
-        range: RangeInclusive<u64>,
-        delivery: Delivery,
-    ) -> Result<u64, SpoolError> {
-        let next = self.get(id)?.next();
-        let (first, last) = (*range.start(), *range.end());
-        if first == 0 || first > last || last >= next {
-            return Err(SpoolError::UnknownRecords { first, last, next });
-        }
-        let Some(left) = self.finish(id, range, delivery)? else {
-            return Ok(0);
-        };
-        let records = left.records;
-        self.hold(&Journaled::Left(left))?;
-        if let Err(error) = self.write_held() {
-            tracing::warn!(%error, "a commit could not be journaled yet; it is kept and tried again");
-        }
-        Ok(records)
-    }
-
-    /// Takes the waiting records of a range out of the queue and counts them. `None` when nothing
-    /// of it was waiting.
-    fn finish(
-        &mut self,
-        id: QueueId,
-        range: RangeInclusive<u64>,
-        delivery: Delivery,
-    ) -> Result<Option<Left>, SpoolError> {
-        let fate = match delivery.outcome {
-            Outcome::Confirmed => Fate::Delivered,
-            Outcome::Refused => Fate::Refused,
-            Outcome::Evicted => Fate::Evicted,
-        };
-        let (first, last) = range.into_inner();
-        let queue = self
-            .queues
-            .get_mut(id.0)
-            .ok_or(SpoolError::UnknownQueue(id))?;
-        let sink = queue.sink.clone();
-        let mut places: Option<(Place, Place)> = None;
-        let (mut records, mut lost) = (0, Vec::new());
-        let mut weights: BTreeMap<String, u64> = BTreeMap::new();
-        let counters = &mut self.counters;
-        let before = queue.done.count();
-        queue.walk(first, last + 1, |found| {
-            match found {
-                Found::Lost(range) => lost.push(range),
-                Found::Record {
-                    place,
-                    record,
-                    bytes,
-                    ..
-                } => {
-                    places = Some((places.map_or(place, |(first, _)| first), place));
-                    records += 1;
-                    counters.count(&sink, &Counted::from(&record), fate);
-                    *weights.entry(record.rule).or_default() += bytes.len() as u64;
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
-        queue
-            .done
-            .insert(first..=last, places.map(|(_, last)| last));
-        let newly = queue.done.count() - before;
-        if !weights.is_empty() {
-            let bytes = (
-                delivery.bytes_before,
-                delivery.bytes_after,
-                delivery.header_bytes,
-            );
-            self.counters.share_bytes(&sink, &weights, bytes);
-        }
-        if newly > records {
-            self.lose(id, &lost)?;
-        }
-        let (first_place, last_place) = places.unwrap_or_default();
-        let left = Left {
-            sink,
-            priority: self.get(id)?.priority,
-            first,
-            last,
-            first_place,
-            last_place,
-            records,
-            delivery,
-        };
-        Ok((newly > 0).then_some(left))
-    }
-
-    /// Notes that records cannot be read any more.
-    fn lose(&mut self, id: QueueId, lost: &[RangeInclusive<u64>]) -> Result<(), SpoolError> {
-        let queue = self.get_mut(id)?;
-        let sink = queue.sink.clone();
-        let records: u64 = lost
-            .iter()
-            .map(|range| range.end() - range.start() + 1)
-            .sum();
-        queue.lost_records += records;
-        for range in lost {
-            let is_last = range.end() + 1 == queue.next();
-            queue
-                .done
-                .insert(range.clone(), queue.mark_durable.filter(|_| is_last));
-        }
-        tracing::error!(
-            sink,
-            records,
-            "records in the spool can no longer be read and are lost"
-        );
-        self.recount(&sink)?;
-        self.base_due = true;
-        Ok(())
-    }
-
-    /// Finds what waits at a sink by reading its queues: what the disk lost is taken out of what
-    /// was spooled.
-    fn recount(&mut self, sink: &str) -> Result<(), SpoolError> {
-        let mut waiting = Counters::default();
-        for queue in self.queues.iter_mut().filter(|queue| queue.sink == sink) {
-            queue.walk(1, u64::MAX, |found| {
-                if let Found::Record { record, .. } = found {
-                    waiting.count(sink, &Counted::from(&record), Fate::Spooled);
-                }
-                ControlFlow::Continue(())
-            })?;
-        }
-        self.counters.set_waiting(sink, waiting);
-        Ok(())
-    }
-
-    fn hold(&mut self, entry: &Journaled) -> Result<(), SpoolError> {
-        self.held
-            .push(postcard::to_stdvec(entry).map_err(|_| SpoolError::Unencodable)?);
-        if self.held.len() > JOURNAL_HELD_MAX {
-            self.write_base()?;
-            self.held.clear();
-        }
-        Ok(())
-    }
-
-    fn write_held(&mut self) -> Result<(), SpoolError> {
-        if !self.held.is_empty() {
-            let unsynced = self.journal.is_unsynced();
-            if let Err(error) = self.journal.append_unsynced(&self.held) {
-                // Entries written before and not synced are in doubt now.
-                self.base_due |= unsynced;
-                return Err(error.into());
-            }
-            self.held.clear();
-        }
-        Ok(())
-    }
-
     /// The delivery journal from an entry on, with the entries' numbers.
     pub fn journal(
         &self,
         from: u64,
     ) -> Result<impl Iterator<Item = Result<(u64, Journaled), SpoolError>> + use<>, SpoolError>
     {
-        Ok(self.journal.read(0, from)?.filter_map(|entry| match entry {
-            Ok((number, bytes)) => {
-                let entry = postcard::from_bytes(&bytes).ok()?;
-                Some(Ok((number, entry)))
-            }
-            Err(error) => Some(Err(error.into())),
-        }))
+        self.journal.read(from)
     }
 
     /// Clean stop: makes everything durable, the state included.
     pub fn stop(&mut self, now: Timestamp) -> Result<(), SpoolError> {
         self.sync(now)?;
+        self.journal.sync()?;
         let base = state::encode(self.journal.end(), &self.queues, &self.counters)?;
-        self.journal.stop(&base)?;
-        Ok(())
+        self.journal.stop(&base)
     }
 }

@@ -5,24 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::counters::{Counted, Fate};
-use super::journal::{Journaled, Left};
+use super::journal::{Journal, Journaled, Left};
 use super::queue::{FOLDER, Found, Queue, parse_prefix};
 use super::state::{self, QueueState, State};
 use super::{QueueId, QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::disk::Disk;
+use crate::log::LogError;
 use crate::log::segments::Segment;
-use crate::log::{LocalLog, LogError, Opened};
 use crate::rules::Priority;
-use crate::rules::settings::LogSettings;
-
-/// How the journal is kept: a segment of 1 MiB at a time, 64 MiB to look back on.
-const JOURNAL: LogSettings = LogSettings {
-    commit_ms: 0,
-    segment_bytes: 1 << 20,
-    bytes_max: 64 << 20,
-};
-const JOURNAL_FOLDER: &str = "journal";
-const JOURNAL_INCARNATION: u32 = 1;
 
 type Name = (String, Priority);
 
@@ -33,17 +23,7 @@ impl Spool {
         disk: Arc<dyn Disk>,
         configured: &[QueueSettings],
     ) -> Result<(Self, SpoolReport), SpoolError> {
-        let opened = LocalLog::open(
-            Arc::clone(&disk),
-            JOURNAL_FOLDER,
-            JOURNAL,
-            JOURNAL_INCARNATION,
-        )?;
-        let Opened {
-            log: journal,
-            base,
-            recovery,
-        } = opened;
+        let (journal, base, recovery) = Journal::open(Arc::clone(&disk))?;
         let mut state = base.as_ref().map(state::decode).unwrap_or_default();
         let mut report = SpoolReport {
             commits_lost: recovery.entries_lost,
@@ -59,7 +39,6 @@ impl Spool {
             by_name: BTreeMap::new(),
             journal,
             counters: std::mem::take(&mut state.counters),
-            held: Vec::new(),
             drops_held: false,
             base_due: false,
             base_wait: 0,

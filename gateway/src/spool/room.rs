@@ -116,13 +116,14 @@ impl Spool {
         if range.is_empty() {
             return Ok(true);
         }
+        self.journal.make_room()?;
         if let Some(left) = self.finish(victim, range.start..=range.end - 1, delivery)? {
             tracing::error!(
                 sink,
                 records = left.records,
                 "the sink's budget is full: its oldest records of the lowest class were evicted"
             );
-            self.hold(&Journaled::Left(left))?;
+            self.journal.hold(&Journaled::Left(left))?;
         }
         Ok(true)
     }
@@ -132,7 +133,7 @@ impl Spool {
         let grown_max = GROWTH_BYTES.max(GROWTH_PER_BASE * self.base_bytes);
         self.base_due
             || self.grown >= grown_max
-            || self.journal.roll_due()
+            || self.journal.base_is_due()
             || (done > 0 && done >= GROWTH_PER_BASE * self.base_bytes)
     }
 
@@ -150,10 +151,7 @@ impl Spool {
 
     /// Writes the state as a base of the journal.
     pub(super) fn write_base(&mut self) -> Result<(), SpoolError> {
-        // For those who read the journal; the base below holds them in any case.
-        if let Err(error) = self.write_held() {
-            tracing::warn!(%error, "journal entries could not be written before a base");
-        }
+        self.journal.sync()?;
         let base = state::encode(self.journal.end(), &self.queues, &self.counters)?;
         self.journal.checkpoint(&base)?;
         self.base_bytes = base.parts.iter().map(|part| part.bytes.len() as u64).sum();

@@ -1,5 +1,6 @@
 //! The spool by itself: queues, marks, commits, evictions and counters.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::counters::SensorCounts;
