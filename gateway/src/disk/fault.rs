@@ -6,8 +6,10 @@
 //! Invariants:
 //! - A write becomes durable by a [`DiskFile::sync`] that returned Ok, a name by such a
 //!   [`Disk::sync_dir`] of its folder; nothing else makes them so.
-//! - A sync that failed has forgotten the writes it was asked for: they read back, a later sync
+//! - A file's sync that failed has forgotten the writes it was asked for: they read back, a later sync
 //!   returns Ok, and after a cut they are gone (as Linux does after a write-back error).
+//! - A folder's sync that failed has done nothing: file systems keep names in a journal that they
+//!   write whole or stop at.
 //! - After a cut every operation fails; [`FaultDisk::after_cut`] is the disk as the next start
 //!   finds it. A [`Torn::Sectors`] cut also keeps, drawn from the seed, some sectors that were
 //!   written but not synced, and a first part of the name changes (journals keep their order).
@@ -134,7 +136,9 @@ impl FaultDisk {
     pub fn make_unreadable(&self, path: &str, offset: u64) -> io::Result<()> {
         let mut state = self.state();
         let file = state.file(path)?;
-        state.unreadable.insert((file, offset / SECTOR_BYTES as u64));
+        state
+            .unreadable
+            .insert((file, offset / SECTOR_BYTES as u64));
         Ok(())
     }
 
@@ -142,7 +146,11 @@ impl FaultDisk {
     pub fn content(&self, path: &str) -> io::Result<Vec<u8>> {
         let state = self.state();
         let file = state.file(path)?;
-        Ok(state.files.get(&file).map(|inode| inode.live.clone()).unwrap_or_default())
+        Ok(state
+            .files
+            .get(&file)
+            .map(|inode| inode.live.clone())
+            .unwrap_or_default())
     }
 
     /// Replaces a file, content and name at once durable: how tests damage a store.
@@ -222,7 +230,10 @@ impl NameChange {
 
     fn is_in(&self, folder: &str) -> bool {
         let of_set = self.set.as_ref().map(|(path, _)| path);
-        self.gone.iter().chain(of_set).any(|path| folder_of(path) == folder)
+        self.gone
+            .iter()
+            .chain(of_set)
+            .any(|path| folder_of(path) == folder)
     }
 }
 
@@ -269,7 +280,10 @@ fn copy_sector(from: &[u8], to: &mut Vec<u8>, sector: usize) {
 impl State {
     fn file(&self, path: &str) -> io::Result<u64> {
         self.check_power()?;
-        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.names
+            .get(path)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn new_file(&mut self) -> u64 {
@@ -278,7 +292,11 @@ impl State {
     }
 
     fn check_power(&self) -> io::Result<()> {
-        if self.cut { Err(power_is_cut()) } else { Ok(()) }
+        if self.cut {
+            Err(power_is_cut())
+        } else {
+            Ok(())
+        }
     }
 
     /// Counts a mutating operation; true when the power goes in the middle of it.
@@ -306,12 +324,14 @@ impl State {
     }
 
     fn check_room(&self, more: usize) -> io::Result<()> {
+        let Some(bytes_max) = self.bytes_max else {
+            return Ok(());
+        };
         let held: usize = self.files.values().map(|inode| inode.live.len()).sum();
-        match self.bytes_max {
-            Some(bytes_max) if (held + more) as u64 > bytes_max => {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            _ => Ok(()),
+        if (held + more) as u64 > bytes_max {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
         }
     }
 
@@ -324,7 +344,10 @@ impl State {
 
     /// Forgets files that no name can lead to any more, as their space is free again.
     fn drop_unnamed(&mut self) {
-        let pending = self.names_pending.iter().filter_map(|change| change.set.as_ref());
+        let pending = self
+            .names_pending
+            .iter()
+            .filter_map(|change| change.set.as_ref());
         let named: BTreeSet<u64> = self
             .names
             .values()
@@ -401,19 +424,18 @@ impl Disk for FaultDisk {
 
     fn sync_dir(&self, folder: &str) -> io::Result<()> {
         let mut state = self.state();
-        let works = state.begin_sync()?;
+        if !state.begin_sync()? {
+            return Err(sync_failed());
+        }
         let pending = std::mem::take(&mut state.names_pending);
         let (of_folder, others) = pending.into_iter().partition(|change| change.is_in(folder));
         state.names_pending = others;
-        if works {
-            let of_folder: Vec<NameChange> = of_folder;
-            for change in of_folder {
-                change.apply(&mut state.names_durable);
-            }
-            Ok(())
-        } else {
-            Err(sync_failed())
+        let of_folder: Vec<NameChange> = of_folder;
+        for change in of_folder {
+            change.apply(&mut state.names_durable);
         }
+        state.drop_unnamed();
+        Ok(())
     }
 }
 
@@ -430,8 +452,13 @@ impl DiskFile for FaultFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let state = self.disk.state();
         state.check_power()?;
-        let live = state.files.get(&self.file).map_or(&[][..], |inode| &inode.live);
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(live.len());
+        let live = state
+            .files
+            .get(&self.file)
+            .map_or(&[][..], |inode| &inode.live);
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(live.len());
         let length = into.len().min(live.len() - start);
         let sectors = start / SECTOR_BYTES..(start + length).div_ceil(SECTOR_BYTES);
         for sector in sectors {
@@ -448,7 +475,10 @@ impl DiskFile for FaultFile {
         let cut = state.mutate()?;
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
         let end = start + bytes.len();
-        let held = state.files.get(&self.file).map_or(0, |inode| inode.live.len());
+        let held = state
+            .files
+            .get(&self.file)
+            .map_or(0, |inode| inode.live.len());
         state.check_room(end.saturating_sub(held))?;
         let sectors = start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES);
         state.written_bytes += (sectors.len() * SECTOR_BYTES) as u64;
@@ -482,7 +512,10 @@ impl DiskFile for FaultFile {
     fn bytes(&self) -> io::Result<u64> {
         let state = self.disk.state();
         state.check_power()?;
-        Ok(state.files.get(&self.file).map_or(0, |inode| inode.live.len() as u64))
+        Ok(state
+            .files
+            .get(&self.file)
+            .map_or(0, |inode| inode.live.len() as u64))
     }
 }
 
@@ -542,7 +575,10 @@ mod tests {
         assert!(file.sync().is_err());
         file.sync().unwrap();
         assert_eq!(disk.content("a").unwrap(), b"new");
-        assert!(disk.after_cut(Torn::Sectors(1)).content("a").unwrap().is_empty());
+        assert_eq!(
+            disk.after_cut(Torn::Sectors(1)).content("a").unwrap(),
+            [0; 3]
+        );
     }
 
     #[test]

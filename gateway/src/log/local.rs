@@ -97,7 +97,12 @@ impl LocalLog {
         };
         recovery.base_missing = used.is_none() && recovery.from > 0;
         if let Some(read) = &used {
-            log.base_bytes = read.base.parts.iter().map(|part| part.bytes.len() as u64).sum();
+            log.base_bytes = read
+                .base
+                .parts
+                .iter()
+                .map(|part| part.bytes.len() as u64)
+                .sum();
             if oldest.is_none() {
                 log.segments.set_incarnation(read.incarnation);
             }
@@ -117,19 +122,13 @@ impl LocalLog {
 
     fn recover(&mut self, recovery: &mut Recovery) -> Result<(), LogError> {
         let scanned = self.segments.scan(recovery.from, |_| {})?;
-        let end = self.segments.next();
-        // A tail that a base covers and the disk lost: its positions are not given out again.
-        self.segments.advance_to(recovery.from);
         // Counted from the newest base of a roll: restarts must not put the next one off.
         let rolled = self.bases.last().map_or(0, |base| base.position);
         self.grown = scanned.bytes.max(self.segments.written_since(rolled));
         recovery.end = self.segments.next();
         recovery.entries = scanned.entries;
-        recovery.entries_lost = scanned.entries_lost + recovery.end.saturating_sub(end);
+        recovery.entries_lost = scanned.entries_lost;
         recovery.gaps = scanned.gaps;
-        if recovery.end > end {
-            recovery.gaps.push(end..recovery.end);
-        }
         recovery.bytes_skipped = scanned.bytes_skipped;
         recovery.torn_bytes = scanned.torn_bytes;
         self.plan_roll();
@@ -138,7 +137,11 @@ impl LocalLog {
 
     /// The newest intact base whose entries are all there, else the newest readable one.
     fn choose_base(&mut self, recovery: &mut Recovery) -> Option<ReadBase> {
-        let oldest = self.segments.list().next().map_or(0, |segment| segment.first);
+        let oldest = self
+            .segments
+            .list()
+            .next()
+            .map_or(0, |segment| segment.first);
         let mut partial = None;
         for candidate in self.candidates() {
             let read = read_file(&*self.disk, &candidate.path)
@@ -202,7 +205,11 @@ impl LocalLog {
     /// How far back replay can reach: the position of the oldest base whose entries are all
     /// there, 0 when the log still has its first entry.
     pub fn start_position(&self) -> u64 {
-        let oldest = self.segments.list().next().map_or(0, |segment| segment.first);
+        let oldest = self
+            .segments
+            .list()
+            .next()
+            .map_or(0, |segment| segment.first);
         if oldest == 0 {
             return 0;
         }
@@ -279,6 +286,8 @@ impl LocalLog {
     }
 
     fn try_roll(&mut self, base: &Base) -> Result<(), LogError> {
+        self.segments.settle()?;
+        self.segments.sync()?;
         self.check_end(base.position)?;
         let bytes = self.write_base(base)?;
         self.note_base(base.position, bytes);
@@ -289,6 +298,8 @@ impl LocalLog {
     /// segment only when the present one is full. For journals, which are replayed from their
     /// newest base only but read far back.
     pub fn checkpoint(&mut self, base: &Base) -> Result<(), LogError> {
+        self.segments.settle()?;
+        self.segments.sync()?;
         self.check_end(base.position)?;
         let bytes = self.write_base(base)?;
         self.note_base(base.position, bytes);
@@ -341,10 +352,6 @@ impl LocalLog {
         if newest.is_some_and(|newest| newest.first == self.end()) && !self.segments.must_start() {
             return Ok(());
         }
-        // What was appended without a sync is in the base; a failure costs nothing here.
-        if let Err(error) = self.segments.sync() {
-            tracing::warn!(%error, "a segment could not be synced; its base holds what it held");
-        }
         let capacity = self.capacity();
         let over = (self.bytes() + capacity).saturating_sub(self.bytes_max);
         let reuse = over > 0 && self.recyclable() > 0;
@@ -354,9 +361,17 @@ impl LocalLog {
             self.segments.remove(0)?;
             removed = true;
         }
-        let oldest = self.segments.list().next().map_or(0, |segment| segment.first);
+        let oldest = self
+            .segments
+            .list()
+            .next()
+            .map_or(0, |segment| segment.first);
         removed |= self.remove_bases_before(oldest)?;
-        if removed { self.segments.sync_names() } else { Ok(()) }
+        if removed {
+            self.segments.sync_names()
+        } else {
+            Ok(())
+        }
     }
 
     /// Segments that end before the oldest base that must be kept.
@@ -375,7 +390,9 @@ impl LocalLog {
         let before = self.bases.len();
         while self.bases.len() > BASES_MIN && self.bases[0].position < position {
             let path = format!("{}/{}", self.folder, base_name(self.bases[0].position));
-            self.disk.remove(&path).map_err(|error| LogError::write(&path, error))?;
+            self.disk
+                .remove(&path)
+                .map_err(|error| LogError::write(&path, error))?;
             self.bases.remove(0);
         }
         Ok(self.bases.len() < before)
@@ -383,11 +400,14 @@ impl LocalLog {
 
     /// Writes the base of a clean stop: the next opening has nothing to replay.
     pub fn stop(&mut self, base: &Base) -> Result<(), LogError> {
-        self.check_end(base.position)?;
+        self.segments.settle()?;
         self.segments.sync()?;
+        self.check_end(base.position)?;
         let path = format!("{}/{}", self.folder, STOPS[self.stop_next]);
         self.write_whole(&path, base)?;
-        self.disk.sync_dir(&self.folder).map_err(|error| LogError::write(&path, error))?;
+        self.disk
+            .sync_dir(&self.folder)
+            .map_err(|error| LogError::write(&path, error))?;
         self.stop_next = 1 - self.stop_next;
         Ok(())
     }
@@ -409,8 +429,8 @@ impl LocalLog {
         Ok(self.end())
     }
 
-    /// Makes durable what was appended without. After an error nobody knows how much of it is:
-    /// [`Self::roll`] a base that holds it.
+    /// Makes durable what was appended without. After an error all that was appended since the
+    /// last sync is out of the log, as if it had never been; append it again.
     pub fn sync(&mut self) -> Result<(), LogError> {
         self.segments.sync()
     }
@@ -428,8 +448,12 @@ fn read_head(disk: &dyn Disk, path: &str) -> Option<(u64, u32, u32)> {
 }
 
 fn list_bases(disk: &dyn Disk, folder: &str) -> Result<Vec<BaseFile>, LogError> {
-    let names = disk.list(folder).map_err(|error| LogError::read(folder, error))?;
-    let positions = names.iter().filter_map(|name| name.strip_prefix("base-")?.parse().ok());
+    let names = disk
+        .list(folder)
+        .map_err(|error| LogError::read(folder, error))?;
+    let positions = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("base-")?.parse().ok());
     let mut bases = Vec::new();
     for position in positions {
         let path = format!("{folder}/{}", base_name(position));
@@ -488,8 +512,12 @@ pub struct Entries {
 
 impl Entries {
     fn hold(&mut self, batch: &Batch) {
-        let entries = batch.entries().filter(|(position, _)| *position >= self.from);
-        let held: Vec<_> = entries.map(|(position, bytes)| (position, bytes.to_vec())).collect();
+        let entries = batch
+            .entries()
+            .filter(|(position, _)| *position >= self.from);
+        let held: Vec<_> = entries
+            .map(|(position, bytes)| (position, bytes.to_vec()))
+            .collect();
         self.held = held.into_iter();
     }
 }

@@ -87,12 +87,17 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the disk has no room left.
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+
     fn write(path: &str, source: io::Error) -> Self {
         let path = path.to_owned();
         Self::Write { path, source }
     }
 
-    fn read(path: &str, source: io::Error) -> Self {
+    pub(crate) fn read(path: &str, source: io::Error) -> Self {
         let path = path.to_owned();
         Self::Read { path, source }
     }

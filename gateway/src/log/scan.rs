@@ -17,6 +17,7 @@ use crate::disk::{Disk, DiskFile};
 
 /// Bytes read from a file at a time.
 const WINDOW_BYTES: usize = 128 << 10;
+const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
 /// Where to look for batches: one segment file.
 #[derive(Debug, Clone)]
@@ -146,7 +147,7 @@ fn find(window: &mut Window, source: &Source, from: u64, expected: u64) -> io::R
     while offset < window.bytes {
         let file_bytes = window.bytes;
         let block = window.get(offset, BLOCK_BYTES)?;
-        if block.iter().any(|byte| *byte != 0) {
+        if *block != ZEROS[..block.len()] {
             used_to = offset + block.len() as u64;
         }
         if let Some(header) = Header::parse(block) {
@@ -160,7 +161,10 @@ fn find(window: &mut Window, source: &Source, from: u64, expected: u64) -> io::R
             if counts && header.first == expected && offset == from {
                 torn_bytes = header.bytes() as u64;
             }
-            former_life |= header.first < source.first || header.incarnation != source.incarnation;
+            let foreign = header.first < source.first || header.incarnation != source.incarnation;
+            if foreign && whole && !former_life {
+                former_life = header.verifies(window.get(offset, header.bytes())?);
+            }
         }
         offset += BLOCK_BYTES as u64;
     }
@@ -249,4 +253,7 @@ impl Batches {
     }
 }
 
-const _: () = assert!(BATCH_BYTES_MAX < u32::MAX as usize, "lengths are 32 bits wide");
+const _: () = assert!(
+    BATCH_BYTES_MAX < u32::MAX as usize,
+    "lengths are 32 bits wide"
+);

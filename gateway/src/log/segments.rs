@@ -86,6 +86,8 @@ pub(crate) struct Segments {
     unsettled: bool,
     last_batch: Option<LastBatch>,
     next: u64,
+    /// Positions before this one are synced.
+    synced: u64,
     number_next: u64,
     incarnation: u32,
     buffer: Vec<u8>,
@@ -130,7 +132,9 @@ impl Segments {
         fresh: u32,
         start: u64,
     ) -> Result<Self, LogError> {
-        let names = disk.list(folder).map_err(|error| LogError::read(folder, error))?;
+        let names = disk
+            .list(folder)
+            .map_err(|error| LogError::read(folder, error))?;
         let mut list = Vec::new();
         for name in names {
             let Some((found, mut segment)) = Segment::parse(&name) else {
@@ -144,6 +148,7 @@ impl Segments {
             }
         }
         list.sort_unstable_by_key(|segment| (segment.first, segment.number));
+        let next = list.last().map_or(start, |segment| segment.first);
         let newest = list.iter().map(|segment| segment.number).max();
         Ok(Self {
             disk,
@@ -153,7 +158,8 @@ impl Segments {
             unsynced: false,
             unsettled: !list.is_empty(),
             last_batch: None,
-            next: list.last().map_or(start, |segment| segment.first),
+            next,
+            synced: next,
             number_next: newest.unwrap_or(0) + 1,
             incarnation: list.last().map_or(fresh, |segment| segment.incarnation),
             buffer: Vec::new(),
@@ -171,7 +177,7 @@ impl Segments {
     ) -> Result<Scanned, LogError> {
         let mut scanned = Scanned::default();
         let Some(last) = self.list.back().cloned() else {
-            self.next = self.next.max(from);
+            self.advance_to(from);
             return Ok(scanned);
         };
         let sources = self.sources(from);
@@ -201,12 +207,15 @@ impl Segments {
             each(&batch);
         }
         scanned.miss(expected, last.first);
-        self.next = expected.max(last.first);
+        self.advance_to(expected.max(last.first));
         let tail = batches.tail();
         scanned.torn_bytes = tail.torn_bytes;
         if last.incarnation == self.incarnation {
             let path = self.path(&last);
-            let file = self.disk.open(&path).map_err(|error| LogError::read(&path, error))?;
+            let file = self
+                .disk
+                .open(&path)
+                .map_err(|error| LogError::read(&path, error))?;
             self.writing = Some(Writing {
                 file,
                 offset: tail.offset,
@@ -223,6 +232,9 @@ impl Segments {
     /// Leaves positions out, so that the next entry gets at least this one.
     pub fn advance_to(&mut self, position: u64) {
         self.next = self.next.max(position);
+        if !self.unsynced {
+            self.synced = self.next;
+        }
     }
 
     /// Incarnation of the batches that follow.
@@ -246,7 +258,10 @@ impl Segments {
     /// Positions that the segment at an index may hold.
     pub fn range(&self, index: usize) -> Option<Range<u64>> {
         let first = self.list.get(index)?.first;
-        let end = self.list.get(index + 1).map_or(self.next, |after| after.first);
+        let end = self
+            .list
+            .get(index + 1)
+            .map_or(self.next, |after| after.first);
         Some(first..end)
     }
 
@@ -323,18 +338,21 @@ impl Segments {
 
     /// Makes durable what opening found: the names, and the last batch by writing it once more
     /// (after a failed sync it may be in the cache only, and syncing alone would not write it).
-    fn settle(&mut self) -> Result<(), LogError> {
+    pub fn settle(&mut self) -> Result<(), LogError> {
         if !self.unsettled {
             return Ok(());
         }
         self.sync_names()?;
         if let (Some(batch), Some(writing)) = (self.last_batch, &self.writing) {
             let mut bytes = vec![0; usize::try_from(batch.bytes).unwrap_or(0)];
-            let rewritten = writing.file.read_at(batch.offset, &mut bytes).and_then(|read| {
-                bytes.truncate(read);
-                writing.file.write_at(batch.offset, &bytes)?;
-                writing.file.sync()
-            });
+            let rewritten = writing
+                .file
+                .read_at(batch.offset, &mut bytes)
+                .and_then(|read| {
+                    bytes.truncate(read);
+                    writing.file.write_at(batch.offset, &bytes)?;
+                    writing.file.sync()
+                });
             if rewritten.is_err() {
                 self.move_batch(batch.first, &bytes)?;
             }
@@ -352,7 +370,10 @@ impl Segments {
                 return Ok(());
             };
             writing.offset = bytes.len() as u64;
-            let written = writing.file.write_at(0, bytes).and_then(|()| writing.file.sync());
+            let written = writing
+                .file
+                .write_at(0, bytes)
+                .and_then(|()| writing.file.sync());
             written.map_err(|error| LogError::write(&self.folder, error))
         });
         self.next = next;
@@ -413,7 +434,9 @@ impl Segments {
             return Ok(());
         };
         let path = self.path(segment);
-        self.disk.remove(&path).map_err(|error| LogError::write(&path, error))?;
+        self.disk
+            .remove(&path)
+            .map_err(|error| LogError::write(&path, error))?;
         self.list.remove(index);
         if index == self.list.len() {
             self.writing = None;
@@ -451,13 +474,19 @@ impl Segments {
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         if let Err(error) = written {
             // Never again on this file: what it holds behind its last sync is unknown.
-            self.writing = None;
-            self.unsynced = false;
-            let path = self.list.back().map(|last| self.path(last)).unwrap_or_default();
+            self.forget_unsynced();
+            let path = self
+                .list
+                .back()
+                .map(|last| self.path(last))
+                .unwrap_or_default();
             return Err(LogError::write(&path, error));
         }
         self.unsynced = !sync;
         self.next += entries.len() as u64;
+        if sync {
+            self.synced = self.next;
+        }
         if let (Some(writing), Some(last)) = (&mut self.writing, self.list.back_mut()) {
             writing.offset += bytes;
             last.bytes = last.bytes.max(writing.offset);
@@ -475,17 +504,26 @@ impl Segments {
 
     /// Makes the batches durable that were appended without.
     ///
-    /// After an error nobody knows which of them are.
+    /// After an error none of them is in the queue any more; their positions are given out again.
     pub fn sync(&mut self) -> Result<(), LogError> {
         let (true, Some(writing)) = (self.unsynced, &self.writing) else {
             return Ok(());
         };
         let synced = writing.file.sync();
+        if let Err(error) = synced {
+            self.forget_unsynced();
+            return Err(LogError::write(&self.folder, error));
+        }
         self.unsynced = false;
-        synced.map_err(|error| {
-            self.writing = None;
-            LogError::write(&self.folder, error)
-        })
+        self.synced = self.next;
+        Ok(())
+    }
+
+    /// Gives up the file being written with all it got since its last sync.
+    fn forget_unsynced(&mut self) {
+        self.writing = None;
+        self.unsynced = false;
+        self.next = self.synced;
     }
 
     /// Whether batches were written that are not synced yet.
