@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{DeviceName, SiteName};
 
-use super::Pipeline;
 use super::arrival::Arrival;
 use super::device::Device;
 use super::plan::Versions;
-use super::tallies::Tallies;
+use super::{Pipeline, Tallies};
 use crate::entry::Limits;
 use crate::rules::RuleSet;
 

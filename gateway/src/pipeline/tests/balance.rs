@@ -111,7 +111,7 @@ fn gaps_tell_who_lost_the_frames() {
 }
 
 #[test]
-fn tallies_are_cumulative_within_a_start_and_summed_over_starts() {
+fn tallies_are_cumulative_over_starts() {
     let mut script = Script::empty();
     let tally = |device: Option<&str>, count| Entry::Tally {
         device: device.map(name),
@@ -120,7 +120,7 @@ fn tallies_are_cumulative_within_a_start_and_summed_over_starts() {
     script.push(tally(Some("dev"), 3));
     script.push(tally(Some("dev"), 5));
     script.restart();
-    script.push(tally(Some("dev"), 1));
+    script.push(tally(Some("dev"), 6));
     script.push(tally(None, 7));
     let counters = script.run().pipeline.counters();
     assert_eq!(counters.devices["dev"].not_logged[&Uncounted::Ahead], 6);

@@ -218,7 +218,7 @@ fn a_rule_may_drop_what_comes_behind_an_early_close() {
 fn timers_go_on_over_a_restart_of_the_gateway() {
     let mut script = Script::new(&[rule("r", 60, 30)]);
     script.batch(10 * S, &[(0, &[(10 * S, 1)])]);
-    script.pass(30 * S);
+    script.pass(300 * S);
     script.restart();
     script.pass(100 * S);
     script.tick();
