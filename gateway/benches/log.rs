@@ -5,6 +5,15 @@
 //! kernel accounts for them (`write_bytes` in `/proc/self/io`: whole pages). The files are in
 //! `TIDEGATE_BENCH_DIR`, default the build's folder for such things, as `/tmp` may not be a disk.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot write has nothing to say"
+)]
+#![expect(
+    missing_docs,
+    reason = "the benchmark macros make undocumented functions"
+)]
+
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -22,6 +22,7 @@
 //! ```
 
 pub mod base;
+mod bases;
 pub mod batch;
 mod local;
 mod scan;
@@ -142,6 +143,13 @@ pub struct Base {
     pub position: u64,
     /// Its pieces.
     pub parts: Vec<Part>,
+}
+
+impl Base {
+    /// Bytes of its parts.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes.len() as u64).sum()
+    }
 }
 
 /// What opening a log has found.

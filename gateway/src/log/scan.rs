@@ -2,7 +2,7 @@
 //!
 //! A batch counts when its magic and CRC hold, its incarnation is the one in the file's name, and
 //! its positions lie at or behind the end of the batch before it and before the start of the next
-//! segment. Everything else is walked over, block by block, until one counts again: what remains
+//! segment; the CRC covers the segment's number. Everything else is walked over, block by block, until one counts again: what remains
 //! of a recycled file's former life has lower positions and never does.
 
 use std::collections::VecDeque;
@@ -155,16 +155,16 @@ fn find(window: &mut Window, source: &Source, from: u64, expected: u64) -> io::R
                 && header.first >= expected
                 && header.first < source.limit;
             let whole = offset + header.bytes() as u64 <= file_bytes;
-            if counts && whole && header.verifies(window.get(offset, header.bytes())?) {
+            if counts
+                && whole
+                && header.verifies(window.get(offset, header.bytes())?, source.number)
+            {
                 return Ok(Found::Batch { header, offset });
             }
             if counts && header.first == expected && offset == from {
                 torn_bytes = header.bytes() as u64;
             }
-            let foreign = header.first < source.first || header.incarnation != source.incarnation;
-            if foreign && whole && !former_life {
-                former_life = header.verifies(window.get(offset, header.bytes())?);
-            }
+            former_life |= header.first < source.first;
         }
         offset += BLOCK_BYTES as u64;
     }

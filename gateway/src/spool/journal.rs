@@ -28,7 +28,8 @@ const UNSYNCED_MAX: usize = 1_024;
 /// A segment of 1 MiB at a time, 64 MiB to look back on.
 const SETTINGS: LogSettings = LogSettings {
     commit_ms: 0,
-    segment_bytes: 1 << 20,
+    // Small in tests, so that they roll it.
+    segment_bytes: if cfg!(test) { 8 << 10 } else { 1 << 20 },
     bytes_max: 64 << 20,
 };
 const FOLDER: &str = "journal";

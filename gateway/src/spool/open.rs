@@ -10,8 +10,8 @@ use super::queue::{FOLDER, Found, Queue, parse_prefix};
 use super::state::{self, QueueState, State};
 use super::{QueueId, QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::disk::Disk;
-use crate::log::LogError;
 use crate::log::segments::Segment;
+use crate::log::{Base, LogError};
 use crate::rules::Priority;
 
 type Name = (String, Priority);
@@ -42,9 +42,7 @@ impl Spool {
             drops_held: false,
             base_due: false,
             base_wait: 0,
-            base_bytes: base.map_or(0, |base| {
-                base.parts.iter().map(|part| part.bytes.len() as u64).sum()
-            }),
+            base_bytes: base.as_ref().map_or(0, Base::bytes),
             grown: 0,
             synced_us: 0,
             disk,

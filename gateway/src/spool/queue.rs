@@ -84,6 +84,7 @@ pub struct Waiting {
 }
 
 /// What is found while walking over a queue.
+#[expect(clippy::large_enum_variant, reason = "one at a time, never stored")]
 pub(super) enum Found<'a> {
     Record {
         index: u64,
@@ -108,7 +109,11 @@ pub(super) fn prefix(sink: &str, priority: Priority) -> String {
         if byte.is_ascii_alphanumeric() || byte == b'_' {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("%{byte:02x}"));
+            name.push('%');
+            name.extend(
+                [byte >> 4, byte & 15]
+                    .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])),
+            );
         }
     }
     name + "." + class
@@ -144,7 +149,7 @@ impl Queue {
         let prefix = prefix(sink, priority);
         let mut segments = Segments::open(disk, FOLDER, &prefix, INCARNATION, 1)?;
         let newest = segments.list().next_back().map(|segment| segment.first);
-        let scanned = segments.scan(newest.unwrap_or(1), |_| {})?;
+        let scanned = segments.scan(newest.unwrap_or(1))?;
         let mut done = Ranges::default();
         for &(first, last, place) in &state.done {
             done.insert(first..=last, place);

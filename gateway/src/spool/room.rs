@@ -154,7 +154,7 @@ impl Spool {
         self.journal.sync()?;
         let base = state::encode(self.journal.end(), &self.queues, &self.counters)?;
         self.journal.checkpoint(&base)?;
-        self.base_bytes = base.parts.iter().map(|part| part.bytes.len() as u64).sum();
+        self.base_bytes = base.bytes();
         self.grown = 0;
         self.base_due = false;
         self.base_wait = 0;

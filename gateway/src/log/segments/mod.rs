@@ -17,18 +17,19 @@
 //! segment-0000000003-…300-incarnation   positions 300..      (being written)
 //! ```
 
+mod recovery;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::recovery::LastBatch;
 use super::LogError;
-use super::batch::encode;
+use super::batch::{encode, seal};
 use super::scan::{Batches, Source};
 use crate::disk::{Disk, DiskFile};
 
-/// Gaps a report lists; more are only counted.
-const GAPS_MAX: usize = 64;
 /// Capacity kept for encoding a batch between appends.
 const BUFFER_KEPT_BYTES: usize = 256 << 10;
 
@@ -48,31 +49,6 @@ pub(crate) struct Segment {
 struct Writing {
     file: Arc<dyn DiskFile>,
     offset: u64,
-}
-
-/// The last batch found at opening.
-#[derive(Clone, Copy)]
-struct LastBatch {
-    offset: u64,
-    bytes: u64,
-    first: u64,
-}
-
-/// What reading the newest segments back has shown.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Scanned {
-    /// Entries found.
-    pub entries: u64,
-    /// Entries that should be there and are not.
-    pub entries_lost: u64,
-    /// Where they are missing, at most [`GAPS_MAX`] ranges.
-    pub gaps: Vec<Range<u64>>,
-    /// Bytes of batches walked over because a later one was valid.
-    pub bytes_skipped: u64,
-    /// Bytes of a batch behind the last valid one.
-    pub torn_bytes: u64,
-    /// Bytes of the batches found.
-    pub bytes: u64,
 }
 
 /// A queue of entries in segment files.
@@ -167,63 +143,6 @@ impl Segments {
         })
     }
 
-    /// Reads the entries from a position on to find the end, and where writing goes on.
-    ///
-    /// `each` is called with every batch in turn.
-    pub fn scan(
-        &mut self,
-        from: u64,
-        mut each: impl FnMut(&super::scan::Batch),
-    ) -> Result<Scanned, LogError> {
-        let mut scanned = Scanned::default();
-        let Some(last) = self.list.back().cloned() else {
-            self.advance_to(from);
-            return Ok(scanned);
-        };
-        let sources = self.sources(from);
-        let mut expected = from.max(sources.front().map_or(from, |source| source.first));
-        let mut batches = Batches::new(Arc::clone(&self.disk), sources);
-        let (mut segment, mut offset) = (0, 0);
-        while let Some(batch) = batches.next()? {
-            if batch.segment != segment {
-                (segment, offset) = (batch.segment, 0);
-            }
-            scanned.bytes_skipped += batch.offset - offset;
-            offset = batches.offset();
-            if segment == last.number {
-                self.last_batch = Some(LastBatch {
-                    offset: batch.offset,
-                    bytes: offset - batch.offset,
-                    first: batch.first,
-                });
-            }
-            if batch.end() <= from {
-                continue;
-            }
-            scanned.miss(expected, batch.first);
-            expected = expected.max(batch.end());
-            scanned.entries += batch.end() - batch.first.max(from);
-            scanned.bytes += offset - batch.offset;
-            each(&batch);
-        }
-        scanned.miss(expected, last.first);
-        self.advance_to(expected.max(last.first));
-        let tail = batches.tail();
-        scanned.torn_bytes = tail.torn_bytes;
-        if last.incarnation == self.incarnation {
-            let path = self.path(&last);
-            let file = self
-                .disk
-                .open(&path)
-                .map_err(|error| LogError::read(&path, error))?;
-            self.writing = Some(Writing {
-                file,
-                offset: tail.offset,
-            });
-        }
-        Ok(scanned)
-    }
-
     /// Position after the last entry.
     pub fn next(&self) -> u64 {
         self.next
@@ -253,6 +172,11 @@ impl Segments {
     /// The segments, oldest first.
     pub fn list(&self) -> impl DoubleEndedIterator<Item = &Segment> + ExactSizeIterator {
         self.list.iter()
+    }
+
+    /// Position of the oldest entry, unless it is lost; `None` without any segment.
+    pub fn oldest(&self) -> Option<u64> {
+        self.list.front().map(|segment| segment.first)
     }
 
     /// Positions that the segment at an index may hold.
@@ -334,54 +258,6 @@ impl Segments {
             }
             _ => files,
         }
-    }
-
-    /// Makes durable what opening found: the names, and the last batch by writing it once more
-    /// (after a failed sync it may be in the cache only, and syncing alone would not write it).
-    pub fn settle(&mut self) -> Result<(), LogError> {
-        if !self.unsettled {
-            return Ok(());
-        }
-        self.sync_names()?;
-        if let (Some(batch), Some(writing)) = (self.last_batch, &self.writing) {
-            let mut bytes = vec![0; usize::try_from(batch.bytes).unwrap_or(0)];
-            let rewritten = writing
-                .file
-                .read_at(batch.offset, &mut bytes)
-                .and_then(|read| {
-                    bytes.truncate(read);
-                    writing.file.write_at(batch.offset, &bytes)?;
-                    writing.file.sync()
-                });
-            if rewritten.is_err() {
-                self.move_batch(batch.first, &bytes)?;
-            }
-        }
-        self.unsettled = false;
-        Ok(())
-    }
-
-    /// Writes a batch under its old positions into a new segment.
-    fn move_batch(&mut self, first: u64, bytes: &[u8]) -> Result<(), LogError> {
-        self.unsettled = false;
-        let next = std::mem::replace(&mut self.next, first);
-        let moved = self.start(bytes.len() as u64, None).and_then(|()| {
-            let Some(writing) = &mut self.writing else {
-                return Ok(());
-            };
-            writing.offset = bytes.len() as u64;
-            let written = writing
-                .file
-                .write_at(0, bytes)
-                .and_then(|()| writing.file.sync());
-            written.map_err(|error| LogError::write(&self.folder, error))
-        });
-        self.next = next;
-        if moved.is_err() {
-            self.writing = None;
-            self.unsettled = true;
-        }
-        moved
     }
 
     /// Begins a new segment at the present end, in a new file of `capacity` bytes or in the file
@@ -470,6 +346,8 @@ impl Segments {
         if self.writing.is_none() {
             self.start(capacity.max(bytes), None)?;
         }
+        let number = self.list.back().map_or(0, |last| last.number);
+        seal(&mut self.buffer, number);
         let written = self.write_buffer(sync);
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         if let Err(error) = written {
@@ -524,21 +402,5 @@ impl Segments {
         self.writing = None;
         self.unsynced = false;
         self.next = self.synced;
-    }
-
-    /// Whether batches were written that are not synced yet.
-    pub fn is_unsynced(&self) -> bool {
-        self.unsynced
-    }
-}
-
-impl Scanned {
-    fn miss(&mut self, expected: u64, found: u64) {
-        if found > expected {
-            self.entries_lost += found - expected;
-            if self.gaps.len() < GAPS_MAX {
-                self.gaps.push(expected..found);
-            }
-        }
     }
 }
