@@ -161,7 +161,12 @@ impl Bases {
     pub fn write(&mut self, base: &Base, incarnation: u32) -> Result<u64, LogError> {
         let draft = format!("{}/{DRAFT}", self.folder);
         let path = self.path(base.position);
-        let bytes = self.write_whole(&draft, base, incarnation)?;
+        let written = self.write_whole(&draft, base, incarnation);
+        if written.is_err() {
+            // A part of a base only takes room, which may be what was missing.
+            self.disk.remove(&draft).ok();
+        }
+        let bytes = written?;
         self.disk
             .rename(&draft, &path)
             .and_then(|()| self.disk.sync_dir(&self.folder))

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::disk::fault::{FaultDisk, Torn};
+use crate::disk::{Disk, RealDisk};
 use crate::rules::settings::LogSettings;
 
 const SETTINGS: LogSettings = LogSettings {
@@ -515,4 +518,70 @@ fn foreign_files_are_left_alone() {
     assert!(opened.recovery.is_clean());
     assert_eq!(opened.recovery.end, 30);
     assert_eq!(disk.content("log/notes.txt").unwrap().len(), 700);
+}
+
+#[test]
+fn the_same_on_a_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let disk = Arc::new(RealDisk::open(dir.path()).unwrap());
+        LocalLog::open(disk, "log", SETTINGS, 3).unwrap()
+    };
+    for run in 1..=3 {
+        let mut log = open().log;
+        for _ in 0..30 {
+            append(&mut log, 3).unwrap();
+            if log.roll_due() {
+                log.roll(&base(log.end())).unwrap();
+            }
+        }
+        if run == 2 {
+            log.stop(&base(log.end())).unwrap();
+        }
+    }
+    let opened = open();
+    assert!(opened.recovery.is_clean());
+    let start = opened.log.start_position();
+    assert!(start > 0);
+    assert_eq!(
+        read_all(&opened.log, start),
+        (start..270).collect::<Vec<_>>()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_damage_leaves_a_log_that_starts_and_goes_on(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 1..900_usize), 1..6),
+        lost in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let disk = FaultDisk::new();
+        rolled(&disk, 30);
+        let paths = disk.paths();
+        for (path, at, byte, length) in damage {
+            let path = path.get(&paths);
+            let mut content = disk.content(path).unwrap();
+            let at = at.index(content.len());
+            let end = (at + length).min(content.len());
+            content[at..end].fill(byte);
+            disk.put(path, content);
+        }
+        if let Some(lost) = lost {
+            disk.remove(&paths[lost.index(paths.len())]).unwrap();
+        }
+        let mut opened = open(&disk);
+        let before = read_all(&opened.log, 0);
+        prop_assert!(before.is_sorted_by(|a, b| a < b));
+        let end = opened.log.end();
+        prop_assert!(before.last().is_none_or(|last| *last < end) && end <= 90);
+        append(&mut opened.log, 3).unwrap();
+        opened.log.roll(&base(end + 3)).unwrap();
+        append(&mut opened.log, 2).unwrap();
+        let opened = open(&disk);
+        prop_assert_eq!(opened.recovery.from, end + 3);
+        prop_assert!(opened.recovery.is_clean());
+        prop_assert_eq!(read_all(&opened.log, end), (end..end + 5).collect::<Vec<_>>());
+    }
 }

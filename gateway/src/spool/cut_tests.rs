@@ -58,7 +58,7 @@ fn derive(position: u64) -> Vec<Emitted> {
     )];
     records[0].forward.truncate(1);
     records.push(emitted(place(position, 1), &["file"], Priority::Low));
-    if position % 4 == 0 {
+    if position.is_multiple_of(4) {
         records.push(emitted(place(position, 2), &["cloud"], Priority::High));
     }
     records

@@ -4,7 +4,7 @@
 //! spool's state. Applying an entry twice changes nothing: a batch counts only those of its
 //! indices that were still waiting, a drop only beyond the place dropped so far. A commit is
 //! written at once, and so outlives the process; it is synced with the spool at most every
-//! [`SYNC_US`], so a power cut may forget the newest commits. Their records wait again and are
+//! 30 s, so a power cut may forget the newest commits. Their records wait again and are
 //! sent again under the same ids, and the counters say so.
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ impl Spool {
     /// Returns how many records that were: those done before, by an eviction for instance, do not
     /// count again.
     ///
-    /// It is written at once; see [`journal`] for what a power cut may forget.
+    /// It is written at once; see [the journal](super::journal) for what a power cut may forget.
     pub fn commit(
         &mut self,
         id: QueueId,

@@ -179,8 +179,10 @@ fn records_wait_until_they_are_committed_and_outlive_a_cut() {
     );
     let left: Vec<u64> = (10..30).chain(32..40).collect();
     assert_eq!(positions(&mut spool, id), left);
-    // The process is killed: what was written is read back, commits included.
+    // The process is killed: what was written is read back, commits included, without writing.
+    disk.set_read_only(true);
     let (mut spool, report) = open(&disk, &cloud());
+    disk.set_read_only(false);
     assert_eq!(report, SpoolReport::default());
     assert_eq!(positions(&mut spool, id), left);
     let sum = sums(&spool, "cloud");

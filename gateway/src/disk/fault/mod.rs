@@ -146,6 +146,7 @@ impl FaultDisk {
     }
 
     /// The disk as the next start finds it: no faults armed, counts at 0.
+    #[must_use]
     pub fn after_cut(&self, torn: Torn) -> Self {
         let state = self.state();
         let mut dice = match torn {

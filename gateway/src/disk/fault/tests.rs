@@ -39,7 +39,10 @@ fn a_torn_cut_keeps_some_sectors_whole() {
             for sector in content.chunks(SECTOR_BYTES) {
                 assert!(sector.iter().all(|byte| *byte == sector[0]));
             }
-            content.iter().filter(|byte| **byte == 2).count() / SECTOR_BYTES
+            content
+                .chunks(SECTOR_BYTES)
+                .filter(|sector| sector[0] == 2)
+                .count()
         })
         .collect();
     assert!(kept.len() > 3, "{kept:?}");
