@@ -5,6 +5,7 @@
 //! installed and nothing leaves the machine; what is shown is read from the gateway's ledger.
 
 use std::io::{IsTerminal, Write, stdout};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{Gateway, RunError};
 use crate::cli::DemoArgs;
+use crate::rules::settings::MqttSettings;
 use crate::rules::{Mistake, parse};
 use crate::simulate::{self, BrokerAddress, SimulateArgs, SimulateError, Speed};
 
@@ -77,10 +79,14 @@ struct Summary {
 /// What could not be started.
 pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), DemoError> {
     let records = args.data_dir.join("records.ndjson");
-    let (settings, _) = parse(&config(&args), "demo").map_err(|mistakes| DemoError::Directory {
+    let (mut settings, _) = parse(&config(&args), "demo").map_err(|mistakes| DemoError::Directory {
         dir: args.data_dir.clone(),
         why: mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; "),
     })?;
+    // A free port: the demo must not be in the way of a broker that runs here already.
+    settings.mqtt = MqttSettings::Embedded {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+    };
     let gateway = Gateway::start(settings).await?;
     let (stop_pumps, stopped) = oneshot::channel::<()>();
     let pumps = start_pumps(&args, &gateway, stopped)?;
@@ -122,7 +128,7 @@ fn config(args: &DemoArgs) -> String {
 site = "{SITE}"
 data_dir = {data_dir:?}
 [mqtt]
-embedded = {{ listen = "127.0.0.1:0" }}
+embedded = {{ listen = "127.0.0.1:1883" }}
 [sink.file]
 type = "file"
 path = {records:?}
