@@ -22,6 +22,8 @@ mod run;
 mod seams;
 mod source;
 mod state;
+#[cfg(all(test, feature = "embedded-broker"))]
+mod tests;
 mod time_text;
 mod trace;
 
