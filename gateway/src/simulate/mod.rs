@@ -22,7 +22,8 @@ mod run;
 mod seams;
 mod source;
 mod state;
-#[cfg(all(test, feature = "embedded-broker"))]
+#[cfg(test)]
+#[cfg(feature = "embedded-broker")]
 mod tests;
 mod time_text;
 mod trace;

@@ -202,7 +202,7 @@ fn args(broker: &EmbeddedBroker) -> SimulateArgs {
 
 async fn simulated(args: &SimulateArgs) -> Result<Summary, SimulateError> {
     let running = run_until(args, std::future::pending(), |_| ());
-    tokio::time::timeout(Duration::from_secs(60), running)
+    tokio::time::timeout(Duration::from_mins(1), running)
         .await
         .expect("it ends in time")
 }
