@@ -1,1 +1,401 @@
-//! .
+//! Store: log, pipeline and spool in the one order that keeps the promises.
+//!
+//! ```text
+//! entries ──► log, fsync ──► durable (acks may go) ──► session marks, pipeline
+//!                                                            │ records
+//!                    base, next segment ◄── when due ◄── fsync, spool
+//! ```
+//! Invariants:
+//! - nothing is folded before its fsync returned; no record is in the spool before its cause is
+//!   on disk; no base covers an entry whose records are not synced; nothing is recycled before a
+//!   later base is durable;
+//! - a failed append leaves the entries with the caller, who offers them again; a failed spool
+//!   sync keeps the records here, and nothing more is taken until [`Store::settle`] succeeds.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tidegate_shared::ids::{CatalogHash, DeviceName};
+
+use crate::disk::data_dir::{DataDir, DataDirError};
+use crate::disk::overlay::OverlayDisk;
+use crate::disk::{Disk, RealDisk};
+use crate::entry::{Entry, Limits, Logged};
+use crate::kill_point::KillPoint;
+use crate::ledger;
+use crate::log::{Base, LocalLog, Log, LogError, Opened, Part, Recovery};
+use crate::pipeline::{self, Pipeline};
+use crate::record::Emitted;
+use crate::rules::settings::{Settings, SinkSettings};
+use crate::rules::{Priority, RuleSet};
+use crate::session::Marks;
+use crate::spool::{QueueSettings, Spool, SpoolError, SpoolReport};
+use crate::time::Timestamp;
+
+/// The log's only partition.
+const PARTITION: u32 = 0;
+/// Folder of the log.
+const LOG: &str = "log";
+/// Kind of the parts that hold session marks; the pipeline's kinds are counted from
+/// [`PIPELINE_KINDS`].
+const PART_MARKS: u16 = 1;
+const PIPELINE_KINDS: u16 = 0x100;
+/// Version of the marks' parts.
+const MARKS_VERSION: u16 = 1;
+
+/// Why the store could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The log refused: nothing of the batch counts as logged or acked.
+    #[error("the log could not be used: what was to be logged is not acked, devices keep it")]
+    Log(#[from] LogError),
+    /// The spool refused: the batch is in the log, its records are not in the spool yet.
+    #[error("the spool could not be used: its records are in the log and will be derived again")]
+    Spool(#[from] SpoolError),
+    /// An entry could not be encoded.
+    #[error("an entry could not be encoded: it is not logged")]
+    Encoding(#[from] postcard::Error),
+}
+
+/// Why a data directory could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// It is not there, newer or not readable.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Its files could not be opened.
+    #[error("the data directory could not be read; nothing was changed")]
+    Disk(#[from] std::io::Error),
+    /// Its store could not be opened.
+    #[error("the store could not be read; nothing was changed")]
+    Store(#[from] StoreError),
+}
+
+/// What an opening found.
+#[derive(Debug, Default)]
+pub struct OpenReport {
+    /// The log's recovery.
+    pub recovery: Recovery,
+    /// The spool's.
+    pub spool: SpoolReport,
+    /// Parts of the base that could not be read, as kind and key.
+    pub parts_lost: Vec<String>,
+    /// Record ids must not continue: the state that they count from is lost.
+    pub ids_begin_anew: bool,
+    /// Entries of the log that could not be read.
+    pub entries_unreadable: u64,
+}
+
+impl OpenReport {
+    /// Tells the operator what was lost, if anything.
+    pub fn announce(&self) {
+        let recovery = &self.recovery;
+        if recovery.is_clean() && self.parts_lost.is_empty() && self.entries_unreadable == 0 {
+            tracing::info!(
+                replayed = recovery.entries,
+                from = recovery.from,
+                end = recovery.end,
+                torn_bytes = recovery.torn_bytes,
+                "the store is open; nothing durable was lost"
+            );
+            return;
+        }
+        tracing::error!(
+            entries_lost = recovery.entries_lost,
+            entries_unreadable = self.entries_unreadable,
+            bytes_skipped = recovery.bytes_skipped,
+            bases_passed_over = recovery.bases_passed_over,
+            parts_lost = ?self.parts_lost,
+            base_missing = recovery.base_missing,
+            "the store is open, but part of it was damaged and is lost; the rest runs on"
+        );
+    }
+}
+
+/// Log, session marks, pipeline and spool of one gateway.
+pub struct Store {
+    log: LocalLog,
+    marks: Marks,
+    pipeline: Pipeline,
+    spool: Arc<Mutex<Spool>>,
+    /// Emitted and not synced in the spool yet.
+    unspooled: Vec<Emitted>,
+    kill_point: KillPoint,
+}
+
+impl Store {
+    /// Opens the store: the newest base, what follows it in the log, the spool. Records that a
+    /// crash kept out of the spool are derived again and put there.
+    ///
+    /// # Errors
+    /// The disk refused. Damage is no error: it is salvaged and reported.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        settings: &Settings,
+        log_incarnation: u32,
+        now: Timestamp,
+    ) -> Result<(Self, OpenReport), StoreError> {
+        let Opened {
+            log,
+            base,
+            recovery,
+        } = LocalLog::open(Arc::clone(disk), LOG, settings.log, log_incarnation)?;
+        let (spool, spool_report) = Spool::open(Arc::clone(disk), &queues(&settings.sinks))?;
+        let mut report = OpenReport {
+            recovery,
+            spool: spool_report,
+            ..OpenReport::default()
+        };
+        let (marks, pipeline) = restore(settings, base, &mut report);
+        let mut store = Self {
+            log,
+            marks,
+            pipeline,
+            spool: Arc::new(Mutex::new(spool)),
+            unspooled: Vec::new(),
+            kill_point: KillPoint::default(),
+        };
+        store.keep_above_spool();
+        store.replay(&mut report, now)?;
+        store.settle_spool(now)?;
+        store.kill_point = KillPoint::from_env();
+        Ok((store, report))
+    }
+
+    /// Makes entries durable. On an error none of them counts, and the caller may offer them
+    /// again.
+    ///
+    /// # Errors
+    /// The disk refused, or an entry cannot be encoded.
+    pub fn append(&mut self, entries: &[Logged]) -> Result<(), StoreError> {
+        let encoded: Result<Vec<_>, _> = entries.iter().map(postcard::to_stdvec).collect();
+        for logged in entries {
+            if let Entry::Started {
+                log_incarnation, ..
+            } = logged.entry
+                && log_incarnation != self.log.incarnation()
+            {
+                self.log.restored(log_incarnation);
+            }
+        }
+        self.log.append(PARTITION, self.log.end(), &encoded?)?;
+        Ok(())
+    }
+
+    /// Folds entries that [`Store::append`] just made durable; `entries` must be those.
+    pub fn fold(&mut self, entries: &[Logged]) {
+        let first = self.log.end() - entries.len() as u64;
+        for (position, logged) in (first..).zip(entries) {
+            self.marks.apply(logged);
+            self.pipeline.apply(position, logged, &mut self.unspooled);
+        }
+    }
+
+    /// Brings the records of folded entries to disk; then, when the segment is full, writes the
+    /// base and begins the next one. Returns how many records were spooled.
+    ///
+    /// # Errors
+    /// The disk refused; call again later.
+    pub fn settle(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let records = self.settle_spool(now)?;
+        if self.log.roll_due() {
+            let base = self.base();
+            self.log.roll(&base)?;
+        }
+        Ok(records)
+    }
+
+    fn settle_spool(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let records = self.unspooled.len();
+        if records > 0 {
+            let mut spool = lock(&self.spool);
+            spool.append(now, &self.unspooled)?;
+            spool.sync(now)?;
+            drop(spool);
+            self.unspooled.clear();
+            self.kill_point.pass("spool-synced");
+        }
+        Ok(records)
+    }
+
+    /// Settles and writes a last base, so that the next start replays nothing.
+    ///
+    /// # Errors
+    /// The disk refused; the next start replays more of the log.
+    pub fn stop(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.settle_spool(now)?;
+        lock(&self.spool).stop(now)?;
+        let base = self.base();
+        Ok(self.log.stop(&base)?)
+    }
+
+    /// The session's part of what is durable.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// The queues, shared with the sinks' tasks.
+    pub fn spool(&self) -> Arc<Mutex<Spool>> {
+        Arc::clone(&self.spool)
+    }
+
+    /// Position after the last durable entry.
+    pub fn end(&self) -> u64 {
+        self.log.end()
+    }
+
+    /// Identity of the log.
+    pub fn log_incarnation(&self) -> u32 {
+        self.log.incarnation()
+    }
+
+    /// When the pipeline wants a tick, monotonic µs of this start.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.pipeline.next_deadline()
+    }
+
+    /// Catalogs that batches wait for.
+    pub fn wanted(&self) -> Vec<(DeviceName, CatalogHash)> {
+        self.pipeline.all_wanted()
+    }
+
+    /// The rule set in force.
+    pub fn rules(&self) -> &RuleSet {
+        self.pipeline.rules()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        self.pipeline.limits()
+    }
+
+    /// The ledger as far as the store knows it.
+    pub fn ledger(&self) -> Value {
+        let spool = lock(&self.spool);
+        ledger::of_store(
+            self.log.end(),
+            &self.pipeline.counters(),
+            &spool.counters(),
+        )
+    }
+
+    /// A log that lost its tail must not give out positions below what the spool holds: a queue
+    /// would take new records for old ones.
+    fn keep_above_spool(&mut self) {
+        let highest = lock(&self.spool).highest_mark();
+        if let Some(mark) = highest
+            && mark.position >= self.log.end()
+        {
+            self.log.advance_to(mark.position + 1);
+        }
+    }
+
+    fn replay(&mut self, report: &mut OpenReport, now: Timestamp) -> Result<(), StoreError> {
+        for entry in self.log.read(PARTITION, report.recovery.from)? {
+            let (position, bytes) = entry?;
+            match postcard::from_bytes::<Logged>(&bytes) {
+                Ok(logged) => {
+                    self.marks.apply(&logged);
+                    self.pipeline.apply(position, &logged, &mut self.unspooled);
+                }
+                Err(_) => report.entries_unreadable += 1,
+            }
+            // A long tail must not gather all of its records in memory.
+            if self.unspooled.len() >= REPLAY_RECORDS {
+                self.settle_spool(now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn base(&self) -> Base {
+        let marks = self.marks.snapshot().into_iter().map(|(device, bytes)| Part {
+            kind: PART_MARKS,
+            version: MARKS_VERSION,
+            key: device.as_str().to_owned(),
+            bytes,
+        });
+        let pipeline = self.pipeline.snapshot().into_iter().map(|part| Part {
+            kind: PIPELINE_KINDS + part.kind,
+            version: part.version,
+            key: part.key,
+            bytes: part.bytes,
+        });
+        Base {
+            position: self.log.end(),
+            parts: marks.chain(pipeline).collect(),
+        }
+    }
+}
+
+/// Records gathered during replay before they are spooled.
+const REPLAY_RECORDS: usize = 1_000;
+
+/// The ledger of a data directory that no gateway runs on, without changing a byte of it.
+///
+/// # Errors
+/// The directory is missing, newer, or cannot be read.
+pub fn read_ledger(settings: &Settings) -> Result<Value, LookError> {
+    DataDir::check(&settings.data_dir)?;
+    let real: Arc<dyn Disk> = Arc::new(RealDisk::open(&settings.data_dir)?);
+    let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::new(real));
+    let (store, _) = Store::open(&disk, settings, 0, Timestamp::default())?;
+    let session = ledger::of_marks(store.marks());
+    Ok(ledger::join(store.ledger(), &session))
+}
+
+/// The queues of the configured sinks: one per class.
+fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
+    let classes = [Priority::Low, Priority::Normal, Priority::High];
+    sinks
+        .iter()
+        .flat_map(|sink| {
+            classes.map(|priority| QueueSettings {
+                sink: sink.name.clone(),
+                priority,
+                bytes_max: sink.spool_bytes_max,
+            })
+        })
+        .collect()
+}
+
+/// Marks and pipeline from a base; without one, empty.
+fn restore(
+    settings: &Settings,
+    base: Option<Base>,
+    report: &mut OpenReport,
+) -> (Marks, Pipeline) {
+    let Some(base) = base else {
+        report.ids_begin_anew = report.recovery.base_missing;
+        return (Marks::default(), Pipeline::new(&settings.site));
+    };
+    let (mut marks, mut parts) = (Vec::new(), Vec::new());
+    for part in base.parts {
+        if part.kind >= PIPELINE_KINDS {
+            parts.push(pipeline::Part {
+                kind: part.kind - PIPELINE_KINDS,
+                version: part.version,
+                key: part.key,
+                bytes: part.bytes,
+            });
+        } else if part.kind == PART_MARKS && part.version == MARKS_VERSION {
+            match DeviceName::try_from(part.key.as_str()) {
+                Ok(device) => marks.push((device, part.bytes)),
+                Err(_) => report.parts_lost.push(part.key),
+            }
+        } else {
+            report.parts_lost.push(part.key);
+        }
+    }
+    let (marks, unreadable) = Marks::restore(marks);
+    let (pipeline, restored) = Pipeline::restore(&settings.site, &parts);
+    let lost = unreadable.into_iter().map(|lost| lost.part.to_string());
+    report.parts_lost.extend(lost);
+    report.parts_lost.extend(restored.devices_lost);
+    report.ids_begin_anew = restored.base_lost;
+    (marks, pipeline)
+}
+
+fn lock(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
+    spool.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -27,13 +27,24 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Loads the settings; tells warnings and mistakes on stderr.
-pub(super) fn load(path: &Path) -> Result<Settings, Failure> {
+/// Whether a command tells what is odd about a configuration that can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Warnings {
+    /// It does: the configuration is about to run.
+    Told,
+    /// It does not: only where things are is asked.
+    Untold,
+}
+
+/// Loads the settings; tells mistakes on stderr.
+pub(super) fn load(path: &Path, warnings: Warnings) -> Result<Settings, Failure> {
     let text = read(path)?;
     let file = path.to_string_lossy();
     match parse(&text, &file) {
-        Ok((settings, warnings)) => {
-            say(&draw(&warnings, &text, look()));
+        Ok((settings, found)) => {
+            if warnings == Warnings::Told {
+                say(&draw(&found, &text, look()));
+            }
             Ok(settings)
         }
         Err(findings) => {

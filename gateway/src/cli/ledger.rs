@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::args::LedgerArgs;
-use super::config;
+use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::output::print;
 use super::table;
@@ -13,7 +13,7 @@ use crate::rules::settings::Settings;
 
 /// Shows the ledger.
 pub(super) fn show(args: &LedgerArgs) -> Result<(), Failure> {
-    let settings = config::load(&args.config)?;
+    let settings = config::load(&args.config, Warnings::Untold)?;
     let (ledger, origin) = fetch(&settings)?;
     if args.json {
         print(&format!("{ledger:#}\n"))
@@ -37,7 +37,7 @@ fn fetch(settings: &Settings) -> Result<(Value, &'static str), Failure> {
             path: data_dir.clone(),
         }),
         Err(AskError::NotRunning { .. }) => {
-            Ok((wiring::read_ledger(data_dir)?, "from the files in"))
+            Ok((wiring::read_ledger(settings)?, "from the files in"))
         }
         Err(why) => Err(why.into()),
     }

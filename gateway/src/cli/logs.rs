@@ -15,12 +15,15 @@ use crate::rules::Look;
 /// The variable that says what is logged.
 const VARIABLE: &str = "TIDEGATE_LOG";
 
+/// Where help shows these arguments.
+const LOGGING: &str = "Logging";
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people.
+    // For people.
     Text,
-    /// One JSON object a line.
+    // One JSON object a line.
     Json,
 }
 
@@ -28,11 +31,11 @@ enum Format {
 #[derive(Debug, Args)]
 pub(super) struct LogArgs {
     /// How log lines on stderr look
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    #[arg(long, global = true, value_name = "FORMAT", help_heading = LOGGING, display_order = 100)]
+    #[arg(value_enum, default_value_t = Format::Text)]
     log: Format,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as
-    /// `tidegate_gateway::session=debug`; else `TIDEGATE_LOG` says it
-    #[arg(long, global = true, value_name = "LEVEL")]
+    /// error, warn, info, debug, trace or a filter such as `tidegate_gateway::session=debug`
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = LOGGING, display_order = 101)]
     log_level: Option<String>,
 }
 

@@ -25,9 +25,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use self::args::{CheckArgs, DemoArgs, LedgerArgs, RunArgs};
+use self::config::Warnings;
 use self::failure::Failure;
 use self::logs::LogArgs;
-use self::wiring::SimulateArgs;
 
 /// What help says about exit codes.
 const EXIT_CODES: &str = "\
@@ -42,7 +42,7 @@ Environment:
 
 /// Edge telemetry: device frames over MQTT in, filtered and aggregated records out.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, about, after_help = EXIT_CODES)]
+#[command(name = "tidegate", version, after_help = EXIT_CODES)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
@@ -60,7 +60,7 @@ enum Command {
     /// Check a configuration: tells every mistake at once, each with its place
     Check(CheckArgs),
     /// Be devices: the device library on this machine, sending a CSV trace or a model of a plant
-    Simulate(SimulateArgs),
+    Simulate(crate::simulate::SimulateArgs),
     /// Show where every sample went: each counter by reason
     Ledger(LedgerArgs),
 }
@@ -85,7 +85,7 @@ impl Cli {
         match self.command {
             Command::Demo(args) => wiring::demo(args),
             Command::Run(args) => {
-                let settings = config::load(&args.config)?;
+                let settings = config::load(&args.config, Warnings::Told)?;
                 wiring::run(settings)
             }
             Command::Check(args) => check::check(&args),

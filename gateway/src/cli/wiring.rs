@@ -1,79 +1,43 @@
 //! Wiring: from a command to the room that does it.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::args::DemoArgs;
 use super::failure::{AnyError, Failure};
 use super::signal::StopSignals;
 use crate::rules::settings::Settings;
-
-/// Arguments of `simulate`.
-#[derive(Debug, Clone, clap::Args)]
-pub(super) struct SimulateArgs {
-    /// Arguments of the simulation
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    arguments: Vec<String>,
-}
-
-/// A part that this build does not have.
-#[derive(Debug, thiserror::Error)]
-#[error("this build does not have {part}; nothing was done")]
-struct NotBuilt {
-    part: &'static str,
-}
+use crate::simulate::SimulateArgs;
 
 /// Runs the gateway until it is asked to stop.
 pub(super) fn run(settings: Settings) -> Result<(), Failure> {
     within_runtime("run", async {
         let signals = StopSignals::listen()?;
-        run_gateway(settings, signals.stop()).await
+        Ok(crate::run::run(settings, signals.stop()).await?)
     })
 }
 
-// SEAM: crate::run::run(settings, shutdown).await
-async fn run_gateway(
-    settings: Settings,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), AnyError> {
-    drop((settings, shutdown));
-    Err(NotBuilt {
-        part: "the gateway",
-    }
-    .into())
-}
-
-// SEAM: crate::run::demo(args) inside within_runtime
+/// Runs the demo.
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
     within_runtime("demo", async {
-        drop(args);
-        Err(NotBuilt { part: "the demo" }.into())
+        let signals = StopSignals::listen()?;
+        Ok(crate::run::demo::demo(args, signals.stop()).await?)
     })
 }
 
-// SEAM: crate::simulate::run(args), with crate::simulate::SimulateArgs for the struct above
+/// Runs simulated devices to the end of what they sample.
 pub(super) fn simulate(args: SimulateArgs) -> Result<(), Failure> {
-    within_runtime("simulate", async {
-        drop(args.arguments);
-        Err(NotBuilt {
-            part: "the simulation",
-        }
-        .into())
-    })
+    // A device runs on one thread; so does everything that drives it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::System { source })?;
+    let run = runtime.block_on(crate::simulate::run(args));
+    failed("simulate", run.map(drop).map_err(Into::into))
 }
 
-// SEAM: crate::store::read_ledger(data_dir)
 /// Reads the ledger from the files of a gateway that does not run.
-pub(super) fn read_ledger(data_dir: &Path) -> Result<Value, Failure> {
-    let _ = data_dir;
-    failed(
-        "ledger",
-        Err(NotBuilt {
-            part: "a reader of its files",
-        }
-        .into()),
-    )
+pub(super) fn read_ledger(settings: &Settings) -> Result<Value, Failure> {
+    failed("ledger", crate::store::read_ledger(settings).map_err(Into::into))
 }
 
 /// Runs a future to its end on threads of its own: two, since the store has its own and a

@@ -62,7 +62,7 @@ pub struct Clocks {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Boot {
     incarnation: Incarnation,
-    boot: u32,
+    number: u32,
     own_us: Option<i64>,
     learnt: Option<Learnt>,
     bounded: Option<Bounded>,
@@ -229,15 +229,15 @@ impl Clocks {
     ) -> Bounded {
         let same = |one: &&Boot| one.incarnation == incarnation;
         let after = self.boots.iter().filter(same);
-        let after = after.filter(|one| one.boot > boot);
+        let after = after.filter(|one| one.number > boot);
         let begins = after
-            .filter_map(|one| Some((one.boot, one.own_us.or(one.learnt.map(|l| l.offset_us))?)))
+            .filter_map(|one| Some((one.number, one.own_us.or(one.learnt.map(|l| l.offset_us))?)))
             .min();
         let ceiling_us = begins.map_or(at.wall_us, |(_, utc_us)| utc_us);
         let before = self.boots.iter().filter(same);
-        let before = before.filter(|one| one.boot < boot);
+        let before = before.filter(|one| one.number < boot);
         let ended = before
-            .filter_map(|one| Some((one.boot, one.latest_us?)))
+            .filter_map(|one| Some((one.number, one.latest_us?)))
             .max();
         let offset_us = match ended {
             Some((_, utc_us)) => utc_us,
@@ -251,12 +251,12 @@ impl Clocks {
 
     /// The boot, moved to the end of the list.
     fn touch(&mut self, incarnation: Incarnation, boot: u32) -> &mut Boot {
-        let is_it = |one: &Boot| (one.incarnation, one.boot) == (incarnation, boot);
+        let is_it = |one: &Boot| (one.incarnation, one.number) == (incarnation, boot);
         let one = match self.boots.iter().position(is_it) {
             Some(at) => self.boots.remove(at),
             None => Boot {
                 incarnation,
-                boot,
+                number: boot,
                 own_us: None,
                 learnt: None,
                 bounded: None,

@@ -81,7 +81,7 @@ fn no_more_boots_are_remembered_than_the_limit() {
         clocks.open(ONE, boot);
     }
     assert_eq!(clocks.boots.len(), BOOTS_MAX);
-    assert_eq!(clocks.boots[0].boot, 13);
+    assert_eq!(clocks.boots[0].number, 13);
 }
 
 proptest! {

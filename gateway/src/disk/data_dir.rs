@@ -138,7 +138,9 @@ fn check_format(dir: &Path) -> Result<Format, DataDirError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Format::Missing),
         Err(source) => return Err(io_error(&path, source)),
     };
-    let (number, made_by) = text.split_once(' ').unwrap_or((&text, "an unnamed version"));
+    let (number, made_by) = text
+        .split_once(' ')
+        .unwrap_or((&text, "an unnamed version"));
     match number.parse::<u32>() {
         Ok(format) if format > FORMAT => Err(DataDirError::Newer {
             dir: dir.to_owned(),

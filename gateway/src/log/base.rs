@@ -46,7 +46,11 @@ impl ReadBase {
 
 /// Writes a base as the bytes of its file.
 pub(super) fn encode(base: &Base, incarnation: u32) -> Vec<u8> {
-    let bytes: usize = base.parts.iter().map(|part| part.bytes.len() + part.key.len() + 64).sum();
+    let bytes: usize = base
+        .parts
+        .iter()
+        .map(|part| part.bytes.len() + part.key.len() + 64)
+        .sum();
     let mut into = Vec::with_capacity(HEAD_BYTES + ALIGN_BYTES + bytes);
     into.extend_from_slice(&MAGIC);
     into.extend_from_slice(&incarnation.to_le_bytes());

@@ -5,7 +5,9 @@
 //! [magic][incarnation ][first position ][count ][length ][crc ][entries … length bytes][zeros to 512]
 //!                                                               └ each: varint length, bytes
 //! ```
-//! All numbers are little-endian. The CRC is CRC-32C over the 24 bytes before it and the entries.
+//! All numbers are little-endian. The CRC is CRC-32C over the number of the segment (u64, from its
+//! file's name), the 24 bytes before the CRC, and the entries: what remains of a recycled file's
+//! former life, as another segment, never verifies.
 //! A batch begins on a 512-byte boundary, so that a torn write of one can never hide the next.
 
 use crc::{CRC_32_ISCSI, Crc, Table};
@@ -73,10 +75,13 @@ impl Header {
         possible.then_some(header)
     }
 
-    /// Whether `batch` (header and entries, without padding) carries this header's CRC.
-    pub fn verifies(&self, batch: &[u8]) -> bool {
+    /// Whether `batch` (header and entries, without padding) carries this header's CRC as a batch
+    /// of the segment with this number.
+    pub fn verifies(&self, batch: &[u8], segment: u64) -> bool {
         match (batch.get(..CRC_AT), batch.get(HEADER_BYTES..)) {
-            (Some(head), Some(entries)) => checksum(&[head, entries]) == self.crc,
+            (Some(head), Some(entries)) => {
+                checksum(&[&segment.to_le_bytes(), head, entries]) == self.crc
+            }
             _ => false,
         }
     }
@@ -97,7 +102,8 @@ impl Header {
     }
 }
 
-/// Writes one batch, padding included, into `into` (cleared before).
+/// Writes one batch, padding included, into `into` (cleared before). It counts nowhere until it is
+/// [sealed](seal) for a segment.
 pub fn encode(
     into: &mut Vec<u8>,
     incarnation: u32,
@@ -122,10 +128,22 @@ pub fn encode(
     into[8..16].copy_from_slice(&first.to_le_bytes());
     into[16..20].copy_from_slice(&(entries.len() as u32).to_le_bytes());
     into[20..24].copy_from_slice(&length.to_le_bytes());
-    let crc = checksum(&[&into[..CRC_AT], &into[HEADER_BYTES..]]);
-    into[CRC_AT..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
     into.resize(into.len().next_multiple_of(BLOCK_BYTES), 0);
     Ok(())
+}
+
+/// Gives an encoded batch the CRC it has in the segment with this number.
+pub fn seal(batch: &mut [u8], segment: u64) {
+    let Some(header) = Header::parse(batch) else {
+        return;
+    };
+    let (Some(head), Some(entries)) =
+        (batch.get(..CRC_AT), batch.get(HEADER_BYTES..header.bytes()))
+    else {
+        return;
+    };
+    let crc = checksum(&[&segment.to_le_bytes(), head, entries]);
+    batch[CRC_AT..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn push_varint(into: &mut Vec<u8>, mut value: usize) {
@@ -167,8 +185,10 @@ mod tests {
             let mut bytes = Vec::new();
             encode(&mut bytes, 7, first, &entries).unwrap();
             prop_assert_eq!(bytes.len() % BLOCK_BYTES, 0);
+            seal(&mut bytes, 3);
             let header = Header::parse(&bytes).unwrap();
-            prop_assert!(header.verifies(&bytes[..header.bytes()]));
+            prop_assert!(header.verifies(&bytes[..header.bytes()], 3));
+            prop_assert!(!header.verifies(&bytes[..header.bytes()], 4));
             prop_assert_eq!((header.first, header.incarnation), (first, 7));
             let mut rest = &bytes[HEADER_BYTES..header.bytes()];
             let taken: Vec<Vec<u8>> =
@@ -180,7 +200,8 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Some(header) = Header::parse(&bytes) {
-                header.verifies(&bytes);
+                header.verifies(&bytes, 1);
+                seal(&mut bytes.clone(), 1);
             }
             while take_entry(&mut &bytes[..]).is_some_and(|entry| entry.len() > bytes.len()) {}
         }

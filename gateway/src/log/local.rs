@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::base::{self, ReadBase};
+use super::base::ReadBase;
+use super::bases::Bases;
 use super::scan::{Batch, Batches};
 use super::segments::Segments;
 use super::{Base, Log, LogError, Recovery};
@@ -11,31 +12,21 @@ use crate::rules::settings::LogSettings;
 
 /// A segment ends when the log has grown by this many times its base.
 const GROWTH_PER_BASE: u64 = 4;
-/// Bases kept at least: a damaged one has another behind it.
-const BASES_MIN: usize = 2;
-const STOPS: [&str; 2] = ["stop-a", "stop-b"];
-const DRAFT: &str = "base.tmp";
-/// Bytes of a base written at a time.
-const WRITE_BYTES: usize = 1 << 20;
+/// Most of what a segment's file is longer than the growth that ends it.
+const SLACK_BYTES_MAX: u64 = 1 << 20;
 
 /// A log of one partition, 0, in files.
 pub struct LocalLog {
-    disk: Arc<dyn Disk>,
-    folder: String,
     segment_bytes: u64,
     bytes_max: u64,
     segments: Segments,
-    bases: Vec<BaseFile>,
+    bases: Bases,
+    /// Of the newest base.
     base_bytes: u64,
+    /// Bytes written since the newest base.
     grown: u64,
+    /// The growth at which the next base is due.
     roll_at: u64,
-    stop_next: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct BaseFile {
-    position: u64,
-    bytes: u64,
 }
 
 /// An opened log and what was found.
@@ -48,24 +39,6 @@ pub struct Opened {
     pub recovery: Recovery,
 }
 
-fn base_name(position: u64) -> String {
-    format!("base-{position:020}")
-}
-
-fn read_file(disk: &dyn Disk, path: &str) -> Option<Vec<u8>> {
-    let file = disk.open(path).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
-    let read = file.read_at(0, &mut bytes).ok()?;
-    bytes.truncate(read);
-    Some(bytes)
-}
-
-/// A file that may hold a base.
-struct Candidate {
-    path: String,
-    position: u64,
-}
-
 impl LocalLog {
     /// Opens the log in a folder; writes nothing. `fresh_incarnation` is taken where the folder is
     /// empty.
@@ -75,39 +48,27 @@ impl LocalLog {
         settings: LogSettings,
         fresh_incarnation: u32,
     ) -> Result<Opened, LogError> {
-        let segments = Segments::open(Arc::clone(&disk), folder, "segment", fresh_incarnation, 0)?;
         let mut log = Self {
-            folder: folder.to_owned(),
             segment_bytes: settings.segment_bytes,
             bytes_max: settings.bytes_max,
-            segments,
-            bases: list_bases(&*disk, folder)?,
+            bases: Bases::open(Arc::clone(&disk), folder)?,
+            segments: Segments::open(disk, folder, "segment", fresh_incarnation, 0)?,
             base_bytes: 0,
             grown: 0,
             roll_at: 0,
-            stop_next: 0,
-            disk,
         };
-        let mut recovery = Recovery::default();
-        let used = log.choose_base(&mut recovery);
-        let oldest = log.segments.list().next().map(|segment| segment.first);
-        recovery.from = match &used {
-            Some(read) => read.base.position,
-            None => oldest.unwrap_or(0),
+        let segments = &log.segments;
+        let is_ours = |incarnation| {
+            let mut list = segments.list();
+            list.len() == 0 || list.any(|segment| segment.incarnation == incarnation)
         };
-        recovery.base_missing = used.is_none() && recovery.from > 0;
-        if let Some(read) = &used {
-            log.base_bytes = read.base.parts.iter().map(|part| part.bytes.len() as u64).sum();
-            if oldest.is_none() {
-                log.segments.set_incarnation(read.incarnation);
-            }
-        }
+        let chosen = log.bases.choose(segments.oldest().unwrap_or(0), is_ours);
+        let mut recovery = Recovery {
+            bases_passed_over: chosen.passed_over,
+            ..Recovery::default()
+        };
+        let base = log.begin_from(chosen.read, &mut recovery);
         log.recover(&mut recovery)?;
-        let base = used.map(|read| {
-            recovery.parts_damaged = read.damaged;
-            recovery.parts_unnamed = read.unnamed;
-            read.base
-        });
         Ok(Opened {
             log,
             base,
@@ -115,83 +76,35 @@ impl LocalLog {
         })
     }
 
+    fn begin_from(&mut self, read: Option<ReadBase>, recovery: &mut Recovery) -> Option<Base> {
+        let Some(read) = read else {
+            recovery.from = self.segments.oldest().unwrap_or(0);
+            recovery.base_missing = recovery.from > 0;
+            return None;
+        };
+        recovery.from = read.base.position;
+        recovery.parts_damaged = read.damaged;
+        recovery.parts_unnamed = read.unnamed;
+        self.base_bytes = read.base.bytes();
+        if self.segments.oldest().is_none() {
+            self.segments.set_incarnation(read.incarnation);
+        }
+        Some(read.base)
+    }
+
     fn recover(&mut self, recovery: &mut Recovery) -> Result<(), LogError> {
-        let scanned = self.segments.scan(recovery.from, |_| {})?;
-        let end = self.segments.next();
-        // A tail that a base covers and the disk lost: its positions are not given out again.
-        self.segments.advance_to(recovery.from);
+        let scanned = self.segments.scan(recovery.from)?;
         // Counted from the newest base of a roll: restarts must not put the next one off.
-        let rolled = self.bases.last().map_or(0, |base| base.position);
+        let rolled = self.bases.positions().next_back().unwrap_or(0);
         self.grown = scanned.bytes.max(self.segments.written_since(rolled));
+        self.roll_at = self.growth_max();
         recovery.end = self.segments.next();
         recovery.entries = scanned.entries;
-        recovery.entries_lost = scanned.entries_lost + recovery.end.saturating_sub(end);
+        recovery.entries_lost = scanned.entries_lost;
         recovery.gaps = scanned.gaps;
-        if recovery.end > end {
-            recovery.gaps.push(end..recovery.end);
-        }
         recovery.bytes_skipped = scanned.bytes_skipped;
         recovery.torn_bytes = scanned.torn_bytes;
-        self.plan_roll();
         Ok(())
-    }
-
-    /// The newest intact base whose entries are all there, else the newest readable one.
-    fn choose_base(&mut self, recovery: &mut Recovery) -> Option<ReadBase> {
-        let oldest = self.segments.list().next().map_or(0, |segment| segment.first);
-        let mut partial = None;
-        for candidate in self.candidates() {
-            let read = read_file(&*self.disk, &candidate.path)
-                .and_then(|bytes| base::decode(&bytes))
-                .filter(|read| {
-                    read.base.position == candidate.position
-                        && candidate.position >= oldest
-                        && self.is_of_this_log(read.incarnation)
-                });
-            match read {
-                Some(read) if read.is_intact() => return Some(read),
-                read => {
-                    recovery.bases_passed_over += 1;
-                    partial = partial.or(read);
-                }
-            }
-        }
-        if partial.is_some() {
-            recovery.bases_passed_over -= 1;
-        }
-        partial
-    }
-
-    fn is_of_this_log(&self, incarnation: u32) -> bool {
-        let mut segments = self.segments.list();
-        segments.len() == 0 || segments.any(|segment| segment.incarnation == incarnation)
-    }
-
-    /// Base files, newest position first. Also finds which stop file is to be written next: the
-    /// one that is older or no base at all.
-    fn candidates(&mut self) -> Vec<Candidate> {
-        let mut candidates: Vec<Candidate> = self
-            .bases
-            .iter()
-            .map(|file| Candidate {
-                path: format!("{}/{}", self.folder, base_name(file.position)),
-                position: file.position,
-            })
-            .collect();
-        let mut newest_stop = None;
-        for (index, name) in STOPS.iter().enumerate() {
-            let path = format!("{}/{name}", self.folder);
-            let head = read_head(&*self.disk, &path);
-            if let Some((position, _, _)) = head {
-                candidates.push(Candidate { path, position });
-                if newest_stop.is_none_or(|newest| position >= newest) {
-                    newest_stop = Some(position);
-                    self.stop_next = 1 - index;
-                }
-            }
-        }
-        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.position));
-        candidates
     }
 
     /// Position after the last entry.
@@ -202,25 +115,25 @@ impl LocalLog {
     /// How far back replay can reach: the position of the oldest base whose entries are all
     /// there, 0 when the log still has its first entry.
     pub fn start_position(&self) -> u64 {
-        let oldest = self.segments.list().next().map_or(0, |segment| segment.first);
-        if oldest == 0 {
-            return 0;
+        match self.segments.oldest().unwrap_or(0) {
+            0 => 0,
+            oldest => {
+                let mut positions = self.bases.positions();
+                positions
+                    .find(|position| *position >= oldest)
+                    .unwrap_or(self.end())
+            }
         }
-        let base = self.bases.iter().find(|base| base.position >= oldest);
-        base.map_or(self.end(), |base| base.position)
     }
 
     /// Positions of the bases replay can begin from, oldest first.
     pub fn base_positions(&self) -> impl Iterator<Item = u64> {
-        self.bases.iter().map(|base| base.position)
+        self.bases.positions()
     }
 
     /// Reads the base at a position, as far as it can be read.
     pub fn read_base(&self, position: u64) -> Result<ReadBase, LogError> {
-        let path = format!("{}/{}", self.folder, base_name(position));
-        read_file(&*self.disk, &path)
-            .and_then(|bytes| base::decode(&bytes))
-            .ok_or(LogError::NoBase { position })
+        self.bases.read(position)
     }
 
     /// Incarnation of the batches that follow.
@@ -230,7 +143,7 @@ impl LocalLog {
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.segments.bytes() + self.bases.iter().map(|base| base.bytes).sum::<u64>()
+        self.segments.bytes() + self.bases.bytes()
     }
 
     /// The store is older than what it said: the batches that follow carry another incarnation.
@@ -246,8 +159,8 @@ impl LocalLog {
         lost
     }
 
-    /// Whether the segment has grown enough for a base. After a failed [`Self::roll`] it must grow
-    /// by another quarter first.
+    /// Whether the log has grown enough for a base. After a failed [`Self::roll`] it must grow by
+    /// another quarter first.
     pub fn roll_due(&self) -> bool {
         self.grown >= self.roll_at
     }
@@ -256,14 +169,10 @@ impl LocalLog {
         self.segment_bytes.max(GROWTH_PER_BASE * self.base_bytes)
     }
 
-    fn plan_roll(&mut self) {
-        self.roll_at = self.growth_max();
-    }
-
     /// Bytes of a new segment's file: room for the batch that crosses the line.
     fn capacity(&self) -> u64 {
         let growth = self.growth_max();
-        growth + (growth / 16).min(1 << 20)
+        growth + (growth / 16).min(SLACK_BYTES_MAX)
     }
 
     /// Writes a base of everything appended so far, then begins a new segment, in the file of an
@@ -271,30 +180,20 @@ impl LocalLog {
     ///
     /// After an error the log goes on in its present segment.
     pub fn roll(&mut self, base: &Base) -> Result<(), LogError> {
-        let rolled = self.try_roll(base);
+        let rolled = self.write_base(base).and_then(|()| self.begin_segment());
         if rolled.is_err() {
             self.roll_at = self.grown + self.growth_max() / 4;
         }
         rolled
     }
 
-    fn try_roll(&mut self, base: &Base) -> Result<(), LogError> {
-        self.check_end(base.position)?;
-        let bytes = self.write_base(base)?;
-        self.note_base(base.position, bytes);
-        self.begin_segment()
-    }
-
     /// Writes a base of everything appended so far and keeps only the newest two; begins a new
     /// segment only when the present one is full. For journals, which are replayed from their
     /// newest base only but read far back.
     pub fn checkpoint(&mut self, base: &Base) -> Result<(), LogError> {
-        self.check_end(base.position)?;
-        let bytes = self.write_base(base)?;
-        self.note_base(base.position, bytes);
-        let oldest_kept = self.bases.len().saturating_sub(BASES_MIN);
-        let oldest_kept = self.bases.get(oldest_kept).map_or(0, |base| base.position);
-        if self.remove_bases_before(oldest_kept)? {
+        self.write_base(base)?;
+        let oldest_kept = self.bases.oldest_kept().unwrap_or(0);
+        if self.bases.remove_before(oldest_kept)? {
             self.segments.sync_names()?;
         }
         if self.segments.is_full(self.capacity() / 16) {
@@ -303,37 +202,19 @@ impl LocalLog {
         Ok(())
     }
 
-    fn note_base(&mut self, position: u64, bytes: u64) {
-        self.bases.retain(|file| file.position != position);
-        self.bases.push(BaseFile { position, bytes });
-        self.base_bytes = bytes;
+    fn write_base(&mut self, base: &Base) -> Result<(), LogError> {
+        self.prepare_base(base)?;
+        self.base_bytes = self.bases.write(base, self.segments.incarnation())?;
         self.grown = 0;
-        self.plan_roll();
+        self.roll_at = self.growth_max();
+        Ok(())
     }
 
-    fn write_base(&self, base: &Base) -> Result<u64, LogError> {
-        let draft = format!("{}/{DRAFT}", self.folder);
-        let path = format!("{}/{}", self.folder, base_name(base.position));
-        let bytes = self.write_whole(&draft, base)?;
-        self.disk
-            .rename(&draft, &path)
-            .and_then(|()| self.disk.sync_dir(&self.folder))
-            .map_err(|error| LogError::write(&path, error))?;
-        Ok(bytes)
-    }
-
-    fn write_whole(&self, path: &str, base: &Base) -> Result<u64, LogError> {
-        let bytes = base::encode(base, self.segments.incarnation());
-        let written = || {
-            self.disk.create_dir(&self.folder)?;
-            let file = self.disk.create(path, 0)?;
-            for (index, piece) in bytes.chunks(WRITE_BYTES).enumerate() {
-                file.write_at((index * WRITE_BYTES) as u64, piece)?;
-            }
-            file.sync()
-        };
-        written().map_err(|error| LogError::write(path, error))?;
-        Ok(bytes.len() as u64)
+    /// What a base covers is durable before the base is.
+    fn prepare_base(&mut self, base: &Base) -> Result<(), LogError> {
+        self.segments.settle()?;
+        self.segments.sync()?;
+        self.check_end(base.position)
     }
 
     fn begin_segment(&mut self) -> Result<(), LogError> {
@@ -341,55 +222,35 @@ impl LocalLog {
         if newest.is_some_and(|newest| newest.first == self.end()) && !self.segments.must_start() {
             return Ok(());
         }
-        // What was appended without a sync is in the base; a failure costs nothing here.
-        if let Err(error) = self.segments.sync() {
-            tracing::warn!(%error, "a segment could not be synced; its base holds what it held");
-        }
         let capacity = self.capacity();
-        let over = (self.bytes() + capacity).saturating_sub(self.bytes_max);
-        let reuse = over > 0 && self.recyclable() > 0;
+        let reuse = self.bytes() + capacity > self.bytes_max && self.recyclable() > 0;
         self.segments.start(capacity, reuse.then_some(0))?;
         let mut removed = false;
         while self.bytes() > self.bytes_max && self.recyclable() > 0 {
             self.segments.remove(0)?;
             removed = true;
         }
-        let oldest = self.segments.list().next().map_or(0, |segment| segment.first);
-        removed |= self.remove_bases_before(oldest)?;
-        if removed { self.segments.sync_names() } else { Ok(()) }
+        let oldest = self.segments.oldest().unwrap_or(0);
+        removed |= self.bases.remove_before(oldest)?;
+        if removed {
+            self.segments.sync_names()
+        } else {
+            Ok(())
+        }
     }
 
     /// Segments that end before the oldest base that must be kept.
     fn recyclable(&self) -> usize {
-        let Some(kept) = self.bases.len().checked_sub(BASES_MIN) else {
-            return 0;
-        };
-        let position = self.bases[kept].position;
-        let ends = (0..self.segments.list().len().saturating_sub(1))
-            .map_while(|index| self.segments.range(index));
-        ends.take_while(|range| range.end <= position).count()
-    }
-
-    /// Removes the bases before a position, but for the newest two.
-    fn remove_bases_before(&mut self, position: u64) -> Result<bool, LogError> {
-        let before = self.bases.len();
-        while self.bases.len() > BASES_MIN && self.bases[0].position < position {
-            let path = format!("{}/{}", self.folder, base_name(self.bases[0].position));
-            self.disk.remove(&path).map_err(|error| LogError::write(&path, error))?;
-            self.bases.remove(0);
-        }
-        Ok(self.bases.len() < before)
+        let position = self.bases.oldest_kept().unwrap_or(0);
+        let count = self.segments.list().len().saturating_sub(1);
+        let ranges = (0..count).map_while(|index| self.segments.range(index));
+        ranges.take_while(|range| range.end <= position).count()
     }
 
     /// Writes the base of a clean stop: the next opening has nothing to replay.
     pub fn stop(&mut self, base: &Base) -> Result<(), LogError> {
-        self.check_end(base.position)?;
-        self.segments.sync()?;
-        let path = format!("{}/{}", self.folder, STOPS[self.stop_next]);
-        self.write_whole(&path, base)?;
-        self.disk.sync_dir(&self.folder).map_err(|error| LogError::write(&path, error))?;
-        self.stop_next = 1 - self.stop_next;
-        Ok(())
+        self.prepare_base(base)?;
+        self.bases.write_stop(base, self.segments.incarnation())
     }
 
     fn check_end(&self, expected: u64) -> Result<(), LogError> {
@@ -409,38 +270,11 @@ impl LocalLog {
         Ok(self.end())
     }
 
-    /// Makes durable what was appended without. After an error nobody knows how much of it is:
-    /// [`Self::roll`] a base that holds it.
+    /// Makes durable what was appended without. After an error all that was appended since the
+    /// last sync is out of the log, as if it had never been; append it again.
     pub fn sync(&mut self) -> Result<(), LogError> {
         self.segments.sync()
     }
-
-    /// Whether entries were appended that are not synced yet.
-    pub fn is_unsynced(&self) -> bool {
-        self.segments.is_unsynced()
-    }
-}
-
-fn read_head(disk: &dyn Disk, path: &str) -> Option<(u64, u32, u32)> {
-    let mut head = [0; 64];
-    let read = disk.open(path).ok()?.read_at(0, &mut head).ok()?;
-    base::decode_head(head.get(..read)?)
-}
-
-fn list_bases(disk: &dyn Disk, folder: &str) -> Result<Vec<BaseFile>, LogError> {
-    let names = disk.list(folder).map_err(|error| LogError::read(folder, error))?;
-    let positions = names.iter().filter_map(|name| name.strip_prefix("base-")?.parse().ok());
-    let mut bases = Vec::new();
-    for position in positions {
-        let path = format!("{folder}/{}", base_name(position));
-        let bytes = disk.open(&path).and_then(|file| file.bytes());
-        bases.push(BaseFile {
-            position,
-            bytes: bytes.map_err(|error| LogError::read(&path, error))?,
-        });
-    }
-    bases.sort_unstable_by_key(|base| base.position);
-    Ok(bases)
 }
 
 impl Log for LocalLog {
@@ -478,7 +312,9 @@ fn check_partition(partition: u32) -> Result<(), LogError> {
     }
 }
 
-/// Entries of a local log, read batch by batch; holds one batch at a time. Ends behind an error.
+/// Entries of a local log up to the end it had when reading began; holds one batch at a time.
+///
+/// Ends behind an error, which recycling a segment not yet read is too.
 pub struct Entries {
     batches: Batches,
     from: u64,
@@ -488,8 +324,12 @@ pub struct Entries {
 
 impl Entries {
     fn hold(&mut self, batch: &Batch) {
-        let entries = batch.entries().filter(|(position, _)| *position >= self.from);
-        let held: Vec<_> = entries.map(|(position, bytes)| (position, bytes.to_vec())).collect();
+        let entries = batch
+            .entries()
+            .filter(|(position, _)| *position >= self.from);
+        let held: Vec<_> = entries
+            .map(|(position, bytes)| (position, bytes.to_vec()))
+            .collect();
         self.held = held.into_iter();
     }
 }

@@ -22,6 +22,7 @@
 //! ```
 
 pub mod base;
+mod bases;
 pub mod batch;
 mod local;
 mod scan;
@@ -87,12 +88,17 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the disk has no room left.
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+
     fn write(path: &str, source: io::Error) -> Self {
         let path = path.to_owned();
         Self::Write { path, source }
     }
 
-    fn read(path: &str, source: io::Error) -> Self {
+    pub(crate) fn read(path: &str, source: io::Error) -> Self {
         let path = path.to_owned();
         Self::Read { path, source }
     }
@@ -137,6 +143,13 @@ pub struct Base {
     pub position: u64,
     /// Its pieces.
     pub parts: Vec<Part>,
+}
+
+impl Base {
+    /// Bytes of its parts.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes.len() as u64).sum()
+    }
 }
 
 /// What opening a log has found.

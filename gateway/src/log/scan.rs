@@ -2,7 +2,7 @@
 //!
 //! A batch counts when its magic and CRC hold, its incarnation is the one in the file's name, and
 //! its positions lie at or behind the end of the batch before it and before the start of the next
-//! segment. Everything else is walked over, block by block, until one counts again: what remains
+//! segment; the CRC covers the segment's number. Everything else is walked over, block by block, until one counts again: what remains
 //! of a recycled file's former life has lower positions and never does.
 
 use std::collections::VecDeque;
@@ -17,6 +17,7 @@ use crate::disk::{Disk, DiskFile};
 
 /// Bytes read from a file at a time.
 const WINDOW_BYTES: usize = 128 << 10;
+const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
 /// Where to look for batches: one segment file.
 #[derive(Debug, Clone)]
@@ -146,7 +147,7 @@ fn find(window: &mut Window, source: &Source, from: u64, expected: u64) -> io::R
     while offset < window.bytes {
         let file_bytes = window.bytes;
         let block = window.get(offset, BLOCK_BYTES)?;
-        if block.iter().any(|byte| *byte != 0) {
+        if *block != ZEROS[..block.len()] {
             used_to = offset + block.len() as u64;
         }
         if let Some(header) = Header::parse(block) {
@@ -154,13 +155,16 @@ fn find(window: &mut Window, source: &Source, from: u64, expected: u64) -> io::R
                 && header.first >= expected
                 && header.first < source.limit;
             let whole = offset + header.bytes() as u64 <= file_bytes;
-            if counts && whole && header.verifies(window.get(offset, header.bytes())?) {
+            if counts
+                && whole
+                && header.verifies(window.get(offset, header.bytes())?, source.number)
+            {
                 return Ok(Found::Batch { header, offset });
             }
             if counts && header.first == expected && offset == from {
                 torn_bytes = header.bytes() as u64;
             }
-            former_life |= header.first < source.first || header.incarnation != source.incarnation;
+            former_life |= header.first < source.first;
         }
         offset += BLOCK_BYTES as u64;
     }
@@ -249,4 +253,7 @@ impl Batches {
     }
 }
 
-const _: () = assert!(BATCH_BYTES_MAX < u32::MAX as usize, "lengths are 32 bits wide");
+const _: () = assert!(
+    BATCH_BYTES_MAX < u32::MAX as usize,
+    "lengths are 32 bits wide"
+);

@@ -13,48 +13,41 @@
 //! - Every connection gets a client of its own. rumqttc keeps buffered packets, a packet id
 //!   collision and its id counter over a reconnect, and each of these can wedge or mislead the
 //!   next connection (an old packet id acknowledged anew; ids beyond a smaller Receive Maximum).
-//! - A connection on which nothing moved for [`SILENCE_MAX`] (pings fall due every 30 s) or whose
-//!   packet id stayed taken for [`COLLISION_MAX`] is given up.
+//! - A connection on which nothing moved for 75 s (pings fall due every 30 s) or whose
+//!   packet id stayed taken for 5 s is given up.
 //! - Mosquitto 2.0.11 exceeds the Receive Maximum: at a PUBACK it sends as many queued messages
 //!   as the maximum allows in all. So the intake's own bound holds, and a full one stops reading.
 //! - A new connection begins only when the intake was emptied of the old one's messages.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
-    SubscribeReasonCode,
-};
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, LastWill, Publish, PublishProperties};
+use rumqttc::v5::{AsyncClient, MqttOptions};
 use tidegate_shared::ids::SiteName;
 use tidegate_shared::topic::PREFIX;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
+use super::polling::{End, Polling};
 use super::receipts::Book;
 use super::{
     Broker, INFLIGHT_MAX, INTAKE_MAX, KEEPALIVE_S, LinkEvent, LinkHandle, PACKET_BYTES_MAX,
-    PUBLICATIONS_MAX, Publication, RECEIVE_MAXIMUM, Receipt, State, UNRELIABLE_MAX, Will,
+    PUBLICATIONS_MAX, Publication, RECEIVE_MAXIMUM, State, Will,
 };
 use crate::backoff::{Backoff, seed};
 
 /// Requests between our queues and rumqttc.
 const REQUESTS_MAX: usize = 64;
-/// A connection on which nothing moved for so long is dead: two keepalives and a half.
-const SILENCE_MAX: Duration = Duration::from_secs(75);
-/// A packet id that the broker has not freed for so long never will be.
-const COLLISION_MAX: Duration = Duration::from_secs(5);
-/// How long a goodbye waits for the broker to close the connection.
-const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// Longest time for TCP and CONNACK, in seconds.
 const CONNECT_S: u64 = 5;
 /// First and longest wait between attempts, in µs.
 const RETRY_US: (u64, u64) = (100_000, 10_000_000);
+/// How long a connection must have lasted for the next wait to be short again: two gateways with
+/// one client id throw each other out as soon as they are in.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Starts a link: it connects, subscribes to the site's `up`, `status` and `gateway` topics, and
 /// comes back after every loss, for ever. It ends when it is stopped or when the core dropped
@@ -132,16 +125,6 @@ fn filters(site: &SiteName) -> Vec<Filter> {
         .into()
 }
 
-/// How a connection ended.
-enum End {
-    /// It broke: come back.
-    Lost(String),
-    /// Goodbye was said.
-    Stopped,
-    /// The core let go of the link.
-    Abandoned,
-}
-
 /// Keeps the link connected.
 struct Supervisor {
     address: String,
@@ -161,12 +144,15 @@ impl Supervisor {
         // No connection begins before the intake is empty, so that the messages waiting in it
         // are never those of two connections.
         while self.may_connect().await {
-            let End::Lost(why) = self.connection(&mut said).await else {
+            let settled = AtomicBool::new(false);
+            let End::Lost(why) = self.connection(&mut said, &settled).await else {
                 return;
             };
+            if settled.into_inner() {
+                backoff.reset();
+            }
             State::count(&self.state.lost);
             if self.state.up.swap(false, Ordering::AcqRel) {
-                backoff.reset();
                 said = true;
                 warn!(broker = self.address, why, "lost the broker; reconnecting");
                 self.drop_publications();
@@ -206,7 +192,7 @@ impl Supervisor {
     }
 
     /// One connection, from CONNECT to its end.
-    async fn connection(&mut self, said: &mut bool) -> End {
+    async fn connection(&mut self, said: &mut bool, settled: &AtomicBool) -> End {
         let (client, mut event_loop) = AsyncClient::new(self.options.clone(), REQUESTS_MAX);
         let book = Arc::new(Book::default());
         let (subscribed, mut is_subscribed) = watch::channel(false);
@@ -220,6 +206,13 @@ impl Supervisor {
             unreliable_waiting: &self.unreliable_waiting,
             address: &self.address,
             said,
+        };
+        let mut is_up = is_subscribed.clone();
+        let settling = async {
+            risen(&mut is_up).await;
+            tokio::time::sleep(SETTLED).await;
+            settled.store(true, Ordering::Relaxed);
+            std::future::pending().await
         };
         let publishing = async {
             tokio::select! {
@@ -239,6 +232,7 @@ impl Supervisor {
             end = acknowledge(&client, &book) => end,
             // Goodbye is queued only: polling writes it and ends the connection.
             end = publishing => end,
+            end = settling => end,
         }
     }
 
@@ -307,166 +301,9 @@ async fn publish(
     }
 }
 
-/// The polling side of one connection.
-struct Polling<'a> {
-    client: &'a AsyncClient,
-    book: &'a Arc<Book>,
-    subscribed: &'a watch::Sender<bool>,
-    filters: &'a [Filter],
-    intake: &'a mpsc::Sender<LinkEvent>,
-    state: &'a State,
-    unreliable_waiting: &'a Arc<AtomicUsize>,
-    address: &'a str,
-    said: &'a mut bool,
-}
-
-impl Polling<'_> {
-    async fn run(mut self, event_loop: &mut EventLoop) -> End {
-        let mut collision: Option<Pin<Box<Sleep>>> = None;
-        loop {
-            let polled = tokio::select! {
-                polled = tokio::time::timeout(SILENCE_MAX, event_loop.poll()) => polled,
-                () = expired(collision.as_mut()) => {
-                    return End::Lost("the broker does not free a packet id".into());
-                }
-            };
-            let event = match polled {
-                Err(_) => return End::Lost("nothing moved for 75 s".into()),
-                Ok(Err(broken)) => return End::Lost(chain(&broken)),
-                Ok(Ok(event)) => event,
-            };
-            if event_loop.state.collision.is_none() {
-                collision = None;
-            } else if collision.is_none() {
-                collision = Some(Box::pin(tokio::time::sleep(COLLISION_MAX)));
-            }
-            match self.take(event).await {
-                Some(End::Stopped) => {
-                    hear_out(event_loop).await;
-                    return End::Stopped;
-                }
-                Some(end) => return end,
-                None => {}
-            }
-        }
-    }
-
-    /// Takes one packet; returns how the connection ended, if it did.
-    async fn take(&mut self, event: Event) -> Option<End> {
-        match event {
-            Event::Incoming(Packet::ConnAck(_)) => {
-                let asked = self.client.try_subscribe_many(self.filters.iter().cloned());
-                asked
-                    .is_err()
-                    .then(|| End::Lost("the client's queue is full before it began".into()))
-            }
-            Event::Incoming(Packet::SubAck(granted)) => self.granted(&granted).await,
-            Event::Incoming(Packet::Publish(message)) => self.message(&message).await,
-            Event::Outgoing(rumqttc::Outgoing::Disconnect) => Some(End::Stopped),
-            _ => None,
-        }
-    }
-
-    async fn granted(&mut self, granted: &SubAck) -> Option<End> {
-        let every = granted.return_codes.len() == self.filters.len()
-            && granted.return_codes.iter().all(|code| {
-                matches!(
-                    code,
-                    SubscribeReasonCode::Success(QoS::AtLeastOnce | QoS::ExactlyOnce)
-                )
-            });
-        if !every {
-            let codes = &granted.return_codes;
-            return Some(End::Lost(format!(
-                "the broker does not grant every subscription at QoS 1: {codes:?}"
-            )));
-        }
-        *self.said = false;
-        self.state.up.store(true, Ordering::Release);
-        State::count(&self.state.subscribed);
-        info!(broker = self.address, "connected and subscribed");
-        self.subscribed.send_replace(true);
-        self.put(LinkEvent::Subscribed).await
-    }
-
-    async fn message(&mut self, message: &Publish) -> Option<End> {
-        let receipt = match message.qos {
-            QoS::AtMostOnce => {
-                if self.unreliable_waiting.load(Ordering::Acquire) >= UNRELIABLE_MAX {
-                    State::count(&self.state.unreliable_dropped);
-                    return None;
-                }
-                Receipt::unreliable(self.unreliable_waiting)
-            }
-            _ => self.book.admit(message.pkid),
-        };
-        State::count(&self.state.received);
-        self.state
-            .received_bytes
-            .fetch_add(message.payload.len() as u64, Ordering::Relaxed);
-        self.put(LinkEvent::Message {
-            topic: String::from_utf8_lossy(&message.topic).into_owned(),
-            // A copy: the packet's own bytes would keep the whole read buffer alive.
-            payload: message.payload.to_vec(),
-            retained: message.retain,
-            receipt,
-        })
-        .await
-    }
-
-    /// Puts into the intake. It has room for all that a broker may send; from one that sends more
-    /// nothing is read until the core made room. That may cost the connection (no ping goes out),
-    /// but neither memory nor, since devices resend, data.
-    async fn put(&self, event: LinkEvent) -> Option<End> {
-        let permit = match self.intake.try_reserve() {
-            Ok(permit) => permit,
-            Err(mpsc::error::TrySendError::Full(())) => {
-                State::count(&self.state.intake_full);
-                match self.intake.reserve().await {
-                    Ok(permit) => permit,
-                    Err(_) => return Some(End::Abandoned),
-                }
-            }
-            Err(mpsc::error::TrySendError::Closed(())) => return Some(End::Abandoned),
-        };
-        permit.send(event);
-        None
-    }
-}
-
-/// Reads on until the broker closed the connection. Closing it from here while something lies
-/// unread would send a reset, which may overtake the goodbye and make the will fire.
-async fn hear_out(event_loop: &mut EventLoop) {
-    let closed = async { while event_loop.poll().await.is_ok() {} };
-    let _ = tokio::time::timeout(GOODBYE_MAX, closed).await;
-}
-
 /// Ends when the flag is raised; never when nobody is left to raise it.
 async fn risen(flag: &mut watch::Receiver<bool>) {
     if flag.wait_for(|risen| *risen).await.is_err() {
         std::future::pending::<()>().await;
     }
-}
-
-/// Ends when the sleep does; never without one.
-async fn expired(sleep: Option<&mut Pin<Box<Sleep>>>) {
-    match sleep {
-        Some(sleep) => sleep.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// An error with its causes on one line; a cause that its error already repeats is left out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -55,6 +55,12 @@ pub struct EmbeddedBroker {
 
 /// Starts a broker for anyone who can reach `listen`; port 0 takes a free one.
 pub async fn start(listen: SocketAddr) -> Result<EmbeddedBroker, EmbeddedError> {
+    if !listen.ip().is_loopback() {
+        tracing::warn!(
+            %listen,
+            "the embedded broker lets in anyone who reaches it: keep it on a trusted network"
+        );
+    }
     let failed = |why: String| EmbeddedError::Listen { listen, why };
     let mut broker = MqttBroker::with_config(config(listen))
         .await

@@ -20,6 +20,7 @@ mod client;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
 pub mod memory;
+mod polling;
 mod receipts;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -149,11 +149,9 @@ impl Accumulator {
         let pivots = i128::from(squares.pivot) * i128::from(count);
         let distance = self.sum - pivots;
         if let SquareSum::Exact(sum) = squares.sum {
-            let exact = sum.checked_mul(count.into()).zip(
-                distance
-                    .unsigned_abs()
-                    .checked_mul(distance.unsigned_abs()),
-            );
+            let exact = sum
+                .checked_mul(count.into())
+                .zip(distance.unsigned_abs().checked_mul(distance.unsigned_abs()));
             if let Some((whole, part)) = exact {
                 let spread = whole.saturating_sub(part) as f64;
                 return Some((spread / (count as f64 * fewer as f64)).sqrt());
@@ -252,13 +250,20 @@ mod tests {
             ("p0", 0.05),
             ("p100", 0.38),
         ] {
-            assert_eq!(number(&values, name).to_bits(), f64::to_bits(wanted), "{name}");
+            assert_eq!(
+                number(&values, name).to_bits(),
+                f64::to_bits(wanted),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn first_and_last_go_by_event_time_and_ties_by_log_order() {
-        let values = values(&[(20, 1), (10, 2), (10, 3), (20, 4), (15, 5)], &Scale::default());
+        let values = values(
+            &[(20, 1), (10, 2), (10, 3), (20, 4), (15, 5)],
+            &Scale::default(),
+        );
         assert!((number(&values, "first") - 2.0).abs() < f64::EPSILON);
         assert!((number(&values, "last") - 4.0).abs() < f64::EPSILON);
     }

@@ -16,6 +16,14 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// A clock that goes on at a time known to have passed.
+    pub fn resumed(now_us: i64) -> Self {
+        Self {
+            now_us,
+            ..Self::default()
+        }
+    }
+
     /// The newest entry's arrival time in µs.
     pub fn now_us(&self) -> i64 {
         self.now_us

@@ -132,7 +132,7 @@ fn read(bytes: &[u8]) -> Option<Vec<Meta>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_shared::catalog::SensorInfo;
+    use tidegate_shared::catalog::{Kind, Scale, SensorInfo};
 
     const ONE: Incarnation = Incarnation(1);
 
@@ -142,8 +142,8 @@ mod tests {
             .map(|name| SensorInfo {
                 id: (*name).try_into().unwrap(),
                 unit: "bar",
-                kind: tidegate_shared::catalog::Kind::Gauge,
-                scale: tidegate_shared::catalog::Scale::decimal(-2),
+                kind: Kind::Gauge,
+                scale: Scale::decimal(-2),
                 urgent: false,
                 tags: heapless::Vec::new(),
             })
@@ -191,9 +191,7 @@ mod tests {
     #[test]
     fn the_oldest_catalog_not_in_use_is_forgotten() {
         let mut catalogs = Catalogs::default();
-        let wholes: Vec<_> = ["a", "b", "c", "d", "e"]
-            .map(|name| bytes(&[name]))
-            .into();
+        let wholes: Vec<_> = ["a", "b", "c", "d", "e"].map(|name| bytes(&[name])).into();
         let in_use = Some(catalog::hash(&wholes[0]));
         for whole in &wholes {
             assert!(catalogs.take(ONE, &part(whole, 0, 1, whole), in_use));

@@ -13,6 +13,7 @@
 //! while the gateway is subscribed.
 
 use super::device::{Device, Scene};
+use super::emission::Cause;
 use super::lane::Lane;
 use super::plan::Plan;
 use crate::entry::{Limits, LinkChange};
@@ -85,16 +86,18 @@ impl Device {
             for lane in &mut sensor.lanes {
                 let plan = &self.plans[usize::from(lane.plan)];
                 if let Some(due_us) = early.due_us(lane, plan).filter(|due_us| *due_us <= now_us) {
+                    let cause = Cause::Timer(due_us);
                     lane.close_early(now_us, &mut |window| {
-                        scene.emission.window(&source, due_us, meta, plan, window);
+                        scene.emission.window(&source, cause, meta, plan, window);
                     });
                 }
                 if let Some(due_us) =
                     expires_us(lane, scene.limits).filter(|due_us| *due_us <= now_us)
                 {
+                    let cause = Cause::Timer(due_us);
                     let until_us = now_us.saturating_sub(scene.limits.revise_for_us);
                     lane.expire(plan, until_us, &mut |window| {
-                        scene.emission.window(&source, due_us, meta, plan, window);
+                        scene.emission.window(&source, cause, meta, plan, window);
                     });
                 }
             }
@@ -112,7 +115,7 @@ impl Device {
                 lane.close_early(scene.now_us, &mut |window| {
                     scene
                         .emission
-                        .window(&source, scene.now_us, meta, plan, window);
+                        .window(&source, Cause::Entry, meta, plan, window);
                 });
             }
         }

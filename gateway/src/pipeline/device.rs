@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
 
 use super::catalogs::{Catalogs, Found};
-use super::emission::{Emission, Source};
+use super::emission::{Cause, Emission, Source};
 use super::plan::{self, Plan, glob};
 use super::sensor::Sensor;
 use crate::clock::Clocks;
@@ -182,7 +182,9 @@ impl Device {
         let active = plans.len();
         let mut moved: Vec<Option<u16>> = Vec::with_capacity(self.plans.len());
         for old in &self.plans {
-            let same = plans[..active].iter().position(|new| new.is_version_of(old));
+            let same = plans[..active]
+                .iter()
+                .position(|new| new.is_version_of(old));
             let to = same.unwrap_or_else(|| {
                 plans.push(Arc::clone(old));
                 plans.len() - 1
@@ -265,7 +267,7 @@ impl Device {
                 lane.close_all(&mut |window| {
                     scene
                         .emission
-                        .window(&source, scene.now_us, meta, plan, window);
+                        .window(&source, Cause::Entry, meta, plan, window);
                 });
                 lane.begin_epoch(None);
             }

@@ -1,8 +1,9 @@
 //! Emission: the records of one entry, put into their total order.
 //!
 //! The order is (position, deadline, device, sensor, rule, epoch, start), and for samples of one
-//! time their order in the log. A deadline is the arrival time at which a close was due; what an
-//! entry itself causes is due when it was logged.
+//! time their order in the log. Timers come first, by the arrival time they were due at: they
+//! passed before the entry was made. What the entry itself causes follows by event time: a window
+//! at its end + lateness, a sample at its own time.
 
 use std::sync::Arc;
 
@@ -22,10 +23,26 @@ pub(super) struct Source<'a> {
     pub epoch: u32,
 }
 
+/// Why a record is emitted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A timer that was due at this arrival time.
+    Timer(i64),
+    /// The entry at hand.
+    Entry,
+}
+
+/// A deadline, in the order of emission: timers by arrival time, then the entry by event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Deadline {
+    Timer(i64),
+    Event(i64),
+}
+
 /// Records of the entry at hand, with their deadlines.
 #[derive(Debug, Default)]
 pub(super) struct Emission {
-    due: Vec<(i64, Emitted)>,
+    due: Vec<(Deadline, Emitted)>,
 }
 
 impl Emission {
@@ -33,12 +50,15 @@ impl Emission {
     pub fn window(
         &mut self,
         source: &Source<'_>,
-        deadline_us: i64,
+        cause: Cause,
         meta: &Meta,
         plan: &Arc<Plan>,
         window: &mut Window,
     ) {
-        let length_us = plan.window().map_or(0, |(length_us, _, _)| length_us);
+        let (length_us, lateness_us) =
+            plan.window().map_or((0, 0), |(length_us, lateness_us, _)| {
+                (length_us, lateness_us)
+            });
         let identity = WindowIdentity {
             start_us: window.start_us,
             end_us: window.start_us.saturating_add(length_us),
@@ -62,14 +82,17 @@ impl Emission {
             partial: window.partial,
             values: window.samples.values(plan, &meta.scale),
         };
-        self.push(deadline_us, plan, record);
+        let deadline = match cause {
+            Cause::Timer(due_us) => Deadline::Timer(due_us),
+            Cause::Entry => Deadline::Event(identity.end_us.saturating_add(lateness_us)),
+        };
+        self.push(deadline, plan, record);
     }
 
     /// Emits a sample that a rule without windows lets through.
     pub fn sample(
         &mut self,
         source: &Source<'_>,
-        deadline_us: i64,
         (meta, plan): (&Meta, &Plan),
         (sample, identity): (&Sample, &SampleIdentity),
         clock: ClockQuality,
@@ -93,33 +116,32 @@ impl Emission {
             partial: false,
             values: vec![("value".to_owned(), Value::Number(value))],
         };
-        self.push(deadline_us, plan, record);
+        self.push(Deadline::Event(sample.time_us), plan, record);
     }
 
-    fn push(&mut self, deadline_us: i64, plan: &Plan, record: Record) {
+    fn push(&mut self, deadline: Deadline, plan: &Plan, record: Record) {
         let emitted = Emitted {
             place: Place::default(),
             forward: plan.rule.forward.clone(),
             priority: plan.rule.priority,
             record,
         };
-        self.due.push((deadline_us, emitted));
+        self.due.push((deadline, emitted));
     }
 
     /// Moves the records to `out`, in order, with the places of the entry at `position`.
     pub fn drain(&mut self, position: u64, out: &mut Vec<Emitted>) {
-        let key = |one: &(i64, Emitted)| (one.0, one.1.record.epoch, one.1.record.start_us);
-        self.due.sort_by(|one, other| {
-            let (a, b) = (&one.1.record, &other.1.record);
-            let (deadline, epoch, start) = key(one);
-            let (deadline_b, epoch_b, start_b) = key(other);
-            deadline
-                .cmp(&deadline_b)
-                .then_with(|| a.device.cmp(&b.device))
-                .then_with(|| a.sensor.cmp(&b.sensor))
-                .then_with(|| a.rule.cmp(&b.rule))
-                .then_with(|| (epoch, start, a.version).cmp(&(epoch_b, start_b, b.version)))
-        });
+        self.due
+            .sort_by(|(deadline, one), (other_deadline, other)| {
+                let (a, b) = (&one.record, &other.record);
+                deadline
+                    .cmp(other_deadline)
+                    .then_with(|| a.device.cmp(&b.device))
+                    .then_with(|| a.sensor.cmp(&b.sensor))
+                    .then_with(|| a.rule.cmp(&b.rule))
+                    .then_with(|| (a.epoch, a.start_us).cmp(&(b.epoch, b.start_us)))
+                    .then_with(|| a.version.cmp(&b.version))
+            });
         for (ordinal, (_, mut emitted)) in (0..).zip(self.due.drain(..)) {
             emitted.place = Place { position, ordinal };
             out.push(emitted);

@@ -278,14 +278,13 @@ impl Lane {
 
     /// Emits and forgets the windows that were closed early up to `closed_until_us`, and all
     /// before them.
-    pub fn expire(
-        &mut self,
-        plan: &Plan,
-        closed_until_us: i64,
-        emit: &mut dyn FnMut(&mut Window),
-    ) {
+    pub fn expire(&mut self, plan: &Plan, closed_until_us: i64, emit: &mut dyn FnMut(&mut Window)) {
         let expired = |window: &Window| window.closed_us.is_some_and(|at| at <= closed_until_us);
-        let count = self.windows.iter().rposition(expired).map_or(0, |at| at + 1);
+        let count = self
+            .windows
+            .iter()
+            .rposition(expired)
+            .map_or(0, |at| at + 1);
         self.finish_for_good(plan, count, emit);
     }
 

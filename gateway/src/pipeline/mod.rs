@@ -30,8 +30,8 @@ mod intake;
 mod lane;
 mod part;
 mod plan;
+mod samples;
 mod sensor;
-mod tallies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,13 +43,15 @@ use arrival::Arrival;
 use decoded::Decoded;
 use device::{Device, Scene};
 use emission::Emission;
-use plan::{Plan, Versions};
-use tallies::Tallies;
+use plan::{Plan, RULES_MAX, Versions};
 
-use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
+use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
 use crate::ledger::counters::Counters;
 use crate::record::Emitted;
 use crate::rules::RuleSet;
+
+/// Cumulative counts by device and reason.
+type Tallies = BTreeMap<Option<DeviceName>, BTreeMap<Uncounted, u64>>;
 
 /// The function of the log, as far as it has been applied.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ pub struct Pipeline {
     due: BTreeMap<DeviceName, i64>,
     /// No epoch above this was known when the state was restored.
     epoch_base: u32,
+    /// What was counted without being logged; `None` is of no admitted device.
     tallies: Tallies,
     entries_unreadable: u64,
     parts_lost: u64,
@@ -92,7 +95,7 @@ impl Pipeline {
             deadlines: BTreeSet::new(),
             due: BTreeMap::new(),
             epoch_base: 0,
-            tallies: Tallies::default(),
+            tallies: Tallies::new(),
             entries_unreadable: 0,
             parts_lost: 0,
             decoded: Decoded::default(),
@@ -102,6 +105,11 @@ impl Pipeline {
 
     /// Applies the entry at a log position, and appends the records it causes to `out`.
     pub fn apply(&mut self, position: u64, logged: &Logged, out: &mut Vec<Emitted>) {
+        if matches!(logged.entry, Entry::Started { .. }) {
+            // The broker has forgotten this client: while the gateway was gone nobody was idle.
+            self.subscribed_us = None;
+            self.schedule_all();
+        }
         self.arrival.advance(logged.start, logged.at);
         self.fire();
         match &logged.entry {
@@ -112,9 +120,6 @@ impl Pipeline {
             } => {
                 self.log_incarnation = *log_incarnation;
                 self.site.clone_from(site);
-                // Whatever stood before, the broker has forgotten this client.
-                self.subscribed_us = None;
-                self.schedule_all();
             }
             Entry::Rules { text } => self.set_rules(text),
             Entry::Limits(limits) => {
@@ -136,7 +141,7 @@ impl Pipeline {
                 change,
             }) => self.own_link(change),
             Entry::Tally { device, counts } => {
-                self.tallies.take(logged.start, device.as_ref(), counts);
+                self.tallies.insert(device.clone(), counts.clone());
             }
             // A step of the gateway's clock reaches devices as newly learnt offsets. Decisions
             // change nothing yet. A tick's time was all it had to say.
@@ -156,6 +161,14 @@ impl Pipeline {
         self.devices.get(device)?.wanted
     }
 
+    /// Every catalog that frames wait for.
+    pub fn all_wanted(&self) -> Vec<(DeviceName, CatalogHash)> {
+        let wanted = self.devices.iter();
+        wanted
+            .filter_map(|(name, device)| Some((name.clone(), device.wanted?)))
+            .collect()
+    }
+
     /// Everything counted so far.
     pub fn counters(&self) -> Counters {
         let mut counters = Counters {
@@ -168,13 +181,13 @@ impl Pipeline {
                 .devices
                 .insert(name.as_str().to_owned(), device.counters());
         }
-        for (device, sums) in self.tallies.sums() {
+        for (device, tally) in &self.tallies {
             match device {
                 Some(name) => {
                     let device = counters.devices.entry(name.as_str().to_owned());
-                    device.or_default().not_logged = sums;
+                    device.or_default().not_logged.clone_from(tally);
                 }
-                None => counters.not_logged = sums,
+                None => counters.not_logged.clone_from(tally),
             }
         }
         counters
@@ -191,7 +204,8 @@ impl Pipeline {
     }
 
     fn set_rules(&mut self, text: &str) {
-        let Ok(rules) = serde_json::from_str::<RuleSet>(text) else {
+        let rules = serde_json::from_str::<RuleSet>(text).ok();
+        let Some(rules) = rules.filter(|set| set.rules.len() <= RULES_MAX) else {
             self.entries_unreadable += 1;
             return;
         };

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{DeviceName, SiteName};
 
-use super::Pipeline;
 use super::arrival::Arrival;
 use super::device::Device;
 use super::plan::Versions;
-use super::tallies::Tallies;
+use super::{Pipeline, Tallies};
 use crate::entry::Limits;
 use crate::rules::RuleSet;
 
@@ -94,26 +93,23 @@ impl Pipeline {
         let base = parts.iter().find(|part| part.kind == KIND_BASE);
         let base: Option<Base> = base.and_then(read);
         let mut expected = Vec::new();
-        match base {
-            Some(base) => {
-                pipeline.site = base.site;
-                pipeline.log_incarnation = base.log_incarnation;
-                pipeline.plans = base.versions.plans(&base.rules);
-                pipeline.rules = base.rules;
-                pipeline.versions = base.versions;
-                pipeline.limits = base.limits;
-                pipeline.arrival = base.arrival;
-                pipeline.subscribed_us = base.subscribed_us;
-                pipeline.epoch_base = base.epoch_max;
-                pipeline.tallies = base.tallies;
-                pipeline.entries_unreadable = base.entries_unreadable;
-                pipeline.parts_lost = base.parts_lost;
-                expected = base.devices;
-            }
-            None => {
-                restored.base_lost = true;
-                pipeline.parts_lost += 1;
-            }
+        if let Some(base) = base {
+            pipeline.site = base.site;
+            pipeline.log_incarnation = base.log_incarnation;
+            pipeline.plans = base.versions.plans(&base.rules);
+            pipeline.rules = base.rules;
+            pipeline.versions = base.versions;
+            pipeline.limits = base.limits;
+            pipeline.arrival = base.arrival;
+            pipeline.subscribed_us = base.subscribed_us;
+            pipeline.epoch_base = base.epoch_max;
+            pipeline.tallies = base.tallies;
+            pipeline.entries_unreadable = base.entries_unreadable;
+            pipeline.parts_lost = base.parts_lost;
+            expected = base.devices;
+        } else {
+            restored.base_lost = true;
+            pipeline.parts_lost += 1;
         }
         let mut devices: BTreeMap<DeviceName, Option<Device>> =
             expected.into_iter().map(|name| (name, None)).collect();
@@ -124,22 +120,26 @@ impl Pipeline {
             }
         }
         let readable = devices.values().flatten().map(|device| device.epoch).max();
+        if restored.base_lost {
+            let newest = devices
+                .values()
+                .flatten()
+                .map(|device| device.link.frame_us);
+            pipeline.arrival = Arrival::resumed(newest.max().unwrap_or(0));
+        }
         let epoch_lost = pipeline.epoch_base.max(readable.unwrap_or(0)) + 1;
         for (name, device) in devices {
-            let device = match device {
-                Some(mut device) => {
-                    device.share_plans(&pipeline.plans);
-                    if restored.base_lost {
-                        device.set_rules(name.as_str(), &pipeline.plans);
-                    }
-                    device
+            let device = if let Some(mut device) = device {
+                device.share_plans(&pipeline.plans);
+                if restored.base_lost {
+                    device.set_rules(name.as_str(), &pipeline.plans);
                 }
-                None => {
-                    restored.devices_lost.push(name.as_str().to_owned());
-                    pipeline.parts_lost += 1;
-                    let now_us = pipeline.arrival.now_us();
-                    Device::damaged(name.as_str(), &pipeline.plans, epoch_lost, now_us)
-                }
+                device
+            } else {
+                restored.devices_lost.push(name.as_str().to_owned());
+                pipeline.parts_lost += 1;
+                let now_us = pipeline.arrival.now_us();
+                Device::damaged(name.as_str(), &pipeline.plans, epoch_lost, now_us)
             };
             pipeline.devices.insert(name, device);
         }

@@ -13,6 +13,10 @@ use tidegate_shared::catalog::Scale;
 use super::decimal;
 use crate::rules::{Aggregate, Keep, Late, Rule, RuleSet, Window};
 
+/// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
+/// is not taken and counts as an unreadable entry.
+pub(super) const RULES_MAX: usize = 4_096;
+
 /// A rule as it computes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
@@ -235,7 +239,11 @@ mod tests {
         let set = RuleSet {
             rules: rules.to_vec(),
         };
-        versions.take(&set).iter().map(|plan| plan.version).collect()
+        versions
+            .take(&set)
+            .iter()
+            .map(|plan| plan.version)
+            .collect()
     }
 
     #[test]
@@ -257,7 +265,11 @@ mod tests {
         assert_eq!(versions(&mut known, &[b.clone(), a.clone()]), [1, 3]);
         assert_eq!(versions(&mut known, std::slice::from_ref(&a)), [3]);
         assert_eq!(versions(&mut known, &[a.clone(), b]), [3, 2], "b came back");
-        assert_eq!(versions(&mut known, &[a.clone(), a]), [3], "one name, one rule");
+        assert_eq!(
+            versions(&mut known, &[a.clone(), a]),
+            [3],
+            "one name, one rule"
+        );
     }
 
     #[test]

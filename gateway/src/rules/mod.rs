@@ -4,6 +4,7 @@
 //! place in the file) and [`settings::Settings`] (what runs: every default filled in, every
 //! check passed). [`parse()`] leads from the text to the latter or to every [`Mistake`] at once.
 
+mod draw;
 pub mod glob;
 mod mistake;
 mod parse;
@@ -19,7 +20,8 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::mistake::{Kind, Look, MISTAKES_MAX, Mistake, Severity, draw};
+pub use self::draw::{Look, draw};
+pub use self::mistake::{Kind, MISTAKES_MAX, Mistake, Severity};
 pub use self::parse::{CONFIG_BYTES_MAX, parse};
 pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};
 pub use self::secret::shown_url;

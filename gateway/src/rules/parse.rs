@@ -27,13 +27,14 @@ pub fn parse(text: &str, file: &str) -> Result<(Settings, Vec<Mistake>), Vec<Mis
         );
         return Err(findings.placed(text, file));
     }
+    let ends = LineEnds::of(text);
     let (tree, errors) = DeTable::parse_recoverable(text);
     let typed = Typed::read(&tree, &mut findings);
     let settings = resolve(typed, &mut findings);
     if !errors.is_empty() {
-        keep_sure(&mut findings, text, &errors);
+        keep_sure(&mut findings, &ends, &errors);
     }
-    note_syntax(&mut findings, text, &errors);
+    note_syntax(&mut findings, &ends, &errors);
     match settings {
         Some(settings) if !findings.any_mistake() => Ok((settings, findings.placed(text, file))),
         _ => Err(findings.placed(text, file)),
@@ -42,11 +43,11 @@ pub fn parse(text: &str, file: &str) -> Result<(Settings, Vec<Mistake>), Vec<Mis
 
 /// Notes what is not TOML, the first of each line: the parser's later ones on the same line
 /// follow from it.
-fn note_syntax(findings: &mut Findings, text: &str, errors: &[toml::de::Error]) {
+fn note_syntax(findings: &mut Findings, ends: &LineEnds, errors: &[toml::de::Error]) {
     let mut lines = BTreeSet::new();
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        if !lines.insert(line_of(text, span.start)) {
+        if !lines.insert(ends.line(span.start)) {
             continue;
         }
         let why = error.message();
@@ -59,25 +60,34 @@ fn note_syntax(findings: &mut Findings, text: &str, errors: &[toml::de::Error]) 
     }
 }
 
-/// The line of an offset, from 0.
-fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().iter().take(at);
-    before.filter(|byte| **byte == b'\n').count()
+/// Where each line ends: a file that is no TOML at all has a mistake on every line, and each
+/// asks for its number.
+struct LineEnds(Vec<usize>);
+
+impl LineEnds {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of an offset, from 0.
+    fn line(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at)
+    }
 }
 
 /// Where the text is no TOML, what seems to be missing may be what could not be read: leaves out
 /// findings of absence, and everything else on the lines concerned.
-fn keep_sure(findings: &mut Findings, text: &str, errors: &[toml::de::Error]) {
+fn keep_sure(findings: &mut Findings, ends: &LineEnds, errors: &[toml::de::Error]) {
     let lines: BTreeSet<usize> = errors
         .iter()
         .filter_map(toml::de::Error::span)
-        .flat_map(|span| [line_of(text, span.start), line_of(text, span.end)])
+        .flat_map(|span| [ends.line(span.start), ends.line(span.end)])
         .collect();
     findings.retain(|found| {
         let absence = matches!(
             found.kind,
             Kind::Missing | Kind::UnknownName | Kind::Unused | Kind::Duplicate
         );
-        !absence && !lines.contains(&line_of(text, found.span.start))
+        !absence && !lines.contains(&ends.line(found.span.start))
     });
 }

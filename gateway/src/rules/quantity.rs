@@ -87,7 +87,7 @@ pub fn show_duration(us: i64) -> String {
 pub fn show_size(bytes: u64) -> String {
     [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)]
         .into_iter()
-        .find(|(_, shift)| bytes != 0 && bytes % (1 << shift) == 0)
+        .find(|(_, shift)| bytes != 0 && bytes.is_multiple_of(1 << shift))
         .map_or_else(
             || format!("{bytes} B"),
             |(unit, shift)| format!("{} {unit}", bytes >> shift),

@@ -211,12 +211,25 @@ fn debug_of_settings_hides_secrets() {
 
 #[test]
 fn a_file_of_mistakes_is_told_up_to_a_limit() {
-    let text: String = (0..5_000).map(|key| format!("k{key} = 1\n")).collect();
+    let text: String = "k = 1\n".repeat(5_000);
     let mistakes = parse(&text, "tidegate.toml").unwrap_err();
     assert_eq!(mistakes.len(), MISTAKES_MAX + 1);
     assert_eq!(mistakes.last().map(|last| last.kind), Some(Kind::TooMany));
     let long = " ".repeat(CONFIG_BYTES_MAX + 1);
     assert_eq!(parse(&long, "tidegate.toml").unwrap_err().len(), 1);
+}
+
+#[test]
+fn the_longest_files_are_answered_in_time() {
+    // Each would take minutes if its mistakes were worked out in quadratic time.
+    let keys: String = (0..60_000).fold(String::new(), |mut text, key| {
+        let _ = writeln!(text, "k{key} = 1");
+        text
+    });
+    let names = format!("[[rule]]\nforward = [{}]\n", "\"a\",".repeat(200_000));
+    for text in ["k\n".repeat(CONFIG_BYTES_MAX / 2), keys, names] {
+        assert!(parse(&text, "tidegate.toml").is_err());
+    }
 }
 
 #[test]

@@ -193,13 +193,13 @@ mod tests {
 
     const S: u64 = 1_000_000;
 
-    fn said(gateway: u64, start: u32, online: bool) -> Option<Presence> {
-        Some(Presence {
+    fn said(gateway: u64, start: u32, online: bool) -> Presence {
+        Presence {
             gateway,
             term: Term(9),
             start,
             online,
-        })
+        }
     }
 
     fn publishes(online: bool) -> Step {
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(watch.subscribed(40 * S), publishes(true));
         assert_eq!(watch.stop(), publishes(false));
         assert_eq!(
-            watch.heard(41 * S, said(5, 1, false), false),
+            watch.heard(41 * S, Some(said(5, 1, false)), false),
             Step::default()
         );
         assert_eq!(watch.next_deadline(), None);
@@ -232,9 +232,12 @@ mod tests {
     fn an_offline_that_is_not_meant_is_answered_at_most_once_a_second() {
         let mut watch = Watch::new(5, 2);
         watch.subscribed(0);
-        assert_eq!(watch.heard(S, said(5, 1, false), false), publishes(true));
         assert_eq!(
-            watch.heard(S + 1, said(7, 1, false), false),
+            watch.heard(S, Some(said(5, 1, false)), false),
+            publishes(true)
+        );
+        assert_eq!(
+            watch.heard(S + 1, Some(said(7, 1, false)), false),
             Step::default()
         );
         assert_eq!(watch.next_deadline(), Some(2 * S));
@@ -248,18 +251,27 @@ mod tests {
         let mut high = Watch::new(2, 1);
         low.subscribed(0);
         high.subscribed(10 * S);
-        assert_eq!(low.heard(10 * S, said(2, 1, true), false), publishes(true));
-        let step = high.heard(10 * S, said(1, 1, true), false);
+        assert_eq!(
+            low.heard(10 * S, Some(said(2, 1, true)), false),
+            publishes(true)
+        );
+        let step = high.heard(10 * S, Some(said(1, 1, true)), false);
         assert_eq!(step.standby, Some(true));
         assert!(high.is_standby());
-        assert_eq!(high.heard(40 * S, said(1, 1, true), false), Step::default());
+        assert_eq!(
+            high.heard(40 * S, Some(said(1, 1, true)), false),
+            Step::default()
+        );
         assert_eq!(high.next_deadline(), Some(130 * S));
         // The owner's offline, and what a broker kept, prove no life.
         assert_eq!(
-            high.heard(50 * S, said(1, 1, false), false),
+            high.heard(50 * S, Some(said(1, 1, false)), false),
             Step::default()
         );
-        assert_eq!(high.heard(60 * S, said(1, 1, true), true), Step::default());
+        assert_eq!(
+            high.heard(60 * S, Some(said(1, 1, true)), true),
+            Step::default()
+        );
         let step = high.deadline(130 * S);
         assert_eq!((step.standby, step.publish), (Some(false), Some(true)));
     }
@@ -268,7 +280,7 @@ mod tests {
     fn a_standby_that_was_cut_off_waits_anew() {
         let mut watch = Watch::new(2, 1);
         watch.subscribed(0);
-        watch.heard(S, said(1, 1, true), false);
+        watch.heard(S, Some(said(1, 1, true)), false);
         watch.disconnected();
         assert_eq!(watch.next_deadline(), None);
         assert_eq!(watch.subscribed(500 * S), Step::default());
@@ -280,7 +292,10 @@ mod tests {
     fn a_retained_owner_proves_no_life() {
         let mut watch = Watch::new(2, 1);
         watch.subscribed(0);
-        assert_eq!(watch.heard(1, said(1, 1, true), true), Step::default());
+        assert_eq!(
+            watch.heard(1, Some(said(1, 1, true)), true),
+            Step::default()
+        );
         assert!(!watch.is_standby());
     }
 
@@ -288,10 +303,10 @@ mod tests {
     fn the_own_id_with_a_later_start_tells_of_an_older_store() {
         let mut watch = Watch::new(2, 3);
         watch.subscribed(0);
-        assert!(!watch.heard(2 * S, said(2, 3, true), true).restored);
-        assert!(!watch.heard(2 * S, said(2, 2, false), true).restored);
-        assert!(watch.heard(2 * S, said(2, 4, true), true).restored);
-        assert!(watch.heard(4 * S, said(2, 4, false), true).restored);
-        assert!(!watch.heard(4 * S, said(7, 9, false), true).restored);
+        assert!(!watch.heard(2 * S, Some(said(2, 3, true)), true).restored);
+        assert!(!watch.heard(2 * S, Some(said(2, 2, false)), true).restored);
+        assert!(watch.heard(2 * S, Some(said(2, 4, true)), true).restored);
+        assert!(watch.heard(4 * S, Some(said(2, 4, false)), true).restored);
+        assert!(!watch.heard(4 * S, Some(said(7, 9, false)), true).restored);
     }
 }

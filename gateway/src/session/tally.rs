@@ -17,7 +17,8 @@ pub struct Tallies {
 }
 
 impl Tallies {
-    pub(super) fn from_marks(marks: &Marks) -> Self {
+    /// What the log holds.
+    pub fn from_marks(marks: &Marks) -> Self {
         let devices = marks.devices.iter();
         Self {
             gateway: marks.gateway.tally.clone(),

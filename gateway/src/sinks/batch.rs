@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::json::to_json;
+use crate::record::to_json;
 use super::queue::Waiting;
 use crate::record::RecordId;
 use crate::rules::Priority;

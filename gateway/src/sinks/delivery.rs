@@ -1,10 +1,11 @@
 //! Delivery: which records go to a sink next, and what its answers mean. A machine without I/O.
 //!
 //! ```text
-//!   Idle ──waiting──▶ Gathering ──▶ Sending ──confirmed──▶ Committing ──▶ Gathering …
-//!    ▲                 │   ▲ ▲         │ ▲                   │   ▲
-//!    └──all empty──────┘   │ └─Later   │ └──Pausing◀─else────┤   │
-//!                          └──(read failed)    (commit failed)Later
+//!  Idle ──waiting──▶ Gathering ──batch──▶ Sending ──confirmed──▶ Committing ──▶ Gathering …
+//!   ▲                 │    ▲               │  ▲                   │    ▲
+//!   └──nothing left───┤    │deadline   else│  │deadline     failed│    │deadline
+//!               failed▼    │               ▼  │                   ▼    │
+//!                    ReadLater            Pausing              CommitLater
 //! ```
 //!
 //! # Invariants
@@ -26,7 +27,11 @@
 //! | broken | 401, 403, 404, 405, 407, 421, redirects, DNS, TLS | circuit open: a person is needed; again every 30–60 s |
 //! | refused | other 4xx | as broken: this version drops nothing |
 
+mod event;
+
 use std::sync::Arc;
+
+pub use event::{Answer, BatchLimits, Effect, Event, News, Outcome};
 
 use super::SinkError;
 use super::batch::Batch;
@@ -46,130 +51,23 @@ pub const RETRY_MOST_US: u64 = 60_000_000;
 /// Longest wait that a Retry-After may ask for, in µs: longer ones are typing errors or malice.
 pub const RETRY_AFTER_MAX_US: u64 = 3_600_000_000;
 
-/// How large a batch may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchLimits {
-    /// Most records.
-    pub records_max: usize,
-    /// Most body bytes before compression.
-    pub bytes_max: usize,
-}
-
-/// What happens to a delivery.
-#[derive(Debug)]
-pub enum Event {
-    /// The spool took records for this sink.
-    RecordsWaiting,
-    /// A queue was read.
-    Read {
-        /// Its class.
-        class: Priority,
-        /// What it holds, or why it could not be read.
-        result: Result<Vec<Waiting>, SinkError>,
-    },
-    /// The sink answered.
-    Answer(Answer),
-    /// The batch was committed, or why not.
-    Committed(Result<(), SinkError>),
-    /// The deadline passed.
-    Deadline,
-}
-
-/// The end of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// What the sink made of it.
-    pub outcome: Outcome,
-    /// Body bytes as sent, after compression; 0 when no connection was made.
-    pub sent_bytes: u64,
-    /// Bytes of the request and response heads, estimated.
-    pub header_bytes: u64,
-}
-
-/// What a sink made of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It has it.
-    Confirmed,
-    /// Not now.
-    Retry {
-        /// What went wrong.
-        why: String,
-        /// What the sink asked for, in µs.
-        after_us: Option<u64>,
-    },
-    /// Not like this: address, credentials or certificates are wrong.
-    Broken {
-        /// What went wrong.
-        why: String,
-    },
-    /// Not this batch.
-    Refused {
-        /// What went wrong.
-        why: String,
-    },
-}
-
-/// What the shell is to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Read a queue's oldest records; answer with [`Event::Read`].
-    Read {
-        /// Class.
-        class: Priority,
-        /// Most records.
-        records_max: usize,
-        /// Most bytes.
-        bytes_max: usize,
-    },
-    /// Send a batch; answer with [`Event::Answer`].
-    Send(Arc<Batch>),
-    /// Commit `first..=last` of a class; answer with [`Event::Committed`].
-    Commit {
-        /// Class.
-        class: Priority,
-        /// First index.
-        first: u64,
-        /// Last index.
-        last: u64,
-        /// What it took.
-        delivery: Delivery,
-    },
-    /// Tell people.
-    Tell(News),
-}
-
-/// What people are told, each once per change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// WARN: attempts fail; they go on.
-    Failing {
-        /// What went wrong.
-        why: String,
-    },
-    /// ERROR: a person is needed.
-    CircuitOpened {
-        /// What went wrong.
-        why: String,
-    },
-    /// INFO: confirmed again, after so many attempts at one batch.
-    Recovered {
-        /// Attempts at that batch.
-        attempts: u32,
-    },
-    /// ERROR: the spool cannot be read or a delivery not recorded.
-    SpoolFailed {
-        /// What went wrong.
-        why: String,
-    },
-}
-
 /// A batch on its way.
 #[derive(Debug)]
 struct Underway {
     batch: Arc<Batch>,
-    attempts: u32,
-    failed_bytes: u64,
+    /// What its attempts took so far.
+    spent: Delivery,
+}
+
+impl Underway {
+    /// Adds an attempt's bytes; one that reached nobody has none.
+    fn spend(&mut self, sent_bytes: u64, header_bytes: u64) {
+        if sent_bytes > 0 {
+            self.spent.bytes_before += self.batch.body.len() as u64;
+        }
+        self.spent.bytes_after += sent_bytes;
+        self.spent.header_bytes += header_bytes;
+    }
 }
 
 #[derive(Debug)]
@@ -186,14 +84,10 @@ enum State {
         until: Timestamp,
     },
     /// Confirmed; the spool is recording it.
-    Committing {
-        underway: Underway,
-        delivery: Delivery,
-    },
+    Committing(Underway),
     /// The spool could not record it; again at the deadline. It is not sent again meanwhile.
     CommitLater {
         underway: Underway,
-        delivery: Delivery,
         until: Timestamp,
     },
     /// The spool could not be read; again at the deadline.
@@ -265,8 +159,8 @@ impl Machine {
             (Event::Answer(answer), State::Sending(underway)) => {
                 self.answered(now, underway, answer, effects);
             }
-            (Event::Committed(result), State::Committing { underway, delivery }) => {
-                self.committed(now, underway, delivery, result, effects);
+            (Event::Committed(result), State::Committing(underway)) => {
+                self.committed(now, underway, result, effects);
             }
             (Event::Deadline, state) => self.wake(now, state, effects),
             (_, state) => self.state = state,
@@ -279,9 +173,7 @@ impl Machine {
             State::Pausing { until, .. }
             | State::CommitLater { until, .. }
             | State::ReadLater { until } => Some(*until),
-            State::Idle | State::Gathering(_) | State::Sending(_) | State::Committing { .. } => {
-                None
-            }
+            State::Idle | State::Gathering(_) | State::Sending(_) | State::Committing(_) => None,
         }
     }
 
@@ -292,7 +184,7 @@ impl Machine {
             State::Gathering(_) => (Phase::Reading, None),
             State::Sending(underway) => (Phase::Sending, Some(underway)),
             State::Pausing { underway, .. } => (Phase::BackingOff, Some(underway)),
-            State::Committing { underway, .. } => (Phase::Committing, Some(underway)),
+            State::Committing(underway) => (Phase::Committing, Some(underway)),
             State::CommitLater { underway, .. } => (Phase::SpoolFailing, Some(underway)),
             State::ReadLater { .. } => (Phase::SpoolFailing, None),
         };
@@ -305,7 +197,7 @@ impl Machine {
             last_error: [&self.spool_failing, &self.circuit, &self.failing]
                 .into_iter()
                 .find_map(Clone::clone),
-            attempts: underway.map_or(0, |underway| underway.attempts),
+            attempts: underway.map_or(0, |underway| underway.spent.attempts),
             records_underway: underway.map_or(0, |underway| underway.batch.ids.len() as u64),
             counters: self.counters,
         }
@@ -394,8 +286,7 @@ impl Machine {
             (Some(batch), _) => self.send(
                 Underway {
                     batch: Arc::new(batch),
-                    attempts: 0,
-                    failed_bytes: 0,
+                    spent: Delivery::default(),
                 },
                 effects,
             ),
@@ -420,7 +311,7 @@ impl Machine {
     }
 
     fn send(&mut self, mut underway: Underway, effects: &mut impl Extend<Effect>) {
-        underway.attempts = underway.attempts.saturating_add(1);
+        underway.spent.attempts = underway.spent.attempts.saturating_add(1);
         self.counters.attempts += 1;
         effects.extend([Effect::Send(Arc::clone(&underway.batch))]);
         self.state = State::Sending(underway);
@@ -433,11 +324,11 @@ impl Machine {
         answer: Answer,
         effects: &mut impl Extend<Effect>,
     ) {
-        let (sent_bytes, header_bytes) = (answer.sent_bytes, answer.header_bytes);
+        underway.spend(answer.sent_bytes, answer.header_bytes);
+        self.counters.sent_bytes += answer.sent_bytes;
+        self.counters.header_bytes += answer.header_bytes;
         let wait_us = match answer.outcome {
-            Outcome::Confirmed => {
-                return self.confirmed(now, underway, sent_bytes, header_bytes, effects);
-            }
+            Outcome::Confirmed => return self.confirmed(now, underway, effects),
             Outcome::Retry { why, after_us } => {
                 self.counters.retries += 1;
                 if self.failing.is_none() && self.circuit.is_none() {
@@ -456,8 +347,7 @@ impl Machine {
                 self.backoff.jitter_us(RETRY_MOST_US)
             }
         };
-        underway.failed_bytes += sent_bytes + header_bytes;
-        self.counters.failed_bytes += sent_bytes + header_bytes;
+        self.counters.failed_bytes += answer.sent_bytes + answer.header_bytes;
         self.state = State::Pausing {
             underway,
             until: later(now, wait_us),
@@ -467,54 +357,37 @@ impl Machine {
     fn confirmed(
         &mut self,
         now: Timestamp,
-        underway: Underway,
-        sent_bytes: u64,
-        header_bytes: u64,
+        mut underway: Underway,
         effects: &mut impl Extend<Effect>,
     ) {
-        let delivery = Delivery {
-            at: now,
-            body_bytes: underway.batch.body.len() as u64,
-            sent_bytes,
-            header_bytes,
-            failed_bytes: underway.failed_bytes,
-            attempts: underway.attempts,
-        };
+        underway.spent.at = now;
         self.backoff.reset();
         let was_failing = self.failing.take().is_some();
         let was_open = self.circuit.take().is_some();
         if was_failing || was_open {
-            let attempts = underway.attempts;
+            let attempts = underway.spent.attempts;
             effects.extend([Effect::Tell(News::Recovered { attempts })]);
         }
         self.counters.batches += 1;
         self.counters.records += underway.batch.ids.len() as u64;
-        self.counters.body_bytes += delivery.body_bytes;
-        self.counters.sent_bytes += delivery.sent_bytes;
-        self.counters.header_bytes += delivery.header_bytes;
-        self.commit(underway, delivery, effects);
+        self.counters.body_bytes += underway.batch.body.len() as u64;
+        self.commit(underway, effects);
     }
 
-    fn commit(
-        &mut self,
-        underway: Underway,
-        delivery: Delivery,
-        effects: &mut impl Extend<Effect>,
-    ) {
+    fn commit(&mut self, underway: Underway, effects: &mut impl Extend<Effect>) {
         effects.extend([Effect::Commit {
             class: underway.batch.class,
             first: underway.batch.first,
             last: underway.batch.last,
-            delivery,
+            delivery: underway.spent,
         }]);
-        self.state = State::Committing { underway, delivery };
+        self.state = State::Committing(underway);
     }
 
     fn committed(
         &mut self,
         now: Timestamp,
         underway: Underway,
-        delivery: Delivery,
         result: Result<(), SinkError>,
         effects: &mut impl Extend<Effect>,
     ) {
@@ -526,11 +399,7 @@ impl Machine {
             }
             Err(failed) => {
                 let until = self.spool_failed(now, failed.to_string(), effects);
-                self.state = State::CommitLater {
-                    underway,
-                    delivery,
-                    until,
-                };
+                self.state = State::CommitLater { underway, until };
             }
         }
     }
@@ -553,11 +422,7 @@ impl Machine {
         let due = |until: Timestamp| until.mono_us <= now.mono_us;
         match state {
             State::Pausing { underway, until } if due(until) => self.send(underway, effects),
-            State::CommitLater {
-                underway,
-                delivery,
-                until,
-            } if due(until) => self.commit(underway, delivery, effects),
+            State::CommitLater { underway, until } if due(until) => self.commit(underway, effects),
             State::ReadLater { until } if due(until) => self.gather(effects),
             state => self.state = state,
         }

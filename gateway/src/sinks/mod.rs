@@ -4,7 +4,7 @@
 //! - *sink*: one destination with its own queues in the spool, one for each priority class.
 //! - *batch*: records of one class in one request ([`batch`]).
 //! - *delivery*: the machine that picks, resends and commits batches ([`delivery`]).
-//! - *transport*: what carries a batch and says what became of it: [`http`], [`file`].
+//! - *transport*: what carries a batch and says what became of it: [`mod@http`], [`mod@file`].
 //!
 //! [`spawn`] runs one sink: it owns the socket or file, the timer and the thread for blocking
 //! calls, and leaves every decision to the machine.
@@ -13,13 +13,12 @@ pub mod batch;
 pub mod delivery;
 pub mod file;
 pub mod http;
-mod json;
 pub mod queue;
 mod shell;
 pub mod status;
 
 pub use queue::{Delivery, Queue, Waiting};
-pub use shell::{SinkHandle, spawn};
+pub use shell::{STOP_MAX, SinkHandle, spawn};
 pub use status::Status;
 
 /// What can go wrong around a sink. What a sink answers is no error but an outcome.

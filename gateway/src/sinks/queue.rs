@@ -31,14 +31,12 @@ pub struct Waiting {
 pub struct Delivery {
     /// When the sink confirmed.
     pub at: Timestamp,
-    /// Body bytes before compression.
-    pub body_bytes: u64,
-    /// Body bytes as sent by the attempt that was confirmed.
-    pub sent_bytes: u64,
-    /// Bytes of that attempt's request and response heads, estimated; without TLS and TCP.
+    /// Body bytes before compression, over all attempts that reached someone.
+    pub bytes_before: u64,
+    /// Body bytes as sent, over all attempts.
+    pub bytes_after: u64,
+    /// Bytes of request and response heads over all attempts, estimated; without TLS and TCP.
     pub header_bytes: u64,
-    /// Body and head bytes of the attempts that were not confirmed.
-    pub failed_bytes: u64,
     /// Attempts, the confirmed one included.
     pub attempts: u32,
 }

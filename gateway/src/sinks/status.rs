@@ -53,11 +53,11 @@ pub struct Counters {
     pub broken: u64,
     /// Body bytes confirmed, before compression.
     pub body_bytes: u64,
-    /// Body bytes confirmed, as sent.
+    /// Body bytes as sent, by all attempts.
     pub sent_bytes: u64,
-    /// Head bytes of confirmed attempts, estimated.
+    /// Bytes of request and response heads, of all attempts, estimated.
     pub header_bytes: u64,
-    /// Body and head bytes of attempts that were not confirmed.
+    /// Of these two, what attempts that were not confirmed took.
     pub failed_bytes: u64,
     /// Reads and commits that the spool failed.
     pub spool_failures: u64,

@@ -126,7 +126,7 @@ fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, key: &str) -> &'a mut
     if !map.contains_key(key) {
         map.insert(key.to_owned(), V::default());
     }
-    map.entry(key.to_owned()).or_default()
+    map.get_mut(key).expect("the key was inserted above")
 }
 
 /// What a counter is kept by, and by how much it grows: a record without its values.
@@ -217,13 +217,24 @@ mod tests {
     fn shares_add_up_to_the_whole() {
         let mut counters = Counters::default();
         let weights = [("a", 1), ("b", 1), ("c", 1)];
-        let weights = weights.map(|(rule, weight)| (rule.to_owned(), weight)).into();
+        let weights = weights
+            .map(|(rule, weight)| (rule.to_owned(), weight))
+            .into();
         counters.share_bytes("cloud", &weights, (100, 50, 1));
         let rules = &counters.sinks["cloud"];
         let before: Vec<u64> = rules.values().map(|counts| counts.bytes_before).collect();
         assert_eq!(before, [33, 33, 34]);
-        assert_eq!(rules.values().map(|counts| counts.bytes_after).sum::<u64>(), 50);
-        assert_eq!(rules.values().map(|counts| counts.header_bytes).sum::<u64>(), 1);
+        assert_eq!(
+            rules.values().map(|counts| counts.bytes_after).sum::<u64>(),
+            50
+        );
+        assert_eq!(
+            rules
+                .values()
+                .map(|counts| counts.header_bytes)
+                .sum::<u64>(),
+            1
+        );
     }
 
     #[test]

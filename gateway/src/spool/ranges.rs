@@ -1,5 +1,6 @@
 //! Ranges: which indices of a queue are done with.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -29,8 +30,11 @@ impl Ranges {
             self.by_first.remove(&at);
             self.count -= end - at + 1;
             first = first.min(at);
-            place = if end > last { end_place } else { place };
-            place = place.or(end_place);
+            place = match end.cmp(&last) {
+                Ordering::Greater => end_place,
+                Ordering::Equal => place.max(end_place),
+                Ordering::Less => place.or(end_place),
+            };
             last = last.max(end);
         }
         self.count += last - first + 1;
@@ -80,7 +84,9 @@ impl Ranges {
 
     /// The ranges: first, last, place of the last.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64, Option<Place>)> {
-        self.by_first.iter().map(|(first, (last, place))| (*first, *last, *place))
+        self.by_first
+            .iter()
+            .map(|(first, (last, place))| (*first, *last, *place))
     }
 }
 

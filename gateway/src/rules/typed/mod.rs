@@ -3,6 +3,7 @@
 //! A part that was mistaken is absent here and noted in the findings; what the parts mean
 //! together is worked out in [`super::resolve`].
 
+mod aggregate;
 mod gateway;
 mod mqtt;
 mod rule;
@@ -127,7 +128,7 @@ fn read_sinks(value: &Value<'_>, findings: &mut Findings) -> Vec<TypedSink> {
     section
         .entries()
         .take(SINKS_MAX)
-        .filter_map(|(name, span, value)| TypedSink::read(name, span, value, findings))
+        .map(|(name, span, value)| TypedSink::read(name, span, value, findings))
         .collect()
 }
 
@@ -174,9 +175,7 @@ fn too_many(what: &str, found: usize, max: usize, value: &Value<'_>, findings: &
 /// Checks the name of a sink or a rule: `[A-Za-z0-9._-]`, beginning with a letter or digit.
 fn check_name(what: &str, name: &str, span: Range<usize>, findings: &mut Findings) -> bool {
     let begins = name.starts_with(|sign: char| sign.is_ascii_alphanumeric());
-    let signs = name
-        .bytes()
-        .all(|byte| tidegate_shared::ids::is_name_byte(byte));
+    let signs = name.bytes().all(tidegate_shared::ids::is_name_byte);
     let fits = begins && signs && name.len() <= NAME_BYTES_MAX;
     if !fits {
         findings.mistake(

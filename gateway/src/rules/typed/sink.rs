@@ -47,18 +47,18 @@ impl TypedSink {
         span: Range<usize>,
         value: &Value<'_>,
         findings: &mut Findings,
-    ) -> Option<Self> {
+    ) -> Self {
         check_name("sink", name, span.clone(), findings);
         let title = format!("[sink.{}]", short(name));
         let expected = "a section that begins with [sink.NAME]";
         let section = Section::of_value(title, value, LATER, expected, findings);
-        Some(Self {
+        Self {
             name: Named {
                 text: name.to_owned(),
                 span,
             },
             settings: section.and_then(|section| read_settings(name, section, findings)),
-        })
+        }
     }
 }
 

@@ -203,17 +203,16 @@ fn a_retry_sends_the_same_batch_although_more_arrived() {
     assert_eq!(sent(&effects), [2]);
     let commits = bench.queue.commits();
     assert_eq!((commits[0].first, commits[0].last), (0, 0));
-    assert_eq!(
-        commits[0].delivery,
-        Delivery {
-            at: at(ms),
-            body_bytes: commits[0].delivery.body_bytes,
-            sent_bytes: 100,
-            header_bytes: 20,
-            failed_bytes: 1_200,
-            attempts: 11,
-        }
-    );
+    let line = crate::record::to_json(&record(1, 0)).len() as u64 + 1;
+    let taken = Delivery {
+        at: at(ms),
+        bytes_before: 11 * line,
+        bytes_after: 1_100,
+        header_bytes: 220,
+        attempts: 11,
+    };
+    assert_eq!(commits[0].delivery, taken);
+    assert_eq!(bench.machine.status().counters.failed_bytes, 1_200);
 }
 
 #[test]
@@ -316,7 +315,7 @@ fn a_read_that_fails_is_tried_again() {
 #[test]
 fn a_batch_ends_at_its_byte_limit_and_a_larger_record_travels_alone() {
     let mut bench = Bench::new();
-    let line = crate::sinks::json::to_json(&record(1, 0)).len() + 1;
+    let line = crate::record::to_json(&record(1, 0)).len() + 1;
     bench.machine.limits.bytes_max = 2 * line;
     for number in 1..=3 {
         bench.append(Priority::Normal, number, 0);

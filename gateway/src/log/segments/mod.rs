@@ -17,18 +17,19 @@
 //! segment-0000000003-…300-incarnation   positions 300..      (being written)
 //! ```
 
+mod recovery;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::recovery::LastBatch;
 use super::LogError;
-use super::batch::encode;
+use super::batch::{encode, seal};
 use super::scan::{Batches, Source};
 use crate::disk::{Disk, DiskFile};
 
-/// Gaps a report lists; more are only counted.
-const GAPS_MAX: usize = 64;
 /// Capacity kept for encoding a batch between appends.
 const BUFFER_KEPT_BYTES: usize = 256 << 10;
 
@@ -50,31 +51,6 @@ struct Writing {
     offset: u64,
 }
 
-/// The last batch found at opening.
-#[derive(Clone, Copy)]
-struct LastBatch {
-    offset: u64,
-    bytes: u64,
-    first: u64,
-}
-
-/// What reading the newest segments back has shown.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Scanned {
-    /// Entries found.
-    pub entries: u64,
-    /// Entries that should be there and are not.
-    pub entries_lost: u64,
-    /// Where they are missing, at most [`GAPS_MAX`] ranges.
-    pub gaps: Vec<Range<u64>>,
-    /// Bytes of batches walked over because a later one was valid.
-    pub bytes_skipped: u64,
-    /// Bytes of a batch behind the last valid one.
-    pub torn_bytes: u64,
-    /// Bytes of the batches found.
-    pub bytes: u64,
-}
-
 /// A queue of entries in segment files.
 pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
@@ -86,6 +62,8 @@ pub(crate) struct Segments {
     unsettled: bool,
     last_batch: Option<LastBatch>,
     next: u64,
+    /// Positions before this one are synced.
+    synced: u64,
     number_next: u64,
     incarnation: u32,
     buffer: Vec<u8>,
@@ -130,7 +108,9 @@ impl Segments {
         fresh: u32,
         start: u64,
     ) -> Result<Self, LogError> {
-        let names = disk.list(folder).map_err(|error| LogError::read(folder, error))?;
+        let names = disk
+            .list(folder)
+            .map_err(|error| LogError::read(folder, error))?;
         let mut list = Vec::new();
         for name in names {
             let Some((found, mut segment)) = Segment::parse(&name) else {
@@ -144,6 +124,7 @@ impl Segments {
             }
         }
         list.sort_unstable_by_key(|segment| (segment.first, segment.number));
+        let next = list.last().map_or(start, |segment| segment.first);
         let newest = list.iter().map(|segment| segment.number).max();
         Ok(Self {
             disk,
@@ -153,66 +134,13 @@ impl Segments {
             unsynced: false,
             unsettled: !list.is_empty(),
             last_batch: None,
-            next: list.last().map_or(start, |segment| segment.first),
+            next,
+            synced: next,
             number_next: newest.unwrap_or(0) + 1,
             incarnation: list.last().map_or(fresh, |segment| segment.incarnation),
             buffer: Vec::new(),
             list: list.into(),
         })
-    }
-
-    /// Reads the entries from a position on to find the end, and where writing goes on.
-    ///
-    /// `each` is called with every batch in turn.
-    pub fn scan(
-        &mut self,
-        from: u64,
-        mut each: impl FnMut(&super::scan::Batch),
-    ) -> Result<Scanned, LogError> {
-        let mut scanned = Scanned::default();
-        let Some(last) = self.list.back().cloned() else {
-            self.next = self.next.max(from);
-            return Ok(scanned);
-        };
-        let sources = self.sources(from);
-        let mut expected = from.max(sources.front().map_or(from, |source| source.first));
-        let mut batches = Batches::new(Arc::clone(&self.disk), sources);
-        let (mut segment, mut offset) = (0, 0);
-        while let Some(batch) = batches.next()? {
-            if batch.segment != segment {
-                (segment, offset) = (batch.segment, 0);
-            }
-            scanned.bytes_skipped += batch.offset - offset;
-            offset = batches.offset();
-            if segment == last.number {
-                self.last_batch = Some(LastBatch {
-                    offset: batch.offset,
-                    bytes: offset - batch.offset,
-                    first: batch.first,
-                });
-            }
-            if batch.end() <= from {
-                continue;
-            }
-            scanned.miss(expected, batch.first);
-            expected = expected.max(batch.end());
-            scanned.entries += batch.end() - batch.first.max(from);
-            scanned.bytes += offset - batch.offset;
-            each(&batch);
-        }
-        scanned.miss(expected, last.first);
-        self.next = expected.max(last.first);
-        let tail = batches.tail();
-        scanned.torn_bytes = tail.torn_bytes;
-        if last.incarnation == self.incarnation {
-            let path = self.path(&last);
-            let file = self.disk.open(&path).map_err(|error| LogError::read(&path, error))?;
-            self.writing = Some(Writing {
-                file,
-                offset: tail.offset,
-            });
-        }
-        Ok(scanned)
     }
 
     /// Position after the last entry.
@@ -223,6 +151,9 @@ impl Segments {
     /// Leaves positions out, so that the next entry gets at least this one.
     pub fn advance_to(&mut self, position: u64) {
         self.next = self.next.max(position);
+        if !self.unsynced {
+            self.synced = self.next;
+        }
     }
 
     /// Incarnation of the batches that follow.
@@ -243,10 +174,18 @@ impl Segments {
         self.list.iter()
     }
 
+    /// Position of the oldest entry, unless it is lost; `None` without any segment.
+    pub fn oldest(&self) -> Option<u64> {
+        self.list.front().map(|segment| segment.first)
+    }
+
     /// Positions that the segment at an index may hold.
     pub fn range(&self, index: usize) -> Option<Range<u64>> {
         let first = self.list.get(index)?.first;
-        let end = self.list.get(index + 1).map_or(self.next, |after| after.first);
+        let end = self
+            .list
+            .get(index + 1)
+            .map_or(self.next, |after| after.first);
         Some(first..end)
     }
 
@@ -321,48 +260,6 @@ impl Segments {
         }
     }
 
-    /// Makes durable what opening found: the names, and the last batch by writing it once more
-    /// (after a failed sync it may be in the cache only, and syncing alone would not write it).
-    fn settle(&mut self) -> Result<(), LogError> {
-        if !self.unsettled {
-            return Ok(());
-        }
-        self.sync_names()?;
-        if let (Some(batch), Some(writing)) = (self.last_batch, &self.writing) {
-            let mut bytes = vec![0; usize::try_from(batch.bytes).unwrap_or(0)];
-            let rewritten = writing.file.read_at(batch.offset, &mut bytes).and_then(|read| {
-                bytes.truncate(read);
-                writing.file.write_at(batch.offset, &bytes)?;
-                writing.file.sync()
-            });
-            if rewritten.is_err() {
-                self.move_batch(batch.first, &bytes)?;
-            }
-        }
-        self.unsettled = false;
-        Ok(())
-    }
-
-    /// Writes a batch under its old positions into a new segment.
-    fn move_batch(&mut self, first: u64, bytes: &[u8]) -> Result<(), LogError> {
-        self.unsettled = false;
-        let next = std::mem::replace(&mut self.next, first);
-        let moved = self.start(bytes.len() as u64, None).and_then(|()| {
-            let Some(writing) = &mut self.writing else {
-                return Ok(());
-            };
-            writing.offset = bytes.len() as u64;
-            let written = writing.file.write_at(0, bytes).and_then(|()| writing.file.sync());
-            written.map_err(|error| LogError::write(&self.folder, error))
-        });
-        self.next = next;
-        if moved.is_err() {
-            self.writing = None;
-            self.unsettled = true;
-        }
-        moved
-    }
-
     /// Begins a new segment at the present end, in a new file of `capacity` bytes or in the file
     /// of the segment at the index `reuse`.
     pub fn start(&mut self, capacity: u64, reuse: Option<usize>) -> Result<(), LogError> {
@@ -413,7 +310,9 @@ impl Segments {
             return Ok(());
         };
         let path = self.path(segment);
-        self.disk.remove(&path).map_err(|error| LogError::write(&path, error))?;
+        self.disk
+            .remove(&path)
+            .map_err(|error| LogError::write(&path, error))?;
         self.list.remove(index);
         if index == self.list.len() {
             self.writing = None;
@@ -447,17 +346,25 @@ impl Segments {
         if self.writing.is_none() {
             self.start(capacity.max(bytes), None)?;
         }
+        let number = self.list.back().map_or(0, |last| last.number);
+        seal(&mut self.buffer, number);
         let written = self.write_buffer(sync);
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         if let Err(error) = written {
             // Never again on this file: what it holds behind its last sync is unknown.
-            self.writing = None;
-            self.unsynced = false;
-            let path = self.list.back().map(|last| self.path(last)).unwrap_or_default();
+            self.forget_unsynced();
+            let path = self
+                .list
+                .back()
+                .map(|last| self.path(last))
+                .unwrap_or_default();
             return Err(LogError::write(&path, error));
         }
         self.unsynced = !sync;
         self.next += entries.len() as u64;
+        if sync {
+            self.synced = self.next;
+        }
         if let (Some(writing), Some(last)) = (&mut self.writing, self.list.back_mut()) {
             writing.offset += bytes;
             last.bytes = last.bytes.max(writing.offset);
@@ -475,32 +382,25 @@ impl Segments {
 
     /// Makes the batches durable that were appended without.
     ///
-    /// After an error nobody knows which of them are.
+    /// After an error none of them is in the queue any more; their positions are given out again.
     pub fn sync(&mut self) -> Result<(), LogError> {
         let (true, Some(writing)) = (self.unsynced, &self.writing) else {
             return Ok(());
         };
         let synced = writing.file.sync();
-        self.unsynced = false;
-        synced.map_err(|error| {
-            self.writing = None;
-            LogError::write(&self.folder, error)
-        })
-    }
-
-    /// Whether batches were written that are not synced yet.
-    pub fn is_unsynced(&self) -> bool {
-        self.unsynced
-    }
-}
-
-impl Scanned {
-    fn miss(&mut self, expected: u64, found: u64) {
-        if found > expected {
-            self.entries_lost += found - expected;
-            if self.gaps.len() < GAPS_MAX {
-                self.gaps.push(expected..found);
-            }
+        if let Err(error) = synced {
+            self.forget_unsynced();
+            return Err(LogError::write(&self.folder, error));
         }
+        self.unsynced = false;
+        self.synced = self.next;
+        Ok(())
+    }
+
+    /// Gives up the file being written with all it got since its last sync.
+    fn forget_unsynced(&mut self) {
+        self.writing = None;
+        self.unsynced = false;
+        self.next = self.synced;
     }
 }

@@ -1,0 +1,230 @@
+//! Samples: what batches and totals do once their catalog is known.
+//!
+//! ```text
+//! batch ─▶ incarnation, catalog, clock (each may begin an epoch) ─▶ fold ─▶ watermark ─▶ close
+//! ```
+//! The watermark moves behind the fold: within a frame no sample is late by another of it.
+
+use std::sync::Arc;
+
+use tidegate_shared::frame::Header;
+use tidegate_shared::message::{Counts, Totals};
+
+use super::catalogs::Found;
+use super::decoded::Decoded;
+use super::device::{Damage, Device, FrameCounts, RECENT_MAX, Scene};
+use super::emission::Cause;
+use super::intake::Taken;
+use super::lane::Tide;
+use crate::clock::{EARLIEST_US, Mapping, latest_plausible_us};
+use crate::ledger::counters::Rejection;
+use crate::record::id::SampleIdentity;
+use crate::time::Timestamp;
+
+impl Device {
+    /// Counts of what became of samples on the device.
+    pub(super) fn totals(
+        &mut self,
+        scene: &mut Scene<'_>,
+        header: &Header,
+        totals: &Totals<'_>,
+    ) -> Taken {
+        let hash = totals.head.catalog;
+        match self.catalogs.find(hash) {
+            Found::Missing => return Taken::Waits(hash),
+            Found::Unreadable => {
+                self.reject_frame(Rejection::NoCatalog);
+                return Taken::Done;
+            }
+            Found::Sensors(_) => {}
+        }
+        let counts: Result<Vec<Counts>, _> = totals.counts().collect();
+        let Ok(counts) = counts else {
+            self.reject_frame(Rejection::Undecodable);
+            return Taken::Done;
+        };
+        self.enter(scene, header.incarnation);
+        self.use_catalog(scene, hash);
+        for (index, counts) in (totals.head.first..).zip(counts) {
+            if let Some(sensor) = self.sensor_of(hash, index) {
+                sensor
+                    .totals
+                    .take(header.incarnation, header.mark.boot, counts);
+            }
+        }
+        Taken::Done
+    }
+
+    /// Samples.
+    pub(super) fn batch(
+        &mut self,
+        scene: &mut Scene<'_>,
+        decoded: &mut Decoded,
+        at: &Timestamp,
+        header: &Header,
+        body: &[u8],
+        evicted: bool,
+    ) -> Taken {
+        if decoded.read(body).is_err() {
+            self.reject_frame(Rejection::Undecodable);
+            return Taken::Done;
+        }
+        let hash = decoded.head.catalog;
+        match self.catalogs.find(hash) {
+            Found::Missing => return Taken::Waits(hash),
+            Found::Unreadable => {
+                self.reject_frame(Rejection::NoCatalog);
+                self.reject_samples(Rejection::NoCatalog, decoded.count());
+                return Taken::Done;
+            }
+            Found::Sensors(_) => {}
+        }
+        self.enter(scene, header.incarnation);
+        self.use_catalog(scene, hash);
+        let mapping = self.map(scene, decoded, at, header);
+        self.fold(scene, decoded, at, header, &mapping);
+        self.remember(decoded, header, evicted);
+        self.advance(scene, decoded, at, header, &mapping);
+        Taken::Done
+    }
+
+    /// How the batch's uptimes become UTC; a clock that was set back begins an epoch.
+    fn map(
+        &mut self,
+        scene: &mut Scene<'_>,
+        decoded: &Decoded,
+        at: &Timestamp,
+        header: &Header,
+    ) -> Mapping {
+        let lateness_us = self.lateness_us();
+        let first_us = decoded.first_uptime_us();
+        let mapping = self.clocks.map(
+            header.incarnation,
+            header.mark.boot,
+            first_us,
+            decoded.head.complete_until_us,
+            at,
+            lateness_us,
+        );
+        let begins_us = mapping.event_us(first_us);
+        let is_plausible = (EARLIEST_US..=latest_plausible_us(at)).contains(&begins_us);
+        let before = self
+            .watermark_us
+            .is_some_and(|mark_us| begins_us < mark_us.saturating_sub(lateness_us));
+        if is_plausible && (mapping.stepped_back || mapping.other_boot && before) {
+            self.begin_epoch(scene);
+        }
+        mapping
+    }
+
+    /// Folds every block into its sensor's lanes.
+    fn fold(
+        &mut self,
+        scene: &mut Scene<'_>,
+        decoded: &mut Decoded,
+        at: &Timestamp,
+        header: &Header,
+        mapping: &Mapping,
+    ) {
+        let latest_us = latest_plausible_us(at);
+        if self.damage == Damage::Fresh {
+            let until_us = mapping.event_us(decoded.head.complete_until_us);
+            self.damage = Damage::Until(until_us.min(latest_us));
+        }
+        let tide = Tide {
+            watermark_us: self.watermark_us,
+            clock: mapping.quality,
+            partial_until_us: match self.damage {
+                Damage::Until(until_us) => Some(until_us),
+                Damage::None | Damage::Fresh => None,
+            },
+        };
+        let source = scene.source(self.epoch);
+        for number in 0..decoded.blocks.len() {
+            let block = decoded.blocks[number];
+            let slot = self.slots.get(usize::from(block.sensor)).copied().flatten();
+            let Some(slot) = slot else {
+                self.reject_samples(Rejection::UnknownSensor, block.samples() as u64);
+                continue;
+            };
+            let unusable = decoded.resolve(&block, mapping, latest_us);
+            let sensor = &mut self.sensors[usize::from(slot)];
+            sensor.reject(Rejection::BadSample, unusable.bad);
+            sensor.reject(Rejection::ImplausibleTime, unusable.implausible);
+            let emission = &mut *scene.emission;
+            sensor.fold(
+                &self.plans,
+                self.active,
+                &decoded.samples,
+                &tide,
+                &mut |meta, plan, sample| {
+                    let identity = SampleIdentity {
+                        incarnation: header.incarnation.0,
+                        boot: header.mark.boot,
+                        sequence: header.mark.sequence,
+                        block: block.sensor,
+                        index: sample.index,
+                        time_us: sample.time_us,
+                    };
+                    let (of, what) = ((meta, plan), (sample, &identity));
+                    emission.sample(&source, of, what, mapping.quality);
+                },
+            );
+        }
+    }
+
+    /// Remembers how many samples the frame held, should the device report it as evicted.
+    fn remember(&mut self, decoded: &Decoded, header: &Header, evicted: bool) {
+        let samples = decoded.blocks.iter().map(|block| {
+            // Both fit: a catalog has at most 256 sensors, a block at most 255 samples.
+            (block.sensor as u8, block.samples() as u8)
+        });
+        let counts = FrameCounts {
+            incarnation: header.incarnation,
+            mark: header.mark,
+            catalog: decoded.head.catalog,
+            samples: samples.collect(),
+        };
+        if evicted {
+            return self.evicted_but_logged(&counts);
+        }
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(counts);
+    }
+
+    /// Moves the watermark, and closes what it passes.
+    fn advance(
+        &mut self,
+        scene: &mut Scene<'_>,
+        decoded: &Decoded,
+        at: &Timestamp,
+        header: &Header,
+        mapping: &Mapping,
+    ) {
+        let until_us = decoded.head.complete_until_us;
+        let event_us = mapping.event_us(until_us);
+        if (EARLIEST_US..=latest_plausible_us(at)).contains(&event_us) {
+            self.clocks
+                .settle(header.incarnation, header.mark.boot, mapping, until_us);
+            self.watermark_us = self.watermark_us.max(Some(event_us));
+        }
+        let source = scene.source(self.epoch);
+        for sensor in &mut self.sensors {
+            let meta = &sensor.meta;
+            for lane in &mut sensor.lanes {
+                let plan: &Arc<_> = &self.plans[usize::from(lane.plan)];
+                let emission = &mut *scene.emission;
+                let mut emit = |window: &mut _| {
+                    emission.window(&source, Cause::Entry, meta, plan, window);
+                };
+                if let Some(mark_us) = self.watermark_us {
+                    lane.close_passed(plan, mark_us, &mut emit);
+                }
+                self.counts.crowded_out += lane.crowd_out(plan, &mut emit);
+            }
+        }
+        self.forget_retired();
+    }
+}

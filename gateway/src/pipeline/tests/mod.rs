@@ -1,0 +1,11 @@
+//! The pipeline as scripts of log entries and the records they give.
+
+mod balance;
+mod closes;
+mod epochs;
+mod memory;
+mod naive;
+mod rejections;
+mod restore;
+mod script;
+mod versions;

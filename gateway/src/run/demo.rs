@@ -1,0 +1,302 @@
+//! Demo: a whole plant in one process, on real MQTT and a real disk.
+//!
+//! The embedded broker on a free loopback port, simulated pumps that run the device library at
+//! sixty times their pace, the gateway with a rule per minute, and a file sink. Nothing is
+//! installed and nothing leaves the machine; what is shown is read from the gateway's ledger.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Gateway, RunError};
+use crate::cli::DemoArgs;
+use crate::rules::settings::MqttSettings;
+use crate::rules::{Mistake, parse};
+use crate::simulate::{self, BrokerAddress, SimulateArgs, SimulateError, Speed};
+
+/// How much faster than life the pumps run.
+const SPEED: f64 = 60.0;
+/// How long they run, in seconds of their own time: one day, 24 minutes at [`SPEED`].
+const DURATION_S: u64 = 86_400;
+/// Between two looks at the ledger.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two lines where nobody watches a terminal.
+const LINE_EVERY: u32 = 5;
+const SITE: &str = "demo";
+const DEVICE: &str = "pump";
+
+/// Why the demo ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The gateway did not start.
+    #[error(transparent)]
+    Gateway(#[from] RunError),
+    /// The pumps did not run.
+    #[error("the simulated pumps ended early; what they sent is in the ledger")]
+    Pumps(#[from] SimulateError),
+    /// The demo's own configuration was refused: the directory's name does not fit into it.
+    #[error("the demo cannot use the directory {dir}: {why}")]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// What the configuration's reader said.
+        why: String,
+    },
+    /// The system refused.
+    #[error("the system refused what the demo needs")]
+    System(#[from] std::io::Error),
+}
+
+/// What went in and what came out, so far.
+#[derive(Debug, Default, Clone, Serialize)]
+struct Summary {
+    /// Samples logged.
+    samples_in: u64,
+    /// Records that the sink confirmed.
+    records_out: u64,
+    /// Payload bytes received from devices.
+    bytes_in: u64,
+    /// Bytes written by the sink.
+    bytes_out: u64,
+    /// Bytes of one JSON message per sample.
+    bytes_as_json: u64,
+    /// How much less that is upstream, in percent; absent before the first record.
+    reduction_percent: Option<f64>,
+    /// How much less it is from the devices, in percent.
+    reduction_in_percent: Option<f64>,
+}
+
+/// Runs the demo until its time is over, its day has passed or `stop` completes.
+///
+/// # Errors
+/// What could not be started.
+pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), DemoError> {
+    let records = args.data_dir.join("records.ndjson");
+    let (mut settings, _) = parse(&config(&args), "demo").map_err(|mistakes| DemoError::Directory {
+        dir: args.data_dir.clone(),
+        why: mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; "),
+    })?;
+    // A free port: the demo must not be in the way of a broker that runs here already.
+    settings.mqtt = MqttSettings::Embedded {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+    };
+    let gateway = Gateway::start(settings).await?;
+    let (stop_pumps, stopped) = oneshot::channel::<()>();
+    let pumps = start_pumps(&args, &gateway, stopped)?;
+    let mut view = View::new(args.json, args.devices, &records.display().to_string());
+
+    let mut pumps_ended = pumps.ended;
+    let over = async {
+        match args.run_for {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(stop, over);
+    let outcome = loop {
+        view.show(&summary(&gateway).await);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            ended = &mut pumps_ended => break ended.unwrap_or(Ok(())),
+            () = &mut stop => break Ok(()),
+            () = &mut over => break Ok(()),
+        }
+    };
+    // The pumps say goodbye while the gateway can still ack it.
+    let _ = stop_pumps.send(());
+    let _ = tokio::time::timeout(Duration::from_secs(10), &mut pumps_ended).await;
+    let last = summary(&gateway).await;
+    gateway.stop().await;
+    view.finish(&last);
+    Ok(outcome?)
+}
+
+fn config(args: &DemoArgs) -> String {
+    // Debug quoting of a path is what a basic TOML string takes.
+    let data_dir = args.data_dir.join("gateway");
+    let records = args.data_dir.join("records.ndjson");
+    format!(
+        r#"
+[gateway]
+site = "{SITE}"
+data_dir = {data_dir:?}
+[mqtt]
+embedded = {{ listen = "127.0.0.1:1883" }}
+[sink.file]
+type = "file"
+path = {records:?}
+[[rule]]
+name = "minute"
+match = {{ sensor = "*" }}
+window = {{ tumbling = "1m", lateness = "10s" }}
+aggregate = ["count", "mean", "min", "max", "p95"]
+forward = ["file"]
+"#
+    )
+}
+
+struct Pumps {
+    ended: oneshot::Receiver<Result<(), SimulateError>>,
+}
+
+/// The pumps have a thread of their own: devices run on single-threaded executors.
+fn start_pumps(
+    args: &DemoArgs,
+    gateway: &Gateway,
+    stopped: oneshot::Receiver<()>,
+) -> Result<Pumps, DemoError> {
+    let broker = BrokerAddress {
+        host: gateway.broker().host.clone(),
+        port: gateway.broker().port,
+    };
+    let mut pumps = SimulateArgs::plant(DEVICE, SITE, broker);
+    pumps.devices = args.devices;
+    pumps.speed = Speed::Times(SPEED);
+    pumps.duration = DURATION_S;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new().name("pumps".into()).spawn(move || {
+        let stop = async {
+            let _ = stopped.await;
+        };
+        let outcome = runtime.block_on(simulate::run_until(&pumps, stop, |_| {}));
+        let _ = end.send(outcome.map(drop));
+    })?;
+    Ok(Pumps { ended })
+}
+
+async fn summary(gateway: &Gateway) -> Summary {
+    let ledger = gateway.ledger().await.unwrap_or_default();
+    let mut summary = Summary {
+        bytes_in: gateway.link_counters().received_bytes,
+        ..Summary::default()
+    };
+    for (device, of_device) in fields(&ledger["devices"]) {
+        for (sensor, of_sensor) in fields(&of_device["sensors"]) {
+            let samples = of_sensor["logged"].as_u64().unwrap_or_default();
+            summary.samples_in += samples;
+            summary.bytes_as_json += samples * message_bytes(device, sensor);
+        }
+    }
+    for (_, rules) in fields(&ledger["sinks"]) {
+        for (_, rule) in fields(rules) {
+            summary.records_out += rule["delivered_records"].as_u64().unwrap_or_default();
+            summary.bytes_out += rule["bytes_after"].as_u64().unwrap_or_default();
+        }
+    }
+    let less = |bytes: u64| {
+        (bytes > 0 && summary.bytes_as_json > 0)
+            .then(|| 100.0 * (1.0 - bytes as f64 / summary.bytes_as_json as f64))
+    };
+    summary.reduction_percent = less(summary.bytes_out);
+    summary.reduction_in_percent = less(summary.bytes_in);
+    summary
+}
+
+fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+/// What one sample costs as a JSON message of its own.
+fn message_bytes(device: &str, sensor: &str) -> u64 {
+    let message = json!({
+        "site": SITE, "device": device, "sensor": sensor, "unit": "bar",
+        "time": "2020-02-08T13:30:47Z", "value": 4.125,
+    });
+    message.to_string().len() as u64
+}
+
+/// Where the summary goes.
+enum View {
+    Json,
+    Lines { looks: u32 },
+    Terminal(ProgressBar),
+}
+
+impl View {
+    fn new(json: bool, devices: u32, records: &str) -> Self {
+        if json {
+            return Self::Json;
+        }
+        println!(
+            "Tidegate demo: {devices} simulated pumps at {SPEED}x, embedded broker, one rule per minute.\n\
+             Records go to {records}; ctrl-c ends it.\n"
+        );
+        if !stdout().is_terminal() {
+            return Self::Lines { looks: 0 };
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{msg}\n  {elapsed} {spinner}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self::Terminal(bar)
+    }
+
+    fn show(&mut self, summary: &Summary) {
+        match self {
+            Self::Json => json_line(summary),
+            Self::Lines { looks } => {
+                if *looks % LINE_EVERY == 0 {
+                    println!("{}", line(summary));
+                }
+                *looks += 1;
+            }
+            Self::Terminal(bar) => bar.set_message(block(summary)),
+        }
+    }
+
+    fn finish(self, summary: &Summary) {
+        match self {
+            Self::Json => json_line(summary),
+            Self::Lines { .. } => println!("{}", block(summary)),
+            Self::Terminal(bar) => {
+                bar.finish_and_clear();
+                println!("{}", block(summary));
+            }
+        }
+        let _ = stdout().flush();
+    }
+}
+
+fn json_line(summary: &Summary) {
+    if let Ok(text) = serde_json::to_string(summary) {
+        println!("{text}");
+    }
+}
+
+fn percent(percent: Option<f64>) -> String {
+    percent.map_or_else(|| "not known yet".into(), |percent| format!("{percent:.1} % less"))
+}
+
+fn line(summary: &Summary) -> String {
+    format!(
+        "samples in {}, records out {}, bytes in {}, bytes out {}, upstream {}",
+        HumanCount(summary.samples_in),
+        HumanCount(summary.records_out),
+        HumanBytes(summary.bytes_in),
+        HumanBytes(summary.bytes_out),
+        percent(summary.reduction_percent),
+    )
+}
+
+fn block(summary: &Summary) -> String {
+    format!(
+        "  samples in    {:>14}\n  records out   {:>14}\n  bytes in      {:>14}   from the devices, {} than JSON\n  \
+         bytes out     {:>14}   upstream, {} than JSON\n  as JSON       {:>14}   one message per sample",
+        HumanCount(summary.samples_in).to_string(),
+        HumanCount(summary.records_out).to_string(),
+        HumanBytes(summary.bytes_in).to_string(),
+        percent(summary.reduction_in_percent),
+        HumanBytes(summary.bytes_out).to_string(),
+        percent(summary.reduction_percent),
+        HumanBytes(summary.bytes_as_json).to_string(),
+    )
+}

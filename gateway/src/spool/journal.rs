@@ -1,0 +1,223 @@
+//! The delivery journal: what became of every batch, beside the log.
+//!
+//! Entries are postcard of [`Journaled`], in a log of their own (`journal/`) whose bases are the
+//! spool's state. Applying an entry twice changes nothing: a batch counts only those of its
+//! indices that were still waiting, a drop only beyond the place dropped so far. A commit is
+//! written at once, and so outlives the process; it is synced with the spool at most every
+//! 30 s, so a power cut may forget the newest commits. Their records wait again and are
+//! sent again under the same ids, and the counters say so.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::SpoolError;
+use super::counters::Counted;
+use crate::disk::Disk;
+use crate::log::{Base, LocalLog, Log, Opened, Recovery};
+use crate::record::Place;
+use crate::rules::Priority;
+use crate::rules::settings::LogSettings;
+use crate::time::Timestamp;
+
+/// Longest time a written commit stays unsynced while the spool is being synced.
+pub(super) const SYNC_US: u64 = 30 * 1_000_000;
+
+/// Entries that may be unsynced; beyond, the journal is synced at once or nothing more is taken.
+const UNSYNCED_MAX: usize = 1_024;
+/// A segment of 1 MiB at a time, 64 MiB to look back on.
+const SETTINGS: LogSettings = LogSettings {
+    commit_ms: 0,
+    // Small in tests, so that they roll it.
+    segment_bytes: if cfg!(test) { 8 << 10 } else { 1 << 20 },
+    bytes_max: 64 << 20,
+};
+const FOLDER: &str = "journal";
+/// The journal has one incarnation: its positions never run backwards.
+const INCARNATION: u32 = 1;
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The sink has it.
+    Confirmed,
+    /// The sink will never take it: dead-lettered.
+    Refused,
+    /// It made room for newer records.
+    Evicted,
+}
+
+/// How a batch left its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// When.
+    pub at: Timestamp,
+    /// Body bytes before compression, over all attempts.
+    pub bytes_before: u64,
+    /// Body bytes as sent, over all attempts.
+    pub bytes_after: u64,
+    /// Header bytes, over all attempts.
+    pub header_bytes: u64,
+    /// Times it was sent.
+    pub attempts: u32,
+}
+
+/// A batch that left its queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Sink of the queue.
+    pub sink: String,
+    /// Class of the queue.
+    pub priority: Priority,
+    /// First index of the batch.
+    pub first: u64,
+    /// Last index of the batch.
+    pub last: u64,
+    /// Place of its first record.
+    pub first_place: Place,
+    /// Place of its last record.
+    pub last_place: Place,
+    /// Records of it that were waiting until now.
+    pub records: u64,
+    /// How it left.
+    pub delivery: Delivery,
+}
+
+/// Records that never entered a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Sink of the queue.
+    pub sink: String,
+    /// Class of the queue.
+    pub priority: Priority,
+    /// When.
+    pub at: Timestamp,
+    /// What each would have counted, with its place.
+    pub records: Vec<(Place, Counted)>,
+}
+
+/// An entry of the journal. Kinds are added at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Journaled {
+    /// A batch left its queue.
+    Left(Left),
+    /// Records were dropped.
+    Dropped(Dropped),
+}
+
+/// The journal's files, and the entries that are not durable in them yet.
+pub(super) struct Journal {
+    log: LocalLog,
+    /// Not written.
+    held: Vec<Vec<u8>>,
+    /// Written and not synced: a failed write or sync puts them among the held again.
+    unsynced: Vec<Vec<u8>>,
+}
+
+impl Journal {
+    pub fn open(disk: Arc<dyn Disk>) -> Result<(Self, Option<Base>, Recovery), SpoolError> {
+        let Opened {
+            log,
+            base,
+            recovery,
+        } = LocalLog::open(disk, FOLDER, SETTINGS, INCARNATION)?;
+        let journal = Self {
+            log,
+            held: Vec::new(),
+            unsynced: Vec::new(),
+        };
+        Ok((journal, base, recovery))
+    }
+
+    /// Number of the next entry, when none is held.
+    pub fn end(&self) -> u64 {
+        self.log.end()
+    }
+
+    pub fn read(
+        &self,
+        from: u64,
+    ) -> Result<impl Iterator<Item = Result<(u64, Journaled), SpoolError>> + use<>, SpoolError>
+    {
+        Ok(self.log.read(0, from)?.filter_map(|entry| match entry {
+            Ok((number, bytes)) => {
+                let entry = postcard::from_bytes(&bytes).ok()?;
+                Some(Ok((number, entry)))
+            }
+            Err(error) => Some(Err(error.into())),
+        }))
+    }
+
+    /// Sees to it that one more entry can be taken.
+    pub fn make_room(&mut self) -> Result<(), SpoolError> {
+        if self.held.len() + self.unsynced.len() < UNSYNCED_MAX {
+            Ok(())
+        } else {
+            self.sync()
+        }
+    }
+
+    /// Takes an entry, to be written.
+    pub fn hold(&mut self, entry: &Journaled) -> Result<(), SpoolError> {
+        let bytes = postcard::to_stdvec(entry).map_err(|_| SpoolError::Unencodable)?;
+        self.held.push(bytes);
+        Ok(())
+    }
+
+    /// Writes what is held.
+    pub fn write(&mut self) -> Result<(), SpoolError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.log.append_unsynced(&self.held) {
+            self.take_back();
+            return Err(error.into());
+        }
+        self.unsynced.append(&mut self.held);
+        Ok(())
+    }
+
+    /// Makes durable what was taken. A failure is tried once more, on another file.
+    pub fn sync(&mut self) -> Result<(), SpoolError> {
+        self.try_sync().or_else(|error| {
+            tracing::warn!(%error, "the delivery journal could not be synced; trying a new file");
+            self.try_sync()
+        })
+    }
+
+    fn try_sync(&mut self) -> Result<(), SpoolError> {
+        self.write()?;
+        if let Err(error) = self.log.sync() {
+            self.take_back();
+            return Err(error.into());
+        }
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// The log dropped what was not synced: it is to be written again, in the old order.
+    fn take_back(&mut self) {
+        self.unsynced.append(&mut self.held);
+        std::mem::swap(&mut self.unsynced, &mut self.held);
+    }
+
+    pub fn is_unsynced(&self) -> bool {
+        !(self.held.is_empty() && self.unsynced.is_empty())
+    }
+
+    pub fn base_is_due(&self) -> bool {
+        self.log.roll_due()
+    }
+
+    /// Writes a base at the end; everything taken must be synced.
+    pub fn checkpoint(&mut self, base: &Base) -> Result<(), SpoolError> {
+        Ok(self.log.checkpoint(base)?)
+    }
+
+    /// Writes the base of a clean stop.
+    pub fn stop(&mut self, base: &Base) -> Result<(), SpoolError> {
+        Ok(self.log.stop(base)?)
+    }
+}

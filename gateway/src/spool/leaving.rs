@@ -1,0 +1,155 @@
+//! Leaving a queue: commits, evictions and losses, counted once.
+
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, RangeInclusive};
+
+use super::counters::{Counted, Counters, Fate};
+use super::journal::{Delivery, Journaled, Left, Outcome};
+use super::queue::Found;
+use super::{QueueId, Spool, SpoolError};
+use crate::record::Place;
+
+impl Spool {
+    /// Notes that a batch left its queue, `range` being the indices of its first and last record.
+    /// Returns how many records that were: those done before, by an eviction for instance, do not
+    /// count again.
+    ///
+    /// It is written at once; see [the journal](super::journal) for what a power cut may forget.
+    pub fn commit(
+        &mut self,
+        id: QueueId,
+        range: RangeInclusive<u64>,
+        delivery: Delivery,
+    ) -> Result<u64, SpoolError> {
+        let next = self.get(id)?.next();
+        let (first, last) = (*range.start(), *range.end());
+        if first == 0 || first > last || last >= next {
+            return Err(SpoolError::UnknownRecords { first, last, next });
+        }
+        self.journal.make_room()?;
+        let Some(left) = self.finish(id, range, delivery)? else {
+            return Ok(0);
+        };
+        let records = left.records;
+        self.journal.hold(&Journaled::Left(left))?;
+        if let Err(error) = self.journal.write() {
+            tracing::warn!(%error, "a commit could not be journaled yet; it is kept and tried again");
+        }
+        Ok(records)
+    }
+
+    /// Takes the waiting records of a range out of the queue and counts them. `None` when nothing
+    /// of it was waiting.
+    pub(super) fn finish(
+        &mut self,
+        id: QueueId,
+        range: RangeInclusive<u64>,
+        delivery: Delivery,
+    ) -> Result<Option<Left>, SpoolError> {
+        let fate = match delivery.outcome {
+            Outcome::Confirmed => Fate::Delivered,
+            Outcome::Refused => Fate::Refused,
+            Outcome::Evicted => Fate::Evicted,
+        };
+        let (first, last) = range.into_inner();
+        let queue = self
+            .queues
+            .get_mut(id.0)
+            .ok_or(SpoolError::UnknownQueue(id))?;
+        let sink = queue.sink.clone();
+        let mut places: Option<(Place, Place)> = None;
+        let (mut records, mut lost) = (0, Vec::new());
+        let mut weights: BTreeMap<String, u64> = BTreeMap::new();
+        let counters = &mut self.counters;
+        let before = queue.done.count();
+        queue.walk(first, last + 1, |found| {
+            match found {
+                Found::Lost(range) => lost.push(range),
+                Found::Record {
+                    place,
+                    record,
+                    bytes,
+                    ..
+                } => {
+                    places = Some((places.map_or(place, |(first, _)| first), place));
+                    records += 1;
+                    counters.count(&sink, &Counted::from(&record), fate);
+                    *weights.entry(record.rule).or_default() += bytes.len() as u64;
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        queue
+            .done
+            .insert(first..=last, places.map(|(_, last)| last));
+        let newly = queue.done.count() - before;
+        if !weights.is_empty() {
+            let bytes = (
+                delivery.bytes_before,
+                delivery.bytes_after,
+                delivery.header_bytes,
+            );
+            self.counters.share_bytes(&sink, &weights, bytes);
+        }
+        if newly > records {
+            self.lose(id, &lost)?;
+        }
+        let (first_place, last_place) = places.unwrap_or_default();
+        let left = Left {
+            sink,
+            priority: self.get(id)?.priority,
+            first,
+            last,
+            first_place,
+            last_place,
+            records,
+            delivery,
+        };
+        Ok((newly > 0).then_some(left))
+    }
+
+    /// Notes that records cannot be read any more.
+    pub(super) fn lose(
+        &mut self,
+        id: QueueId,
+        lost: &[RangeInclusive<u64>],
+    ) -> Result<(), SpoolError> {
+        let queue = self.get_mut(id)?;
+        let sink = queue.sink.clone();
+        let records: u64 = lost
+            .iter()
+            .map(|range| range.end() - range.start() + 1)
+            .sum();
+        queue.lost_records += records;
+        for range in lost {
+            let is_last = range.end() + 1 == queue.next();
+            queue
+                .done
+                .insert(range.clone(), queue.mark_durable.filter(|_| is_last));
+        }
+        tracing::error!(
+            sink,
+            records,
+            "records in the spool can no longer be read and are lost"
+        );
+        self.recount(&sink)?;
+        self.base_due = true;
+        Ok(())
+    }
+
+    /// Finds what waits at a sink by reading its queues: what the disk lost is taken out of what
+    /// was spooled.
+    pub(super) fn recount(&mut self, sink: &str) -> Result<(), SpoolError> {
+        let mut waiting = Counters::default();
+        for queue in self.queues.iter_mut().filter(|queue| queue.sink == sink) {
+            queue.walk(1, u64::MAX, |found| {
+                if let Found::Record { record, .. } = found {
+                    waiting.count(sink, &Counted::from(&record), Fate::Spooled);
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        self.counters.set_waiting(sink, waiting);
+        Ok(())
+    }
+}

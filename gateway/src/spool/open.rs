@@ -1,0 +1,195 @@
+//! Opening a spool: base, then what the queues got since, then what left them since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::counters::{Counted, Fate};
+use super::journal::{Journal, Journaled, Left};
+use super::queue::{FOLDER, Found, Queue, parse_prefix};
+use super::state::{self, QueueState, State};
+use super::{QueueId, QueueSettings, Spool, SpoolError, SpoolReport};
+use crate::disk::Disk;
+use crate::log::segments::Segment;
+use crate::log::{Base, LogError};
+use crate::rules::Priority;
+
+type Name = (String, Priority);
+
+impl Spool {
+    /// Opens the spool; writes nothing. Queues on the disk whose sinks are not in `configured` are
+    /// kept and reported.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        configured: &[QueueSettings],
+    ) -> Result<(Self, SpoolReport), SpoolError> {
+        let (journal, base, recovery) = Journal::open(Arc::clone(&disk))?;
+        let mut state = base.as_ref().map(state::decode).unwrap_or_default();
+        let mut report = SpoolReport {
+            commits_lost: recovery.entries_lost,
+            parts_damaged: recovery.parts_damaged.len() as u64
+                + u64::from(recovery.parts_unnamed)
+                + u64::from(recovery.bases_passed_over)
+                + state.unreadable,
+            ..SpoolReport::default()
+        };
+        let mut suspect = report.parts_damaged > 0 || recovery.base_missing;
+        let mut spool = Self {
+            queues: Vec::new(),
+            by_name: BTreeMap::new(),
+            journal,
+            counters: std::mem::take(&mut state.counters),
+            drops_held: false,
+            base_due: false,
+            base_wait: 0,
+            base_bytes: base.as_ref().map_or(0, Base::bytes),
+            grown: 0,
+            synced_us: 0,
+            disk,
+        };
+        spool.open_queues(configured, &mut state)?;
+        spool.count_new(&state)?;
+        suspect |= spool.replay_journal(recovery.from, &mut state, &mut report)?;
+        spool.find_ends(&state, suspect, &mut report)?;
+        let orphan = |queue: &&Queue| queue.bytes_max.is_none() && queue.waiting() > 0;
+        for queue in spool.queues.iter().filter(orphan) {
+            report
+                .orphans
+                .push((queue.sink.clone(), queue.priority, queue.waiting()));
+        }
+        Ok((spool, report))
+    }
+
+    fn open_queues(
+        &mut self,
+        configured: &[QueueSettings],
+        state: &mut State,
+    ) -> Result<(), SpoolError> {
+        for settings in configured {
+            let name = (settings.sink.clone(), settings.priority);
+            self.open_queue(name, Some(settings.bytes_max), state)?;
+        }
+        let mut others: BTreeSet<Name> = state.queues.keys().cloned().collect();
+        let names = self
+            .disk
+            .list(FOLDER)
+            .map_err(|error| LogError::read(FOLDER, error))?;
+        let prefixes = names
+            .iter()
+            .filter_map(|name| parse_prefix(Segment::parse(name)?.0));
+        others.extend(prefixes);
+        for name in others {
+            self.open_queue(name, None, state)?;
+        }
+        Ok(())
+    }
+
+    fn open_queue(
+        &mut self,
+        (sink, priority): Name,
+        bytes_max: Option<u64>,
+        state: &mut State,
+    ) -> Result<(), SpoolError> {
+        if self.queue(&sink, priority).is_some() {
+            return Ok(());
+        }
+        let disk = Arc::clone(&self.disk);
+        let state = state.queues.entry((sink.clone(), priority)).or_default();
+        let queue = Queue::open(disk, &sink, priority, bytes_max, state)?;
+        self.add(queue);
+        Ok(())
+    }
+
+    /// Counts the records that came after the base.
+    fn count_new(&mut self, state: &State) -> Result<(), SpoolError> {
+        for queue in &mut self.queues {
+            let from = of_queue(state, queue).next.max(1);
+            let (sink, counters) = (queue.sink.clone(), &mut self.counters);
+            let grown = &mut self.grown;
+            queue.walk(from, u64::MAX, |found| {
+                if let Found::Record { record, bytes, .. } = found {
+                    *grown += bytes.len() as u64;
+                    counters.count(&sink, &Counted::from(&record), Fate::Spooled);
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Applies what left the queues after the base. Returns whether some of it could not be
+    /// counted.
+    fn replay_journal(
+        &mut self,
+        from: u64,
+        state: &mut State,
+        report: &mut SpoolReport,
+    ) -> Result<bool, SpoolError> {
+        let mut uncounted = false;
+        let entries: Vec<_> = self.journal(from)?.collect::<Result<_, _>>()?;
+        for (_, entry) in entries {
+            let (Journaled::Left(Left { sink, priority, .. })
+            | Journaled::Dropped(super::journal::Dropped { sink, priority, .. })) = &entry;
+            self.open_queue((sink.clone(), *priority), None, state)?;
+            let Some(id) = self.queue(sink, *priority) else {
+                continue;
+            };
+            match entry {
+                Journaled::Dropped(dropped) => self.apply_dropped(id, &dropped)?,
+                Journaled::Left(left) => uncounted |= self.leave_again(id, &left, report)?,
+            }
+        }
+        Ok(uncounted)
+    }
+
+    /// Applies a journaled batch once more. Returns whether records of it are gone uncounted.
+    fn leave_again(
+        &mut self,
+        id: QueueId,
+        left: &Left,
+        report: &mut SpoolReport,
+    ) -> Result<bool, SpoolError> {
+        let queue = self.get_mut(id)?;
+        // Its records may be lost at the end of the queue: their indices stay used.
+        queue.segments.advance_to(left.last + 1);
+        let already = queue.done.count();
+        let again = self.finish(id, left.first..=left.last, left.delivery)?;
+        let queue = self.get_mut(id)?;
+        queue
+            .done
+            .insert(left.last..=left.last, Some(left.last_place));
+        let newly = queue.done.count() - already;
+        let counted = again.map_or(0, |again| again.records);
+        report.commits_uncounted += u64::from(newly > counted);
+        Ok(newly > counted)
+    }
+
+    /// Finds every queue's end and mark, and what the disk lost.
+    fn find_ends(
+        &mut self,
+        state: &State,
+        suspect: bool,
+        report: &mut SpoolReport,
+    ) -> Result<(), SpoolError> {
+        let mut sinks = BTreeSet::new();
+        for queue in &mut self.queues {
+            let lost = queue.find_end(&of_queue(state, queue))?;
+            report.records_lost += lost;
+            report.torn_bytes += queue.torn_bytes;
+            if lost > 0 || suspect {
+                sinks.insert(queue.sink.clone());
+            }
+        }
+        for sink in &sinks {
+            self.recount(sink)?;
+            self.base_due = true;
+            report.recounted = true;
+        }
+        Ok(())
+    }
+}
+
+fn of_queue(state: &State, queue: &Queue) -> QueueState {
+    let name = (queue.sink.clone(), queue.priority);
+    state.queues.get(&name).cloned().unwrap_or_default()
+}
