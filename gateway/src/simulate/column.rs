@@ -61,7 +61,7 @@ impl Extent {
     }
 
     /// As fine as the finest number seen, as far as raw values stay within an `i64`.
-    pub fn resolution(&self) -> Resolution {
+    pub fn resolution(self) -> Resolution {
         let decimals = self
             .decimals
             .min(RAW_DIGITS_MAX.saturating_sub(self.digits));

@@ -58,6 +58,9 @@ impl Decimal {
     /// The nearest multiple of `step × 10^exponent`, half away from zero, as how many of them;
     /// none beyond an `i64`.
     pub fn in_units(&self, step: u32, exponent: i32) -> Option<i64> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
         let shift = i64::from(self.exponent) - i64::from(exponent);
         let (scaled, divisor) = if shift >= 0 {
             let factor = power_of_ten(shift)?;
@@ -68,9 +71,6 @@ impl Decimal {
                 power_of_ten(-shift).and_then(|by| by.checked_mul(i128::from(step))),
             )
         };
-        if self.mantissa == 0 {
-            return Some(0);
-        }
         // A divisor beyond an i128 is far more than twice any mantissa.
         let Some(divisor) = divisor else {
             return Some(0);

@@ -63,9 +63,9 @@ pub(super) struct Job {
 /// Runs a device from its first row until everything is acked.
 pub(super) async fn simulate(job: Job) -> Result<(), SimulateError> {
     if job.source.columns().len() <= FEW_SENSORS {
-        simulate_sized::<FEW_SENSORS>(job).await
+        Box::pin(simulate_sized::<FEW_SENSORS>(job)).await
     } else {
-        simulate_sized::<SENSORS_MAX>(job).await
+        Box::pin(simulate_sized::<SENSORS_MAX>(job)).await
     }
 }
 
@@ -167,7 +167,7 @@ impl Job {
                 self.change(|figures| figures.connections += 1);
             }
             Notice::NotConnected => {
-                tracing::warn!(%device, "no connection to the broker; trying again")
+                tracing::warn!(%device, "no connection to the broker; trying again");
             }
             Notice::Disconnected => tracing::warn!(%device, "the connection is gone; trying again"),
             Notice::Ignored => tracing::debug!(%device, "a message was ignored"),

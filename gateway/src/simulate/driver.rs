@@ -13,7 +13,7 @@ use embassy_time_driver::{Driver, TICK_HZ};
 use crate::time::{Clock, SystemClock};
 
 /// Longest sleep of the thread: it looks again then, whatever was said.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+const SLEEP_MAX: Duration = Duration::from_mins(1);
 
 struct HostDriver {
     /// Alarms, one per waiting task: bounded by the devices.

@@ -1,5 +1,7 @@
 //! Figures: how far a simulation is, for a bar, for JSON, and for the last line.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 /// One device's figures, or several added up.
@@ -119,18 +121,23 @@ impl Summary {
             self.devices
         );
         if let Some(bytes) = self.bytes_per_sample {
-            told += &format!(
+            let _ = writeln!(
+                told,
                 "{bytes_published} bytes in {published} publishes: {bytes:.3} bytes per sample, \
-                 every frame from Hello to ended with header and trailer\n"
+                 every frame from Hello to ended with header and trailer"
             );
         }
         if rows_skipped > 0 {
-            told += &format!(
-                "{rows_skipped} rows were left out: their time was not after the row before\n"
+            let _ = writeln!(
+                told,
+                "{rows_skipped} rows were left out: their time was not after the row before"
             );
         }
         if connections > self.devices || renamed > 0 {
-            told += &format!("{connections} connections, {renamed} new incarnations\n");
+            let _ = writeln!(
+                told,
+                "{connections} connections, {renamed} new incarnations"
+            );
         }
         told += if self.done {
             "everything is acked\n"

@@ -22,6 +22,9 @@ mod run;
 mod seams;
 mod source;
 mod state;
+#[cfg(test)]
+#[cfg(feature = "embedded-broker")]
+mod tests;
 mod time_text;
 mod trace;
 

@@ -28,8 +28,11 @@ fn open(text: &str, args: &SimulateArgs) -> Result<Trace, SimulateError> {
     Trace::open(file(text).path(), args)
 }
 
-/// All rows: seconds after 2020-01-01, and raws.
-fn rows(text: &str, args: &SimulateArgs) -> (Vec<(i64, Vec<Option<i64>>)>, u64) {
+/// Seconds after 2020-01-01, and raws.
+type Told = (i64, Vec<Option<i64>>);
+
+/// All rows, and how many were skipped.
+fn rows(text: &str, args: &SimulateArgs) -> (Vec<Told>, u64) {
     let file = file(text);
     let trace = Trace::open(file.path(), args).unwrap();
     let mut rows = trace.rows().unwrap();

@@ -1,0 +1,414 @@
+//! Simulated devices over the embedded broker, against a gateway of a few lines.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidegate_shared::batch::{BatchReader, Scratch};
+use tidegate_shared::frame::{self, Header};
+use tidegate_shared::ids::{Check, DeviceName, Incarnation, SiteName, Term};
+use tidegate_shared::message::{
+    Ack, Down, EventCode, Presence, Progress, Refused, RefusedReason, Up, Welcome,
+};
+use tidegate_shared::topic::Topic;
+use tokio::sync::mpsc;
+
+use super::*;
+
+use crate::mqtt::embedded::{self, EmbeddedBroker};
+use crate::mqtt::{Broker, Link, LinkEvent, LinkHandle, Will, connect};
+
+type Pair = (String, Incarnation, u32);
+
+/// Frames by device, incarnation and boot, in order of sequence.
+type Log = Arc<Mutex<BTreeMap<Pair, Vec<Vec<u8>>>>>;
+
+/// A gateway that logs to memory and acks at once.
+struct Gateway {
+    link: LinkHandle,
+    events: mpsc::Receiver<LinkEvent>,
+    site: SiteName,
+    term: Term,
+    log: Log,
+    /// Frames still to be swallowed without an answer.
+    deaf: u32,
+    /// Refuse this device's first incarnation as known with other content.
+    conflict: bool,
+}
+
+impl Gateway {
+    fn start(broker: &EmbeddedBroker, term: u32, log: &Log) -> Self {
+        let site = SiteName::try_from("house").unwrap();
+        let term = Term(term);
+        let presence = presence(term, false);
+        let will = Will {
+            topic: Topic::Gateway.text(&site).to_string(),
+            payload: presence,
+            retained: true,
+        };
+        let client = format!("tidegate-gw-{}", term.0);
+        let (link, events) = connect(&Broker::at(broker.local_addr()), &site, &client, will);
+        Self {
+            link,
+            events,
+            site,
+            term,
+            log: Arc::clone(log),
+            deaf: 0,
+            conflict: false,
+        }
+    }
+
+    async fn serve(mut self) {
+        while let Some(event) = self.events.recv().await {
+            match event {
+                LinkEvent::Subscribed => {
+                    let topic = Topic::Gateway.text(&self.site).to_string();
+                    self.link
+                        .publish(&topic, presence(self.term, true), true, None);
+                }
+                LinkEvent::Message { topic, payload, .. } => {
+                    if let Ok(Topic::Up(device)) = Topic::parse(&self.site, &topic) {
+                        self.take(&device, &payload);
+                    }
+                }
+                LinkEvent::Disconnected { .. } => {}
+            }
+        }
+    }
+
+    fn take(&mut self, device: &DeviceName, payload: &[u8]) {
+        if self.deaf > 0 {
+            self.deaf -= 1;
+            return;
+        }
+        let read = frame::read(payload).expect("devices send frames");
+        let Header {
+            incarnation, mark, ..
+        } = read.header;
+        let pair = (device.to_string(), incarnation, mark.boot);
+        if mark.sequence == 0 {
+            match Up::read(read.body).unwrap() {
+                Up::Hello(hello) => {
+                    self.skip_to(&pair, &hello.progress);
+                    let (term, window) = (self.term, 7);
+                    let welcome = Welcome {
+                        protocol_min: 1,
+                        protocol_max: 1,
+                        term,
+                        frame_bytes_max: 8_192,
+                        window,
+                    };
+                    self.say(device, &Down::Welcome(welcome));
+                    self.ack(device, &pair);
+                }
+                Up::Progress(progress) => self.skip_to(&pair, &progress),
+                other => panic!("{other:?} is not unsequenced"),
+            }
+            return;
+        }
+        if self.conflict {
+            self.conflict = false;
+            let refused = Refused {
+                incarnation,
+                boot: mark.boot,
+                sequence: mark.sequence,
+                check: read.check,
+                reason: RefusedReason::Conflict,
+                retry_after_ms: 0,
+                term: self.term,
+            };
+            self.say(device, &Down::Refused(refused));
+            return;
+        }
+        {
+            let mut log = self.log.lock().unwrap();
+            let frames = log.entry(pair.clone()).or_default();
+            let at = mark.sequence as usize - 1;
+            match frames.get(at) {
+                Some(known) => assert_eq!(known, payload, "a resend is byte-identical"),
+                None if frames.len() == at => frames.push(payload.to_vec()),
+                None => return,
+            }
+        }
+        self.ack(device, &pair);
+    }
+
+    fn skip_to(&self, pair: &Pair, progress: &Progress) {
+        let mut log = self.log.lock().unwrap();
+        let frames = log.entry(pair.clone()).or_default();
+        while frames.len() + 1 < progress.floor.sequence as usize {
+            frames.push(Vec::new());
+        }
+    }
+
+    fn ack(&self, device: &DeviceName, pair: &Pair) {
+        let log = self.log.lock().unwrap();
+        let frames = &log[pair];
+        let newest = frames.last().and_then(|bytes| frame::read(bytes).ok());
+        let ack = Ack {
+            incarnation: pair.1,
+            boot: pair.2,
+            through: frames.len() as u32,
+            check: newest.map_or(Check(0), |frame| frame.check),
+            window: 7,
+            term: self.term,
+            ..Ack::default()
+        };
+        self.say(device, &Down::Ack(ack));
+    }
+
+    fn say(&self, device: &DeviceName, message: &Down<'_>) {
+        let topic = Topic::Down(device.clone()).text(&self.site).to_string();
+        self.link.publish(&topic, framed(message), false, Some(30));
+    }
+}
+
+fn framed(message: &Down<'_>) -> Vec<u8> {
+    let mut out = [0; 128];
+    let (bytes, _) =
+        frame::write(&Header::default(), &mut out, |writer| message.write(writer)).unwrap();
+    bytes.to_vec()
+}
+
+fn presence(term: Term, online: bool) -> Vec<u8> {
+    framed(&Down::Presence(Presence {
+        gateway: 1,
+        term,
+        start: term.0,
+        online,
+    }))
+}
+
+async fn broker() -> EmbeddedBroker {
+    embedded::start("127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap()
+}
+
+fn args(broker: &EmbeddedBroker) -> SimulateArgs {
+    let address = broker.local_addr();
+    let address = BrokerAddress {
+        host: address.ip().to_string(),
+        port: address.port(),
+    };
+    SimulateArgs {
+        speed: Speed::Max,
+        ..SimulateArgs::plant("pump", "house", address)
+    }
+}
+
+async fn simulated(args: &SimulateArgs) -> Result<Summary, SimulateError> {
+    let running = run_until(args, std::future::pending(), |_| ());
+    tokio::time::timeout(Duration::from_mins(1), running)
+        .await
+        .expect("it ends in time")
+}
+
+/// Every sample of a device, by sensor: times and raw values. Its last frame must be `Ended`.
+fn samples(frames: &[Vec<u8>]) -> BTreeMap<u16, Vec<(u64, i64)>> {
+    let mut samples: BTreeMap<u16, Vec<(u64, i64)>> = BTreeMap::new();
+    let mut last = None;
+    for bytes in frames {
+        let body = frame::read(bytes).unwrap().body;
+        match Up::read(body).unwrap() {
+            Up::Batch(body) => {
+                let mut reader = BatchReader::new(body).unwrap();
+                let mut scratch = Scratch::default();
+                while let Some(block) = reader.next_block(&mut scratch).unwrap() {
+                    let values = block
+                        .uptimes_us
+                        .iter()
+                        .copied()
+                        .zip(block.raws.iter().copied());
+                    samples.entry(block.sensor).or_default().extend(values);
+                }
+            }
+            Up::Event(event) => last = Some(event.code),
+            _ => last = None,
+        }
+    }
+    assert_eq!(last, Some(EventCode::Ended));
+    samples
+}
+
+#[tokio::test]
+async fn a_trace_arrives_as_it_was_written() {
+    let (broker, log) = (broker().await, Log::default());
+    let gateway = tokio::spawn(Gateway::start(&broker, 1, &log).serve());
+    let mut text = "time;a;b\n".to_owned();
+    for row in 0..700 {
+        let b = if row % 100 == 7 {
+            String::new()
+        } else {
+            format!("0.{:02}", row % 90)
+        };
+        writeln!(text, "{};{};{b}", 1_577_836_800 + 2 * row, row * 3).unwrap();
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let args = SimulateArgs {
+        trace: Some(file.path().to_owned()),
+        ..args(&broker)
+    };
+    let summary = simulated(&args).await.unwrap();
+    gateway.abort();
+    assert!(summary.done);
+    let figures = summary.figures;
+    assert_eq!(
+        (figures.rows, figures.samples_taken, figures.samples_failed),
+        (700, 1_400, 7)
+    );
+    assert_eq!((figures.samples_evicted, figures.depth), (0, 0));
+    let log = log.lock().unwrap();
+    assert_eq!(log.len(), 1);
+    let frames = log.values().next().unwrap();
+    assert_eq!(figures.acked, frames.len() as u64);
+    let samples = samples(frames);
+    assert_eq!(samples[&0].len(), 700);
+    for (row, (uptime_us, raw)) in samples[&0].iter().enumerate() {
+        assert_eq!(
+            (*uptime_us, *raw),
+            (1_000_000 + 2_000_000 * row as u64, row as i64 * 3)
+        );
+    }
+    assert_eq!(samples[&1].len(), 693);
+    assert_eq!(samples[&1][7], (1_000_000 + 2_000_000 * 8, 8));
+}
+
+#[tokio::test]
+async fn many_devices_share_a_process_and_keep_their_state() {
+    let (broker, log) = (broker().await, Log::default());
+    let gateway = tokio::spawn(Gateway::start(&broker, 1, &log).serve());
+    let dir = tempfile::tempdir().unwrap();
+    let state = Some(dir.path().join("state.json"));
+    let args = SimulateArgs {
+        devices: 20,
+        duration: 200,
+        state,
+        ..args(&broker)
+    };
+    for boot in 1..=2 {
+        let summary = simulated(&args).await.unwrap();
+        assert_eq!((summary.devices, summary.done), (20, true));
+        assert_eq!(summary.figures.samples_taken, 20 * 200 * 4);
+        assert_eq!(log.lock().unwrap().len(), 20 * boot);
+    }
+    gateway.abort();
+    let log = log.lock().unwrap();
+    let mut pairs: Vec<_> = log
+        .keys()
+        .map(|(device, incarnation, _)| (device, incarnation))
+        .collect();
+    pairs.dedup();
+    assert_eq!(
+        pairs.len(),
+        20,
+        "a device keeps its incarnation over its boots"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_that_comes_back_gets_what_the_other_never_acked() {
+    let (broker, log) = (broker().await, Log::default());
+    let mut first = Gateway::start(&broker, 1, &log);
+    // It welcomes, then hears nothing more and dies.
+    first.deaf = 0;
+    let address = args(&broker);
+    let args = SimulateArgs {
+        duration: 2_000,
+        ..address
+    };
+    let first = tokio::spawn(async move {
+        let _ = tokio::time::timeout(Duration::from_millis(300), first.serve()).await;
+    });
+    let simulation = simulated(&args);
+    let second = async {
+        first.await.unwrap();
+        let mut second = Gateway::start(&broker, 2, &log);
+        second.deaf = 3;
+        second.serve().await;
+    };
+    tokio::select! {
+        summary = simulation => assert!(summary.unwrap().done),
+        () = second => panic!("the gateway serves for ever"),
+    }
+    let log = log.lock().unwrap();
+    let samples = samples(log.values().next().unwrap());
+    assert!((0..4).all(|sensor| samples[&sensor].len() == 2_000));
+}
+
+#[tokio::test]
+async fn a_conflict_makes_a_new_incarnation() {
+    let (broker, log) = (broker().await, Log::default());
+    let mut gateway = Gateway::start(&broker, 1, &log);
+    gateway.conflict = true;
+    let gateway = tokio::spawn(gateway.serve());
+    let args = SimulateArgs {
+        duration: 300,
+        ..args(&broker)
+    };
+    let summary = simulated(&args).await.unwrap();
+    gateway.abort();
+    assert!(summary.done);
+    assert_eq!(summary.figures.renamed, 1);
+    let log = log.lock().unwrap();
+    let whole: Vec<_> = log.values().filter(|frames| !frames.is_empty()).collect();
+    assert_eq!(whole.len(), 1, "all under the new incarnation");
+    assert!(samples(whole[0]).values().all(|values| values.len() == 300));
+}
+
+#[tokio::test]
+async fn asked_to_stop_it_delivers_what_was_taken() {
+    let (broker, log) = (broker().await, Log::default());
+    let gateway = tokio::spawn(Gateway::start(&broker, 1, &log).serve());
+    let args = SimulateArgs {
+        speed: Speed::Times(100.0),
+        ..args(&broker)
+    };
+    let stop = tokio::time::sleep(Duration::from_millis(400));
+    let summary = run_until(&args, stop, |_| ()).await.unwrap();
+    gateway.abort();
+    assert!(summary.done);
+    let taken = summary.figures.samples_taken;
+    assert!((4..4 * 3_600).contains(&taken), "{taken}");
+    let log = log.lock().unwrap();
+    let delivered: usize = samples(log.values().next().unwrap())
+        .values()
+        .map(Vec::len)
+        .sum();
+    assert_eq!(delivered as u64, taken);
+}
+
+#[tokio::test]
+async fn the_real_trace_costs_about_a_byte_a_sample() {
+    let Some(data) = std::env::var_os("TIDEGATE_DATA") else {
+        println!("left out: TIDEGATE_DATA is not set");
+        return;
+    };
+    let (broker, log) = (broker().await, Log::default());
+    let gateway = tokio::spawn(Gateway::start(&broker, 1, &log).serve());
+    let resolution = [
+        "Accelerometer1RMS=1e-4",
+        "Accelerometer2RMS=1e-4",
+        "Current=1e-3",
+        "Pressure=1e-3",
+        "Temperature=1e-2",
+        "Thermocouple=1e-2",
+        "Voltage=1e-1",
+        "Volume Flow RateRMS=1e-2",
+    ];
+    let args = SimulateArgs {
+        trace: Some(Path::new(&data).join("skab/anomaly-free.csv")),
+        resolution: resolution.map(|one| one.parse().unwrap()).to_vec(),
+        ..args(&broker)
+    };
+    let summary = simulated(&args).await.unwrap();
+    gateway.abort();
+    println!("{}", summary.told());
+    assert_eq!(summary.figures.samples_taken, 8 * 9_405);
+    let bytes = summary.bytes_per_sample.unwrap();
+    assert!(bytes <= 1.05, "{bytes} bytes per sample");
+}
