@@ -301,7 +301,10 @@ fn retry_after_is_seconds_or_a_date() {
 #[tokio::test]
 async fn a_token_in_the_url_stays_out_of_what_is_said() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/records?token=s3cret", closed.local_addr().unwrap());
+    let url = format!(
+        "http://{}/records?token=s3cret",
+        closed.local_addr().unwrap()
+    );
     drop(closed);
     let sink = HttpSink::new("cloud", &url, false, Duration::from_secs(5)).unwrap();
     let said = format!("{:?}", sink.deliver(&batch()).await.outcome);

@@ -74,7 +74,11 @@ pub fn settings() -> Settings {
         bytes_max: 32 << 10,
     };
     for sink in &mut settings.sinks {
-        sink.spool_bytes_max = if sink.name == SMALL { 8 << 10 } else { 96 << 10 };
+        sink.spool_bytes_max = if sink.name == SMALL {
+            8 << 10
+        } else {
+            96 << 10
+        };
     }
     settings
 }

@@ -120,13 +120,7 @@ impl World {
     fn start(&mut self) -> Result<(), PowerCut> {
         self.starts += 1;
         let draw = 0x7000 + self.starts;
-        let started = Gateway::start(
-            &self.disk,
-            &self.settings,
-            draw,
-            self.now_us,
-            &self.witness,
-        );
+        let started = Gateway::start(&self.disk, &self.settings, draw, self.now_us, &self.witness);
         let gateway = self.gateway.insert(started?);
         let (witness, mut out) = (&mut self.witness, Vec::new());
         gateway.handle(self.now_us, Event::Subscribed, witness, &mut out);
@@ -312,7 +306,12 @@ impl World {
     /// Says what the run was.
     pub fn tell(&self) {
         let totals = self.totals();
-        for path in self.disk.paths() { say(&format!("{path} {}", self.disk.content(&path).unwrap().len())); }
+        for path in self.disk.paths() {
+            say(&format!(
+                "{path} {}",
+                self.disk.content(&path).unwrap().len()
+            ));
+        }
         say(&format!(
             "power cut: {} operations in {} steps, {} log entries, {} records, {totals:?}",
             self.disk.mutations(),
@@ -362,7 +361,10 @@ impl World {
         let totals = self.totals();
         assert!(totals.segments >= 3 && totals.bases >= 2, "{totals:?}");
         assert!(totals.recycled >= 1, "{totals:?}");
-        assert!(totals.delivered >= 100 && totals.evicted >= 20, "{totals:?}");
+        assert!(
+            totals.delivered >= 100 && totals.evicted >= 20,
+            "{totals:?}"
+        );
         assert!(totals.revisions >= 1, "{totals:?}");
     }
 }
