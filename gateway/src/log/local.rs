@@ -323,8 +323,13 @@ impl LocalLog {
     }
 
     fn write_base(&self, base: &Base) -> Result<u64, LogError> {
+        self.write_named(&base_name(base.position), base)
+    }
+
+    /// Writes a base under a draft's name first: a name never leads to half a base.
+    fn write_named(&self, name: &str, base: &Base) -> Result<u64, LogError> {
         let draft = format!("{}/{DRAFT}", self.folder);
-        let path = format!("{}/{}", self.folder, base_name(base.position));
+        let path = format!("{}/{name}", self.folder);
         let bytes = self.write_whole(&draft, base)?;
         self.disk
             .rename(&draft, &path)
@@ -403,11 +408,7 @@ impl LocalLog {
         self.segments.settle()?;
         self.segments.sync()?;
         self.check_end(base.position)?;
-        let path = format!("{}/{}", self.folder, STOPS[self.stop_next]);
-        self.write_whole(&path, base)?;
-        self.disk
-            .sync_dir(&self.folder)
-            .map_err(|error| LogError::write(&path, error))?;
+        self.write_named(STOPS[self.stop_next], base)?;
         self.stop_next = 1 - self.stop_next;
         Ok(())
     }
