@@ -88,6 +88,9 @@ fn head_fault(expected: &Expected, record: &Record) -> Option<String> {
     (!right).then(|| format!("a head that was not expected: {record:?}"))
 }
 
+/// Percentiles are exact up to this many samples.
+const EXACT_SAMPLES: u64 = 256;
+
 fn value_faults(answer: &Answer, record: &Record, resolution: f64) -> Vec<String> {
     let mut faults = Vec::new();
     let names: BTreeSet<&str> = answer.values.keys().copied().collect();
@@ -106,6 +109,8 @@ fn value_faults(answer: &Answer, record: &Record, resolution: f64) -> Vec<String
             "count" => 0.0,
             // The last term is what adding in f64 itself may be off by.
             "sum" => answer.count as f64 * resolution / 2.0 + answer.magnitude * 1e-12,
+            // Beyond this many samples a percentile comes from a histogram, within 1 %.
+            "p50" | "p95" if answer.count > EXACT_SAMPLES => resolution + expected.abs() / 100.0,
             _ => resolution + expected.abs() * 1e-12,
         };
         let off = (value - expected).abs();

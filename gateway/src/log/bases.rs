@@ -159,18 +159,8 @@ impl Bases {
 
     /// Writes a base and returns its bytes; durable, name and all.
     pub fn write(&mut self, base: &Base, incarnation: u32) -> Result<u64, LogError> {
-        let draft = format!("{}/{DRAFT}", self.folder);
         let path = self.path(base.position);
-        let written = self.write_whole(&draft, base, incarnation);
-        if written.is_err() {
-            // A part of a base only takes room, which may be what was missing.
-            self.disk.remove(&draft).ok();
-        }
-        let bytes = written?;
-        self.disk
-            .rename(&draft, &path)
-            .and_then(|()| self.disk.sync_dir(&self.folder))
-            .map_err(|error| LogError::write(&path, error))?;
+        let bytes = self.write_named(&path, base, incarnation)?;
         self.files.retain(|file| file.position != base.position);
         self.files.push(BaseFile {
             position: base.position,
@@ -182,12 +172,25 @@ impl Bases {
     /// Writes the base of a clean stop over the older of the two.
     pub fn write_stop(&mut self, base: &Base, incarnation: u32) -> Result<(), LogError> {
         let path = format!("{}/{}", self.folder, STOPS[self.stop_next]);
-        self.write_whole(&path, base, incarnation)?;
-        self.disk
-            .sync_dir(&self.folder)
-            .map_err(|error| LogError::write(&path, error))?;
+        self.write_named(&path, base, incarnation)?;
         self.stop_next = 1 - self.stop_next;
         Ok(())
+    }
+
+    /// Writes a base under a draft's name first: a name never leads to half a base.
+    fn write_named(&self, path: &str, base: &Base, incarnation: u32) -> Result<u64, LogError> {
+        let draft = format!("{}/{DRAFT}", self.folder);
+        let written = self.write_whole(&draft, base, incarnation);
+        if written.is_err() {
+            // A part of a base only takes room, which may be what was missing.
+            self.disk.remove(&draft).ok();
+        }
+        let bytes = written?;
+        self.disk
+            .rename(&draft, path)
+            .and_then(|()| self.disk.sync_dir(&self.folder))
+            .map_err(|error| LogError::write(path, error))?;
+        Ok(bytes)
     }
 
     fn write_whole(&self, path: &str, base: &Base, incarnation: u32) -> Result<u64, LogError> {

@@ -68,8 +68,9 @@ pub(super) struct Queue {
     /// Records that found no room and are not journaled yet.
     pub dropped: Vec<(Place, Counted)>,
     cursor: Option<Cursor>,
-    /// Segments, by number, of which a durable base knows that they are done.
-    covered: Vec<u64>,
+    /// Segments, by number, of which a durable base knows that they are done, up to an index: the
+    /// one being written may have grown since, by records whose leaving is not durable yet.
+    covered: Vec<(u64, u64)>,
 }
 
 /// A record read from a queue.
@@ -350,8 +351,12 @@ impl Queue {
 
     /// Whether that is all a durable base needs to know: the segment may be recycled.
     pub fn is_covered(&self, at: usize) -> bool {
-        let segment = self.segments.list().nth(at);
-        segment.is_some_and(|segment| self.covered.contains(&segment.number)) && self.is_done(at)
+        let (Some(segment), Some(range)) = (self.segments.list().nth(at), self.segments.range(at))
+        else {
+            return false;
+        };
+        let covered = (segment.number, range.end);
+        self.covered.contains(&covered) && self.is_done(at)
     }
 
     /// Indices into the list of the segments that are done; the one being written only if asked.
@@ -367,13 +372,12 @@ impl Queue {
 
     /// Notes that a base with all that is done is durable.
     pub fn cover(&mut self) {
-        let done = self.done_segments(true);
-        let numbers = self
-            .segments
-            .list()
-            .enumerate()
-            .filter(|(at, _)| done.contains(at));
-        self.covered = numbers.map(|(_, segment)| segment.number).collect();
+        let done = self.done_segments(true).into_iter();
+        let ended = done.filter_map(|at| {
+            let segment = self.segments.list().nth(at)?;
+            Some((segment.number, self.segments.range(at)?.end))
+        });
+        self.covered = ended.collect();
     }
 }
 

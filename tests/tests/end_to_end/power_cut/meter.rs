@@ -20,11 +20,13 @@ use super::script::{FIRST_ROW_UTC_US, REBOOT_ROW, ROW_US, ROWS, SENSORS};
 
 const FRAME_BYTES: usize = 1_024;
 /// A window's worth of rows.
-const BATCH_SAMPLES: usize = 20;
+const BATCH_SAMPLES: usize = 10;
+/// Decimals of all values.
+const DECIMALS: i8 = -7;
 /// Uptime of a boot's first row, in µs.
 const FIRST_UPTIME_US: u64 = 1_000_000;
 /// Rows taken in one step of the world, outbox permitting.
-const ROWS_PER_STEP: u32 = 8;
+const ROWS_PER_STEP: u32 = 4;
 
 type Sampler =
     Device<'static, RamOutbox<{ 8 << 10 }, 32>, { SENSORS.len() }, BATCH_SAMPLES, FRAME_BYTES>;
@@ -58,31 +60,27 @@ pub enum Said {
 fn catalog_bytes() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
-        let sensors: Vec<SensorInfo<'_>> = (0_i8..)
-            .zip(SENSORS)
-            .map(|(at, name)| SensorInfo {
-                id: SensorName::try_from(name).expect("sensors have short names"),
+        let sensors: Vec<SensorInfo<'_>> = SENSORS
+            .iter()
+            .map(|name| SensorInfo {
+                id: SensorName::try_from(*name).expect("sensors have short names"),
                 unit: "bar",
                 kind: Kind::Gauge,
-                scale: Scale::decimal(at - 2),
+                scale: Scale::decimal(DECIMALS),
                 urgent: false,
                 tags: heapless::Vec::new(),
             })
             .collect();
         let mut out = [0; 512];
-        let bytes = catalog::write(&sensors, &mut out).expect("three sensors fit");
+        let bytes = catalog::write(&sensors, &mut out).expect("two sensors fit");
         bytes.to_vec()
     })
 }
 
-/// A slow wave, noise of twelve bits, and noise of 0 to 99.
+/// Noise from 0 to 99, that does not compress: a short run must fill segments.
 fn raw(device: u32, sensor: usize, row: u64) -> i64 {
     let mut dice = Dice::new((u64::from(device) << 48) ^ ((sensor as u64) << 40) ^ row);
-    match sensor {
-        0 => (row % 200).abs_diff(100) as i64 + dice.below(4) as i64,
-        1 => dice.below(1 << 12) as i64,
-        _ => dice.below(100) as i64,
-    }
+    dice.below(100 * 10_u64.pow(DECIMALS.unsigned_abs().into())) as i64
 }
 
 impl Meter {

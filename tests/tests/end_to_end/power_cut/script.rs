@@ -7,19 +7,19 @@ use tidegate_gateway::rules::settings::{LogSettings, Settings};
 /// Devices.
 pub const METERS: usize = 2;
 /// Sensors of each.
-pub const SENSORS: [&str; 3] = ["pressure", "flow", "vibration"];
-/// Rows of samples that each device takes: 48 windows of a minute.
-pub const ROWS: u64 = 960;
+pub const SENSORS: [&str; 2] = ["pressure", "vibration"];
+/// Rows of samples that each device takes: 22 windows of a minute, and a half.
+pub const ROWS: u64 = 225;
 /// Time between rows, in µs.
-pub const ROW_US: u64 = 3_000_000;
+pub const ROW_US: u64 = 6_000_000;
 /// At this row the first device is stopped, in the middle of a window, and started again: the
 /// window is closed by the stop and revised by the samples that follow.
-pub const REBOOT_ROW: u64 = 330;
+pub const REBOOT_ROW: u64 = 75;
 /// From and to these rows of the last device the small sink takes a request and does not answer.
-pub const STALL_ROWS: std::ops::Range<u64> = 240..760;
+pub const STALL_ROWS: std::ops::Range<u64> = 50..185;
 /// At this row of the last device the gateway is stopped cleanly and started again.
-pub const RESTART_ROW: u64 = 500;
-/// UTC of the first row, in µs: within a minute before midnight, 2025-12-31.
+pub const RESTART_ROW: u64 = 125;
+/// UTC of the first row, in µs: 2025-12-31T00:00:00Z.
 pub const FIRST_ROW_UTC_US: i64 = 1_767_139_200_000_000;
 /// What the gateway's wall clock shows when the world begins.
 pub const WALL_US: i64 = FIRST_ROW_UTC_US + 3_600_000_000;
@@ -55,13 +55,6 @@ match = { sensor = "vibration" }
 keep = { min = 88 }
 priority = "low"
 forward = ["archive", "cloud"]
-[[rule]]
-name = "trend"
-match = { sensor = "pressure" }
-window = { tumbling = "4m", lateness = "0s" }
-aggregate = ["mean", "p95"]
-priority = "high"
-forward = ["archive", "cloud"]
 "#;
 
 /// The configuration as it runs. The log's and the spool's sizes are below what a file may say.
@@ -71,14 +64,10 @@ pub fn settings() -> Settings {
     settings.log = LogSettings {
         commit_ms: 150,
         segment_bytes: 2 << 10,
-        bytes_max: 32 << 10,
+        bytes_max: 24 << 10,
     };
     for sink in &mut settings.sinks {
-        sink.spool_bytes_max = if sink.name == SMALL {
-            8 << 10
-        } else {
-            96 << 10
-        };
+        sink.spool_bytes_max = if sink.name == SMALL { 6 << 10 } else { 48 << 10 };
     }
     settings
 }
