@@ -498,10 +498,10 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     /// reads back corrupt is not sent; once it is the oldest, it is dropped and counted.
     pub fn write(&mut self, publish: Publish, out: &mut [u8]) -> Option<usize> {
         match publish {
-            Publish::Hello => self.write_unsequenced(out, |device, writer| {
+            Publish::Hello => self.write_unsequenced(out, &|device, writer| {
                 message::write(writer, up::HELLO, &device.hello())
             }),
-            Publish::Progress => self.write_unsequenced(out, |device, writer| {
+            Publish::Progress => self.write_unsequenced(out, &|device, writer| {
                 message::write(writer, up::PROGRESS, &device.progress())
             }),
             Publish::Frame(mark) => match self.outbox.read(mark, out) {
