@@ -336,17 +336,4 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         self.totals_frames = self.totals_frames.saturating_add(1);
         self.frozen = true;
     }
-
-    pub(super) fn write_unsequenced(
-        &self,
-        out: &mut [u8],
-        body: &dyn Fn(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
-    ) -> Option<usize> {
-        let header = self.header(Mark {
-            boot: self.identity.boot,
-            sequence: 0,
-        });
-        let written = frame::write(&header, out, |writer| body(self, writer));
-        written.ok().map(|(bytes, _)| bytes.len())
-    }
 }
