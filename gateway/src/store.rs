@@ -90,7 +90,28 @@ impl OpenReport {
     /// Tells the operator what was lost, if anything.
     pub fn announce(&self) {
         let recovery = &self.recovery;
-        if recovery.is_clean() && self.parts_lost.is_empty() && self.entries_unreadable == 0 {
+        let spool = &self.spool;
+        let spool_clean =
+            spool.records_lost == 0 && spool.commits_uncounted == 0 && spool.parts_damaged == 0;
+        for (sink, class, records) in &spool.orphans {
+            tracing::warn!(
+                sink,
+                ?class,
+                records,
+                "records wait for a sink that is not configured; they are kept"
+            );
+        }
+        if spool.commits_lost > 0 {
+            tracing::warn!(
+                commits = spool.commits_lost,
+                "a power cut forgot confirmations: their records are sent again under the same ids"
+            );
+        }
+        if recovery.is_clean()
+            && spool_clean
+            && self.parts_lost.is_empty()
+            && self.entries_unreadable == 0
+        {
             tracing::info!(
                 replayed = recovery.entries,
                 from = recovery.from,
@@ -106,7 +127,11 @@ impl OpenReport {
             bytes_skipped = recovery.bytes_skipped,
             bases_passed_over = recovery.bases_passed_over,
             parts_lost = ?self.parts_lost,
+            parts_damaged = ?recovery.parts_damaged,
             base_missing = recovery.base_missing,
+            spool_records_lost = spool.records_lost,
+            spool_commits_uncounted = spool.commits_uncounted,
+            spool_parts_damaged = spool.parts_damaged,
             "the store is open, but part of it was damaged and is lost; the rest runs on"
         );
     }
@@ -136,10 +161,13 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Self, OpenReport), StoreError> {
         let Opened {
-            log,
+            mut log,
             base,
             recovery,
         } = LocalLog::open(Arc::clone(disk), LOG, settings.log, log_incarnation)?;
+        // What a killed process left may be in the cache only: it is made durable before anything
+        // is derived from it, acked by it, or sent.
+        log.settle()?;
         let (spool, spool_report) = Spool::open(Arc::clone(disk), &queues(&settings.sinks))?;
         let mut report = OpenReport {
             recovery,
@@ -200,7 +228,11 @@ impl Store {
         let records = self.settle_spool(now)?;
         if self.log.roll_due() {
             let base = self.base();
-            self.log.roll(&base)?;
+            // Without a base the segment goes on growing and a start replays more: no reason to
+            // hold back records that are durable, nor frames.
+            if let Err(error) = self.log.roll(&base) {
+                tracing::warn!(%error, "no base could be written; nothing is lost, it is tried again");
+            }
         }
         Ok(records)
     }
@@ -272,11 +304,7 @@ impl Store {
     /// The ledger as far as the store knows it.
     pub fn ledger(&self) -> Value {
         let spool = lock(&self.spool);
-        ledger::of_store(
-            self.log.end(),
-            &self.pipeline.counters(),
-            &spool.counters(),
-        )
+        ledger::of_store(self.log.end(), &self.pipeline.counters(), &spool.counters())
     }
 
     /// A log that lost its tail must not give out positions below what the spool holds: a queue
@@ -309,12 +337,16 @@ impl Store {
     }
 
     fn base(&self) -> Base {
-        let marks = self.marks.snapshot().into_iter().map(|(device, bytes)| Part {
-            kind: PART_MARKS,
-            version: MARKS_VERSION,
-            key: device.as_str().to_owned(),
-            bytes,
-        });
+        let marks = self
+            .marks
+            .snapshot()
+            .into_iter()
+            .map(|(device, bytes)| Part {
+                kind: PART_MARKS,
+                version: MARKS_VERSION,
+                key: device.as_str().to_owned(),
+                bytes,
+            });
         let pipeline = self.pipeline.snapshot().into_iter().map(|part| Part {
             kind: PIPELINE_KINDS + part.kind,
             version: part.version,
@@ -360,11 +392,7 @@ fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
 }
 
 /// Marks and pipeline from a base; without one, empty.
-fn restore(
-    settings: &Settings,
-    base: Option<Base>,
-    report: &mut OpenReport,
-) -> (Marks, Pipeline) {
+fn restore(settings: &Settings, base: Option<Base>, report: &mut OpenReport) -> (Marks, Pipeline) {
     let Some(base) = base else {
         report.ids_begin_anew = report.recovery.base_missing;
         return (Marks::default(), Pipeline::new(&settings.site));

@@ -37,7 +37,10 @@ pub(super) fn simulate(args: SimulateArgs) -> Result<(), Failure> {
 
 /// Reads the ledger from the files of a gateway that does not run.
 pub(super) fn read_ledger(settings: &Settings) -> Result<Value, Failure> {
-    failed("ledger", crate::store::read_ledger(settings).map_err(Into::into))
+    failed(
+        "ledger",
+        crate::store::read_ledger(settings).map_err(Into::into),
+    )
 }
 
 /// Runs a future to its end on threads of its own: two, since the store has its own and a

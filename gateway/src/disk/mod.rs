@@ -6,8 +6,8 @@
 
 pub mod data_dir;
 pub mod fault;
-pub mod real;
 pub mod overlay;
+pub mod real;
 
 use std::io;
 use std::sync::Arc;

@@ -59,15 +59,23 @@ impl Disk for OverlayDisk {
         let file = Arc::new(OverlayFile {
             content: Mutex::new(Content::Own(vec![0; bytes as usize])),
         });
-        self.changes().insert(path.into(), Change::File(file.clone()));
+        self.changes()
+            .insert(path.into(), Change::File(file.clone()));
         Ok(file)
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let mut names = self.base.list(folder)?;
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let prefix = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
         for (path, change) in self.changes().iter() {
-            let Some(name) = path.strip_prefix(&prefix).filter(|name| !name.contains('/')) else {
+            let Some(name) = path
+                .strip_prefix(&prefix)
+                .filter(|name| !name.contains('/'))
+            else {
                 continue;
             };
             names.retain(|known| known != name);

@@ -8,6 +8,7 @@
 //! devices.D.uncounted.REASON             frames of a device, not logged
 //! devices.D.frames.logged.KIND           frames in the log
 //! devices.D.frames.rejected.REASON       of these, frames that could not be used
+//! devices.D.samples.rejected.REASON       samples whose sensor is not known
 //! devices.D.sensors.S.{taken, suppressed, failed, evicted}   as the device says; null: not said
 //! devices.D.sensors.S.{logged, unmatched}, .rejected.REASON  samples in the log
 //! devices.D.sensors.S.rules.R.{matched, filtered.WHY, late, folded, open}
@@ -82,7 +83,7 @@ fn device_json(device: &DeviceCounters) -> Value {
             "waiting_for_catalog": device.frames_waiting,
         },
         "samples": {
-            "of_unknown_sensors": device.samples_rejected,
+            "rejected": device.samples_rejected,
             "waiting_for_catalog": device.samples_waiting,
         },
         "windows_crowded_out": device.windows_crowded_out,

@@ -247,6 +247,11 @@ impl LocalLog {
         ranges.take_while(|range| range.end <= position).count()
     }
 
+    /// Makes durable what opening found. Anything derived from it, or said about it, comes later.
+    pub fn settle(&mut self) -> Result<(), LogError> {
+        self.segments.settle()
+    }
+
     /// Writes the base of a clean stop: the next opening has nothing to replay.
     pub fn stop(&mut self, base: &Base) -> Result<(), LogError> {
         self.prepare_base(base)?;

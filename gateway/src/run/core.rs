@@ -141,7 +141,14 @@ impl Core {
             let wait = Duration::from_micros(self.next_deadline(now).saturating_sub(now.mono_us));
             tokio::select! {
                 Some(event) = link.recv() => self.on_link(event),
-                Some(report) = reports.recv() => self.on_report(report),
+                report = reports.recv() => match report {
+                    Some(report) => self.on_report(report),
+                    // Without its store a gateway must not keep the site from another.
+                    None => {
+                        tracing::error!("the store's thread ended: stopping; what was acked is on disk");
+                        break;
+                    }
+                },
                 Some(question) = questions.recv() => self.on_question(question),
                 () = tokio::time::sleep(wait) => self.on_deadline(),
                 () = &mut shutdown => break,
@@ -156,10 +163,17 @@ impl Core {
         let passed = now.mono_us.saturating_sub(self.last.mono_us) as i64;
         let before_us = self.last.wall_us.saturating_add(passed);
         self.last = now;
-        if now.wall_us.abs_diff(before_us) > CLOCK_STEP_US {
+        let stepped = now.wall_us.abs_diff(before_us) > CLOCK_STEP_US;
+        if stepped && !self.parts.session.is_standby() {
             tracing::warn!(before_us, after_us = now.wall_us, "the wall clock stepped");
             let after_us = now.wall_us;
-            self.push(now, Entry::ClockStep { before_us, after_us });
+            self.push(
+                now,
+                Entry::ClockStep {
+                    before_us,
+                    after_us,
+                },
+            );
         }
         now
     }
@@ -168,7 +182,12 @@ impl Core {
         if self.pending.entries.is_empty() {
             self.pending.since_us = at.mono_us;
         }
-        self.pending.bytes += 64 + if let Entry::Frame(frame) = &entry { frame.bytes.len() } else { 0 };
+        self.pending.bytes += 64
+            + if let Entry::Frame(frame) = &entry {
+                frame.bytes.len()
+            } else {
+                0
+            };
         let start = self.parts.start;
         self.pending.entries.push(Logged { start, at, entry });
     }
@@ -178,8 +197,20 @@ impl Core {
         match event {
             LinkEvent::Subscribed => self.handle(now, Event::Subscribed),
             LinkEvent::Disconnected { .. } => self.handle(now, Event::Disconnected),
-            LinkEvent::Message { topic, payload, retained, receipt } => {
-                self.handle(now, Event::Received { topic: &topic, retained, payload: &payload });
+            LinkEvent::Message {
+                topic,
+                payload,
+                retained,
+                receipt,
+            } => {
+                self.handle(
+                    now,
+                    Event::Received {
+                        topic: &topic,
+                        retained,
+                        payload: &payload,
+                    },
+                );
                 drop(receipt);
             }
         }
@@ -194,18 +225,30 @@ impl Core {
                 self.set_busy(now, false);
                 self.tick_at_us = deadline;
                 for (device, hash) in wanted {
-                    self.handle(now, Event::CatalogWanted { device: &device, hash });
+                    self.handle(
+                        now,
+                        Event::CatalogWanted {
+                            device: &device,
+                            hash,
+                        },
+                    );
                 }
             }
             Report::Refused { mut entries, why } => {
-                tracing::error!(why, "the log could not be written: nothing is acked until it can; devices keep their frames");
+                tracing::error!(
+                    why,
+                    "the log could not be written: nothing is acked until it can; devices keep their frames"
+                );
                 entries.append(&mut self.pending.entries);
                 self.pending.entries = entries;
                 self.out = Out::RefusedUntil(now.mono_us + RETRY_US);
                 self.set_busy(now, true);
             }
             Report::Unsettled { why } => {
-                tracing::error!(why, "records could not be spooled: nothing more is taken until they can; they are safe in the log");
+                tracing::error!(
+                    why,
+                    "records could not be spooled: nothing more is taken until they can; they are safe in the log"
+                );
                 self.out = Out::UnsettledUntil(now.mono_us + RETRY_US);
                 self.set_busy(now, true);
             }
@@ -235,16 +278,23 @@ impl Core {
 
     fn on_deadline(&mut self) {
         let now = self.now();
-        if self.parts.session.next_deadline().is_some_and(|due| due <= now.mono_us) {
+        if self
+            .parts
+            .session
+            .next_deadline()
+            .is_some_and(|due| due <= now.mono_us)
+        {
             self.handle(now, Event::Deadline);
         }
         if self.tally_at_us <= now.mono_us {
-            self.push_tallies(now);
+            if self.out == Out::Ready {
+                self.push_tallies(now);
+            }
             self.tally_at_us = now.mono_us + TALLY_WAIT_US;
         }
         if self.tick_at_us.is_some_and(|due| due <= now.mono_us) && self.out == Out::Ready {
             // Any entry carries the time; a tick is written only when none is due anyway.
-            if self.pending.entries.is_empty() {
+            if self.pending.entries.is_empty() && !self.parts.session.is_standby() {
                 self.push(now, Entry::Tick);
             }
             self.pending.now = true;
@@ -266,21 +316,34 @@ impl Core {
             match effect {
                 Effect::Append(entry) => self.push(now, entry),
                 Effect::CommitNow => self.pending.now = true,
-                Effect::Publish { topic, retained, expiry_s, payload } => {
+                Effect::Publish {
+                    topic,
+                    retained,
+                    expiry_s,
+                    payload,
+                } => {
                     let topic = topic.text(&self.parts.site);
                     self.parts.link.publish(&topic, payload, retained, expiry_s);
                 }
                 Effect::Restored => {
-                    tracing::error!("a device was acked more than the log holds: the store is an older copy; record ids begin anew");
+                    tracing::error!(
+                        "a device was acked more than the log holds: the store is an older copy; record ids begin anew"
+                    );
                     let log_incarnation = backoff::seed() as u32 | 1;
                     self.push(now, self.parts.started(log_incarnation));
                 }
-                Effect::Conflict { device, incarnation, mark } => {
+                Effect::Conflict {
+                    device,
+                    incarnation,
+                    mark,
+                } => {
                     tracing::error!(%device, %incarnation, %mark, "a frame has a known identity and other content: two devices may share one name");
                 }
                 Effect::Standby(standby) => {
                     if standby {
-                        tracing::warn!("another gateway owns this site: standing by, nothing is logged or acked");
+                        tracing::warn!(
+                            "another gateway owns this site: standing by, nothing is logged or acked"
+                        );
                     } else {
                         tracing::info!("this gateway owns the site");
                     }
@@ -299,11 +362,16 @@ impl Core {
             Out::RefusedUntil(at) | Out::UnsettledUntil(at) => Some(at),
         };
         let tick = self.tick_at_us.filter(|_| self.out == Out::Ready);
-        [out, tick, self.parts.session.next_deadline(), Some(self.tally_at_us)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(now.mono_us + RETRY_US)
+        [
+            out,
+            tick,
+            self.parts.session.next_deadline(),
+            Some(self.tally_at_us),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(now.mono_us + RETRY_US)
     }
 
     fn commit_if_due(&mut self, now: Timestamp) {
@@ -312,7 +380,7 @@ impl Core {
             Out::RefusedUntil(at) if at > now.mono_us => return,
             Out::UnsettledUntil(at) => {
                 if at <= now.mono_us && self.parts.writer.ask(Request::Settle) {
-                    self.out = Out::UnsettledUntil(now.mono_us + RETRY_US);
+                    self.out = Out::Batch;
                 }
                 return;
             }
@@ -327,12 +395,15 @@ impl Core {
             self.pending.now = false;
             return;
         }
-        self.push_tallies(now);
+        // A batch that was refused is offered again as it was.
+        if self.out == Out::Ready {
+            self.push_tallies(now);
+        }
         let batch = std::mem::take(&mut self.pending);
         if let Err(batch) = self.parts.writer.commit(batch.entries) {
-            // The writer's queue is full of questions: the batch waits for the next turn.
-            self.pending.bytes = BATCH_BYTES;
+            // The writer's queue is full of questions: the batch is offered again a little later.
             self.pending.entries = batch;
+            self.out = Out::RefusedUntil(now.mono_us + RETRY_US);
         } else {
             self.out = Out::Batch;
         }
@@ -342,6 +413,8 @@ impl Core {
     async fn finish(mut self, reports: &mut mpsc::Receiver<Report>) {
         let bound = tokio::time::sleep(FINISH);
         tokio::pin!(bound);
+        let now = self.now();
+        self.push_tallies(now);
         loop {
             let now = self.now();
             self.pending.now = true;
@@ -350,7 +423,10 @@ impl Core {
                 break;
             }
             tokio::select! {
-                Some(report) = reports.recv() => self.on_report(report),
+                report = reports.recv() => match report {
+                    Some(report) => self.on_report(report),
+                    None => break,
+                },
                 () = &mut bound => {
                     tracing::warn!("stopping with entries that could not be brought to disk; devices keep their frames");
                     break;

@@ -79,10 +79,15 @@ struct Summary {
 /// What could not be started.
 pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), DemoError> {
     let records = args.data_dir.join("records.ndjson");
-    let (mut settings, _) = parse(&config(&args), "demo").map_err(|mistakes| DemoError::Directory {
-        dir: args.data_dir.clone(),
-        why: mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; "),
-    })?;
+    let (mut settings, _) =
+        parse(&config(&args), "demo").map_err(|mistakes| DemoError::Directory {
+            dir: args.data_dir.clone(),
+            why: mistakes
+                .iter()
+                .map(Mistake::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        })?;
     // A free port: the demo must not be in the way of a broker that runs here already.
     settings.mqtt = MqttSettings::Embedded {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -160,7 +165,9 @@ fn start_pumps(
     pumps.devices = args.devices;
     pumps.speed = Speed::Times(SPEED);
     pumps.duration = DURATION_S;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name("pumps".into()).spawn(move || {
         let stop = async {
@@ -273,7 +280,10 @@ fn json_line(summary: &Summary) {
 }
 
 fn percent(percent: Option<f64>) -> String {
-    percent.map_or_else(|| "not known yet".into(), |percent| format!("{percent:.1} % less"))
+    percent.map_or_else(
+        || "not known yet".into(),
+        |percent| format!("{percent:.1} % less"),
+    )
 }
 
 fn line(summary: &Summary) -> String {

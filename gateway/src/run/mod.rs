@@ -26,9 +26,9 @@ use self::core::{Core, Parts, Question};
 use self::queue::SpoolQueue;
 use self::writer::Writer;
 use crate::control::{Command, Control, Handler};
+use crate::disk::Disk;
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::real::RealDisk;
-use crate::disk::Disk;
 use crate::entry::{ENGINE, Entry};
 use crate::identity::{self, Identity, IdentityUnwritten};
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
@@ -67,11 +67,16 @@ pub enum RunError {
     Broker(#[from] mqtt::embedded::EmbeddedError),
     /// This binary has no broker inside.
     #[cfg(not(feature = "embedded-broker"))]
-    #[error("this binary was built without the embedded broker: set mqtt.url, or build with the feature embedded-broker")]
+    #[error(
+        "this binary was built without the embedded broker: set mqtt.url, or build with the feature embedded-broker"
+    )]
     NoBroker,
     /// A sink could not be set up.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The gateway's core ended by itself.
+    #[error("the gateway ended by itself; what was acked is on disk, the log above says why")]
+    CoreEnded,
     /// The system has no entropy or no thread left.
     #[error("the system refused what a start needs; nothing was received yet")]
     System(#[source] std::io::Error),
@@ -97,10 +102,17 @@ pub struct Gateway {
 /// # Errors
 /// The gateway could not start; nothing was received then.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    let gateway = Gateway::start(settings).await?;
-    shutdown.await;
+    let mut gateway = Gateway::start(settings).await?;
+    let ended_early = tokio::select! {
+        () = shutdown => false,
+        _ = &mut gateway.core => true,
+    };
     gateway.stop().await;
-    Ok(())
+    if ended_early {
+        Err(RunError::CoreEnded)
+    } else {
+        Ok(())
+    }
 }
 
 impl Gateway {
@@ -115,11 +127,18 @@ impl Gateway {
         let term = Term(draw()? as u32 | 1);
         let (broker, embedded) = broker(&settings.mqtt).await?;
 
-        let mut config = SessionConfig::new(settings.site.clone(), identity.gateway, term, identity.start);
+        let mut config = SessionConfig::new(
+            settings.site.clone(),
+            identity.gateway,
+            term,
+            identity.start,
+        );
         config.limits = settings.limits;
         let session = Session::new(config, store.marks().clone());
         let will = Will {
-            topic: tidegate_shared::topic::Topic::Gateway.text(&settings.site).to_string(),
+            topic: tidegate_shared::topic::Topic::Gateway
+                .text(&settings.site)
+                .to_string(),
             payload: session.offline_payload(),
             retained: true,
         };
@@ -131,10 +150,18 @@ impl Gateway {
         let mut handles = Vec::new();
         for (sink, notify) in settings.sinks.iter().zip(&notify) {
             let queue = Arc::new(SpoolQueue::new(store.spool(), &sink.name));
-            handles.push(sinks::spawn(sink, queue, clock.clone(), notify.clone(), stopping.clone())?);
+            handles.push(sinks::spawn(
+                sink,
+                queue,
+                clock.clone(),
+                notify.clone(),
+                stopping.clone(),
+            )?);
         }
-        let (writer, reports) = Writer::spawn(store, clock.clone(), move || notify.iter().for_each(|one| one.notify_one()))
-            .map_err(RunError::System)?;
+        let (writer, reports) = Writer::spawn(store, clock.clone(), move || {
+            notify.iter().for_each(|one| one.notify_one())
+        })
+        .map_err(RunError::System)?;
         let (link, events) = mqtt::connect(&broker, &settings.site, &client_id, will);
         let watched = link.clone();
         let parts = Parts {
@@ -197,7 +224,9 @@ impl Gateway {
             control.abort();
         }
         let _ = self.stop_core.send(());
-        if let Err(error) = self.core.await {
+        if !self.core.is_finished()
+            && let Err(error) = self.core.await
+        {
             tracing::error!(%error, "the core ended early; what was acked is on disk");
         }
         self.stop_sinks.send_replace(true);
@@ -224,7 +253,11 @@ fn open(settings: &Settings, now: Timestamp) -> Result<(Store, Identity, u32), R
     let drawn = draw()? as u32 | 1;
     let (store, report) = Store::open(&disk, settings, drawn, now)?;
     report.announce();
-    let log_incarnation = if report.ids_begin_anew { drawn } else { store.log_incarnation() };
+    let log_incarnation = if report.ids_begin_anew {
+        drawn
+    } else {
+        store.log_incarnation()
+    };
     Ok((store, identity, log_incarnation))
 }
 
@@ -295,7 +328,9 @@ struct Answers(mpsc::Sender<Question>);
 impl Handler for Answers {
     async fn answer(&self, command: Command) -> Result<Value, String> {
         match command {
-            Command::Ledger => ask(&self.0).await.ok_or_else(|| "the gateway is busy or stopping; ask again".into()),
+            Command::Ledger => ask(&self.0)
+                .await
+                .ok_or_else(|| "the gateway is busy or stopping; ask again".into()),
         }
     }
 }

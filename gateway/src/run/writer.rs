@@ -6,8 +6,8 @@
 //!                  append failed ──Refused──► core (keeps the entries, offers them again)
 //! ```
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
@@ -88,7 +88,10 @@ impl Writer {
     /// Hands over a batch; it comes back when the thread is gone or has too much to do.
     pub fn commit(&self, entries: Vec<Logged>) -> Result<(), Vec<Logged>> {
         match self.requests.try_send(Request::Commit(entries)) {
-            Err(TrySendError::Full(Request::Commit(entries)) | TrySendError::Disconnected(Request::Commit(entries))) => Err(entries),
+            Err(
+                TrySendError::Full(Request::Commit(entries))
+                | TrySendError::Disconnected(Request::Commit(entries)),
+            ) => Err(entries),
             _ => Ok(()),
         }
     }
@@ -138,7 +141,10 @@ fn work(
             Request::Stop => {
                 if let Err(error) = store.stop(clock.now()) {
                     let why = chain(&error);
-                    tracing::warn!(why, "no last base was written; the next start replays more of the log");
+                    tracing::warn!(
+                        why,
+                        "no last base was written; the next start replays more of the log"
+                    );
                 }
                 return;
             }

@@ -355,6 +355,9 @@ impl Session {
         if !self.restored {
             self.restored = true;
             self.out.push(Effect::Restored);
+            // The entry that begins the new incarnation ends what the log says of subscriptions.
+            self.live.gateway.subscribed = false;
+            self.note_subscription();
         }
     }
 

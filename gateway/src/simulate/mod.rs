@@ -48,6 +48,19 @@ pub enum SimulateError {
         /// What is wrong with it.
         source: NameError,
     },
+    /// Site and device make a longer client id than the device's MQTT client takes.
+    #[error(
+        "site and device {device:?} make a client id of {bytes} bytes, a device's MQTT client takes \
+         {bytes_max}; nothing was sent, choose shorter names"
+    )]
+    NamesTooLong {
+        /// The device.
+        device: String,
+        /// Bytes of its client id.
+        bytes: usize,
+        /// Bytes allowed.
+        bytes_max: usize,
+    },
     /// The trace cannot be opened or read.
     #[error("the trace {} cannot be read", path.display())]
     TraceUnreadable {

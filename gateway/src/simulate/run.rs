@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidegate_shared::ids::{DeviceName, NameError, SiteName};
+use tidegate_shared::topic::device_client_id;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
@@ -23,6 +24,8 @@ use super::state::State;
 use super::trace::Trace;
 use crate::time::{Clock, SystemClock};
 
+/// Longest client id that minimq takes.
+const CLIENT_ID_BYTES: usize = 64;
 /// How often the figures are told.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -145,6 +148,16 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
         let numbered = |number| name(&format!("{}-{number}", args.device));
         (1..=args.devices).map(numbered).collect::<Result<_, _>>()?
     };
+    for device in &devices {
+        let bytes = device_client_id(&site, device).len();
+        if bytes > CLIENT_ID_BYTES {
+            return Err(SimulateError::NamesTooLong {
+                device: device.to_string(),
+                bytes,
+                bytes_max: CLIENT_ID_BYTES,
+            });
+        }
+    }
     let source = Rc::new(source(args)?);
     let catalog = Rc::new(column::catalog(source.columns())?);
     let state = Rc::new(State::open(args.state.as_deref())?);

@@ -8,9 +8,9 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::record::to_json;
 use super::queue::Waiting;
 use crate::record::RecordId;
+use crate::record::to_json;
 use crate::rules::Priority;
 
 /// Records of one class, oldest first, as one NDJSON body.

@@ -98,11 +98,11 @@ impl HttpSink {
                 header_bytes: request_head_bytes + response_head_bytes(&response),
                 outcome: answered(response).await,
             },
-            Err(error) if error.is_connect() || error.is_builder() => unsent(failed(&error)),
+            Err(error) if error.is_connect() || error.is_builder() => unsent(failed(error)),
             Err(error) => Answer {
                 sent_bytes,
                 header_bytes: request_head_bytes,
-                outcome: failed(&error),
+                outcome: failed(error),
             },
         }
     }
@@ -222,9 +222,12 @@ fn retry_after_us(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// What an attempt without a response means.
-fn failed(error: &reqwest::Error) -> Outcome {
-    let why = chain(error);
-    if error.is_builder() || error.is_dns() || is_tls(error) {
+///
+/// The URL is left out of what it says: it may carry a token.
+fn failed(error: reqwest::Error) -> Outcome {
+    let error = error.without_url();
+    let why = chain(&error);
+    if error.is_builder() || error.is_dns() || is_tls(&error) {
         Outcome::Broken { why }
     } else {
         Outcome::Retry {

@@ -42,7 +42,7 @@ fn a_killed_gateway_forgets_nothing() {
     let mut dice = Dice::announced("killed");
     // Small segments, so that bases are written often; a short timeout, so that a request that
     // hangs is tried again within the run.
-    let configuration = CONFIGURATION.replace("compress", "timeout_ms = 2000\ncompress")
+    let configuration = CONFIGURATION.replace("compress", "timeout = \"2s\"\ncompress")
         + "[log]\nsegment_bytes = 65536\n";
     let mut rig = Rig::free(&configuration);
     rig.receiver.set_mood(Mood::Moody(Dice::new(dice.bits())));

@@ -8,6 +8,7 @@ mod bad_input;
 mod demo;
 mod killed;
 mod passage;
+mod power_cut;
 mod raw_device;
 mod readme;
 mod real_input;

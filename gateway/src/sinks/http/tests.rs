@@ -297,3 +297,16 @@ fn retry_after_is_seconds_or_a_date() {
     assert_eq!(after("Sun, 06 Nov 1994 08:48:37 GMT", None), None);
     assert_eq!(after("soon", date), None);
 }
+
+#[tokio::test]
+async fn a_token_in_the_url_stays_out_of_what_is_said() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "http://{}/records?token=s3cret",
+        closed.local_addr().unwrap()
+    );
+    drop(closed);
+    let sink = HttpSink::new("cloud", &url, false, Duration::from_secs(5)).unwrap();
+    let said = format!("{:?}", sink.deliver(&batch()).await.outcome);
+    assert!(said.contains("Retry") && !said.contains("s3cret"), "{said}");
+}
