@@ -15,26 +15,26 @@
 //! 4. The catalog is frozen before the first batch that names it, and again when it was evicted.
 //! 5. `Ended` is the last frame of a planned stop, its Totals before it.
 
+mod error;
 mod freeze;
 mod outgoing;
+mod speech;
 #[cfg(test)]
 mod tests;
 
+pub use error::{DeviceError, ReceiveError, SampleError};
 pub use outgoing::{Outgoing, Publish};
 
-use tidegate_shared::body::BodyError;
 use tidegate_shared::catalog::{self, Sensors};
-use tidegate_shared::frame::{self, FrameError, Header};
+use tidegate_shared::frame::{self, Header};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
-use tidegate_shared::limits::{FRAME_BYTES_MAX, PROTOCOL};
-use tidegate_shared::message::{
-    self, Counts, DeviceClock, Down, EventCode, Hello, Progress, ResetReason, up,
-};
+use tidegate_shared::limits::FRAME_BYTES_MAX;
+use tidegate_shared::message::{Counts, DeviceClock, Down, EventCode, ResetReason};
 
 use crate::batch::{Batch, BatchConfig, Sample};
 use crate::gate::{Gate, GateConfig};
 use crate::link::{self, Link, LinkConfig};
-use crate::outbox::{Outbox, OutboxError};
+use crate::outbox::Outbox;
 use crate::sensor::Reading;
 use crate::time::Moment;
 use crate::totals::Totals;
@@ -75,45 +75,6 @@ pub struct DeviceConfig {
     pub batch: BatchConfig,
     /// Timeouts and window of the link.
     pub link: LinkConfig,
-}
-
-/// Why a device cannot be built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceError {
-    /// The catalog's bytes cannot be read.
-    Catalog(BodyError),
-    /// The catalog has more sensors than the device was built for.
-    SensorsMax {
-        /// Sensors in the catalog.
-        sensors: usize,
-        /// Sensors there is room for.
-        sensors_max: usize,
-    },
-}
-
-/// Why a sample is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampleError {
-    /// The catalog has no such sensor; nothing was counted.
-    NoSuchSensor,
-    /// Its time is earlier than that of an earlier call, or not after the sensor's last sample:
-    /// it was counted as failed.
-    Backwards,
-    /// The device was stopped; nothing was counted.
-    Stopped,
-}
-
-/// Why received bytes were ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReceiveError {
-    /// Not a frame.
-    Frame(FrameError),
-    /// A frame whose body cannot be read.
-    Body(BodyError),
-    /// For another incarnation than this device's.
-    Stranger,
-    /// A message that does not belong on its topic.
-    Topic,
 }
 
 /// Where received bytes come from.
@@ -492,61 +453,6 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         };
         self.handle(now, event, outgoing);
         Ok(())
-    }
-
-    /// Writes the bytes of what is to be published; none when it is no longer held. A frame that
-    /// reads back corrupt is not sent; once it is the oldest, it is dropped and counted.
-    pub fn write(&mut self, publish: Publish, out: &mut [u8]) -> Option<usize> {
-        match publish {
-            Publish::Hello => self.write_unsequenced(out, |device, writer| {
-                message::write(writer, up::HELLO, &device.hello())
-            }),
-            Publish::Progress => self.write_unsequenced(out, |device, writer| {
-                message::write(writer, up::PROGRESS, &device.progress())
-            }),
-            Publish::Frame(mark) => match self.outbox.read(mark, out) {
-                Ok(bytes) => Some(bytes),
-                Err(OutboxError::Corrupt) => {
-                    self.drop_corrupt(mark);
-                    None
-                }
-                Err(_) => None,
-            },
-        }
-    }
-
-    /// What the next Hello says.
-    pub fn hello(&self) -> Hello {
-        let firmware = self.identity.firmware;
-        let end = (0..=firmware.len().min(32))
-            .rev()
-            .find(|end| firmware.is_char_boundary(*end));
-        let firmware = firmware.get(..end.unwrap_or(0)).unwrap_or_default();
-        Hello {
-            protocol_min: PROTOCOL,
-            protocol_max: PROTOCOL,
-            firmware: heapless::String::try_from(firmware).unwrap_or_default(),
-            reset: self.identity.reset,
-            catalog: self.hash,
-            config_version: 0,
-            hold_ms: (self.batch.config().hold_us / 1_000) as u32,
-            frame_bytes_max: FRAME as u16,
-            progress: self.progress(),
-        }
-    }
-
-    /// What the next Progress says.
-    pub fn progress(&self) -> Progress {
-        Progress {
-            floor: self
-                .outbox
-                .next_after(Mark::default())
-                .map_or(self.next_mark(), |one| one.mark),
-            acked: self.link.acked(),
-            uptime_us: self.uptime_us,
-            depth: self.outbox.len() as u32,
-            clock: self.clock,
-        }
     }
 
     fn take(&mut self, sensor: u16, time_us: u64) -> Result<u64, SampleError> {

@@ -29,7 +29,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             self.freeze_catalog();
         }
         let (hash, complete_us) = (self.hash, self.complete_us);
-        let is_frozen = self.freeze(Content::Batch(hash), |device, writer| {
+        let is_frozen = self.freeze(Content::Batch(hash), &|device, writer| {
             device.batch.write(writer, hash, complete_us)
         });
         if is_frozen {
@@ -57,7 +57,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
                 parts,
                 bytes,
             };
-            self.freeze(Content::Catalog(hash), |_, writer| {
+            self.freeze(Content::Catalog(hash), &|_, writer| {
                 message::write(writer, up::CATALOG, &message)
             });
         }
@@ -65,7 +65,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     }
 
     pub(super) fn freeze_clock(&mut self, clock: &DeviceClock) {
-        self.freeze(Content::Other, |_, writer| {
+        self.freeze(Content::Other, &|_, writer| {
             message::write(writer, up::CLOCK, clock)
         });
     }
@@ -75,7 +75,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             uptime_us: self.uptime_us,
             code,
         };
-        self.freeze(Content::Other, |_, writer| {
+        self.freeze(Content::Other, &|_, writer| {
             message::write(writer, up::EVENT, &event)
         });
     }
@@ -103,7 +103,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         let mut first = 0;
         while first < self.count {
             let count = self.totals.part(first, self.count, FRAME);
-            self.freeze(Content::Other, |device, writer| {
+            self.freeze(Content::Other, &|device, writer| {
                 device
                     .totals
                     .write(writer, device.hash, device.uptime_us, first, count)
@@ -291,11 +291,11 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     }
 
     /// Gives a message its sequence and puts it into the outbox, evicting as needed; a batch with
-    /// its receipt. False when it fits no frame or not even an empty outbox: it is left out.
+    /// its receipt. The body is dynamic: one copy of this in flash, not one per message. False when it fits no frame or not even an empty outbox: it is left out.
     fn freeze(
         &mut self,
         content: Content,
-        body: impl Fn(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
+        body: &dyn Fn(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
     ) -> bool {
         let mut out = [0; FRAME];
         let write = |device: &Self, out: &mut [u8]| {
@@ -335,18 +335,5 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         self.sequence = self.sequence.saturating_add(1);
         self.totals_frames = self.totals_frames.saturating_add(1);
         self.frozen = true;
-    }
-
-    pub(super) fn write_unsequenced(
-        &self,
-        out: &mut [u8],
-        body: impl FnOnce(&Self, &mut Writer<'_>) -> Result<(), BodyError>,
-    ) -> Option<usize> {
-        let header = self.header(Mark {
-            boot: self.identity.boot,
-            sequence: 0,
-        });
-        let written = frame::write(&header, out, |writer| body(self, writer));
-        written.ok().map(|(bytes, _)| bytes.len())
     }
 }

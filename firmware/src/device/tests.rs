@@ -10,7 +10,7 @@ use tidegate_shared::ids::{SensorName, Term};
 use tidegate_shared::message::{Ack, ClockSource, Presence, Refused, RefusedReason, Up, Welcome};
 
 use super::*;
-use crate::outbox::RamOutbox;
+use crate::outbox::{OutboxError, RamOutbox};
 
 const SECOND: u64 = 1_000_000;
 type Roomy = Device<'static, RamOutbox<16_384, 64>, 4, 60, 1_024>;

@@ -2,7 +2,7 @@
 //!
 //! A simulated device is what runs on a board: gate, batches, outbox, link and shell of
 //! `tidegate-firmware`, over a TCP stream. Only what it samples is made up: rows of a CSV
-//! [`trace`], or a small physical [`plant`]. The link runs on this machine's time, the samplers on
+//! trace, or a small physical model of a plant. The link runs on this machine's time, the samplers on
 //! the rows' times, which also are the device's clock. A full outbox holds the rows back, unless
 //! asked to behave as a sensor, which cannot wait.
 //!
