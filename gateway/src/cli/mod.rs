@@ -60,7 +60,7 @@ enum Command {
     /// Check a configuration: tells every mistake at once, each with its place
     Check(CheckArgs),
     /// Be devices: the device library on this machine, sending a CSV trace or a model of a plant
-    Simulate(crate::simulate::SimulateArgs),
+    Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show where every sample went: each counter by reason
     Ledger(LedgerArgs),
 }
@@ -89,7 +89,7 @@ impl Cli {
                 wiring::run(settings)
             }
             Command::Check(args) => check::check(&args),
-            Command::Simulate(args) => wiring::simulate(args),
+            Command::Simulate(args) => wiring::simulate(*args),
             Command::Ledger(args) => ledger::show(&args),
         }
     }

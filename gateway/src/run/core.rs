@@ -141,14 +141,14 @@ impl Core {
             let wait = Duration::from_micros(self.next_deadline(now).saturating_sub(now.mono_us));
             tokio::select! {
                 Some(event) = link.recv() => self.on_link(event),
-                report = reports.recv() => match report {
-                    Some(report) => self.on_report(report),
-                    // Without its store a gateway must not keep the site from another.
-                    None => {
+                report = reports.recv() => {
+                    let Some(report) = report else {
+                        // Without its store a gateway must not keep the site from another.
                         tracing::error!("the store's thread ended: stopping; what was acked is on disk");
                         break;
-                    }
-                },
+                    };
+                    self.on_report(report);
+                }
                 Some(question) = questions.recv() => self.on_question(question),
                 () = tokio::time::sleep(wait) => self.on_deadline(),
                 () = &mut shutdown => break,
@@ -423,10 +423,10 @@ impl Core {
                 break;
             }
             tokio::select! {
-                report = reports.recv() => match report {
-                    Some(report) => self.on_report(report),
-                    None => break,
-                },
+                report = reports.recv() => {
+                    let Some(report) = report else { break };
+                    self.on_report(report);
+                }
                 () = &mut bound => {
                     tracing::warn!("stopping with entries that could not be brought to disk; devices keep their frames");
                     break;

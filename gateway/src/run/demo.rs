@@ -124,19 +124,21 @@ pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), 
 }
 
 fn config(args: &DemoArgs) -> String {
-    // Debug quoting of a path is what a basic TOML string takes.
-    let data_dir = args.data_dir.join("gateway");
-    let records = args.data_dir.join("records.ndjson");
+    let quoted = |name: &str| {
+        let path = args.data_dir.join(name).display().to_string();
+        toml::Value::String(path).to_string()
+    };
+    let (data_dir, records) = (quoted("gateway"), quoted("records.ndjson"));
     format!(
         r#"
 [gateway]
 site = "{SITE}"
-data_dir = {data_dir:?}
+data_dir = {data_dir}
 [mqtt]
 embedded = {{ listen = "127.0.0.1:1883" }}
 [sink.file]
 type = "file"
-path = {records:?}
+path = {records}
 [[rule]]
 name = "minute"
 match = {{ sensor = "*" }}

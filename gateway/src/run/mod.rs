@@ -159,7 +159,9 @@ impl Gateway {
             )?);
         }
         let (writer, reports) = Writer::spawn(store, clock.clone(), move || {
-            notify.iter().for_each(|one| one.notify_one())
+            for one in &notify {
+                one.notify_one();
+            }
         })
         .map_err(RunError::System)?;
         let (link, events) = mqtt::connect(&broker, &settings.site, &client_id, will);
