@@ -47,7 +47,9 @@ pub fn balanced(store: &Store) -> Books {
             assert_eq!(count(&counters["unmatched"]), 0, "{counters}");
             let minute = &counters["rules"][MINUTE];
             assert_eq!(count(&minute["matched"]), logged, "{counters}");
-            books.logged.insert((device.clone(), sensor.clone()), logged);
+            books
+                .logged
+                .insert((device.clone(), sensor.clone()), logged);
             for (rule, counters) in fields(&counters["rules"]) {
                 let folded = count(&counters["folded"]);
                 let gone = sum(&counters["filtered"]) + count(&counters["late"]) + folded;

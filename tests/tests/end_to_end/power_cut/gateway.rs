@@ -176,9 +176,18 @@ impl Gateway {
             match effect {
                 Effect::Append(entry) => self.push(now, entry),
                 Effect::CommitNow => self.commit_now = true,
-                Effect::Publish { topic, retained, payload, .. } => {
+                Effect::Publish {
+                    topic,
+                    retained,
+                    payload,
+                    ..
+                } => {
                     note_ack(witness, &topic, &payload);
-                    out.push(Published { topic, retained, payload });
+                    out.push(Published {
+                        topic,
+                        retained,
+                        payload,
+                    });
                 }
                 other => panic!("nothing calls for {other:?}"),
             }
@@ -196,7 +205,11 @@ impl Gateway {
         out: &mut Vec<Published>,
     ) -> Result<(), PowerCut> {
         let now = self.now(world_us);
-        if self.session.next_deadline().is_some_and(|due| due <= now.mono_us) {
+        if self
+            .session
+            .next_deadline()
+            .is_some_and(|due| due <= now.mono_us)
+        {
             self.handle(world_us, Event::Deadline, witness, out);
         }
         if self.tick_at_us.is_some_and(|due| due <= now.mono_us) {
@@ -238,7 +251,10 @@ impl Gateway {
         or_cut(&self.disk, self.store.settle(now))?;
         self.tick_at_us = self.store.next_deadline();
         for (device, hash) in self.store.wanted() {
-            let event = Event::CatalogWanted { device: &device, hash };
+            let event = Event::CatalogWanted {
+                device: &device,
+                hash,
+            };
             self.handle(world_us, event, witness, out);
         }
         Ok(())
@@ -320,11 +336,18 @@ impl Sending {
     fn answer(&mut self) -> Answer {
         let outcome = if std::mem::take(&mut self.is_late) {
             let why = "no answer in time".to_owned();
-            Outcome::Retry { why, after_us: None }
+            Outcome::Retry {
+                why,
+                after_us: None,
+            }
         } else {
             Outcome::Confirmed
         };
-        Answer { outcome, sent_bytes: 100, header_bytes: 10 }
+        Answer {
+            outcome,
+            sent_bytes: 100,
+            header_bytes: 10,
+        }
     }
 
     fn perform(
@@ -342,17 +365,29 @@ impl Sending {
             self.machine.handle(now, event, &mut effects);
             for effect in effects {
                 match effect {
-                    delivery::Effect::Read { class, records_max, bytes_max } => {
+                    delivery::Effect::Read {
+                        class,
+                        records_max,
+                        bytes_max,
+                    } => {
                         let queue = spool.queue(&self.name, class).expect("it was configured");
                         let found = spool.read(queue, 0, records_max, bytes_max);
                         let waiting = self.see(or_cut(disk, found)?);
-                        events.push_back(delivery::Event::Read { class, result: Ok(waiting) });
+                        events.push_back(delivery::Event::Read {
+                            class,
+                            result: Ok(waiting),
+                        });
                     }
                     delivery::Effect::Send(batch) => {
                         self.give(&batch, receiver, witness);
                         self.in_flight = true;
                     }
-                    delivery::Effect::Commit { class, first, last, delivery } => {
+                    delivery::Effect::Commit {
+                        class,
+                        first,
+                        last,
+                        delivery,
+                    } => {
                         let queue = spool.queue(&self.name, class).expect("it was configured");
                         let committed = spool.commit(queue, first..=last, journaled(&delivery));
                         or_cut(disk, committed)?;

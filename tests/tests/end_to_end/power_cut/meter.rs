@@ -97,7 +97,12 @@ impl Meter {
             number,
             boot: 1,
             boot_row: 0,
-            ends: if number == 0 { vec![REBOOT_ROW, ROWS] } else { vec![ROWS] }.into(),
+            ends: if number == 0 {
+                vec![REBOOT_ROW, ROWS]
+            } else {
+                vec![ROWS]
+            }
+            .into(),
             taken_before: [0; SENSORS.len()],
             frames: Vec::new(),
         }

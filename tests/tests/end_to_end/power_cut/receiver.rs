@@ -33,9 +33,7 @@ impl Receiver {
     /// Every record's line without its id, sorted.
     pub fn lines(&self) -> Vec<String> {
         let lines = self.records.values();
-        let mut lines: Vec<String> = lines
-            .map(|(line, _)| line[ID_BYTES..].to_owned())
-            .collect();
+        let mut lines: Vec<String> = lines.map(|(line, _)| line[ID_BYTES..].to_owned()).collect();
         lines.sort_unstable();
         lines
     }

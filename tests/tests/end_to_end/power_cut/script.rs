@@ -67,7 +67,11 @@ pub fn settings() -> Settings {
         bytes_max: 24 << 10,
     };
     for sink in &mut settings.sinks {
-        sink.spool_bytes_max = if sink.name == SMALL { 6 << 10 } else { 48 << 10 };
+        sink.spool_bytes_max = if sink.name == SMALL {
+            6 << 10
+        } else {
+            48 << 10
+        };
     }
     settings
 }

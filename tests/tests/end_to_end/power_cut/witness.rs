@@ -35,7 +35,9 @@ pub struct Witness {
 impl Witness {
     /// Position after the last entry known to be durable.
     pub fn end(&self) -> u64 {
-        self.entries.last_key_value().map_or(0, |(last, _)| last + 1)
+        self.entries
+            .last_key_value()
+            .map_or(0, |(last, _)| last + 1)
     }
 
     /// Entries go to the log.
@@ -55,7 +57,9 @@ impl Witness {
         match &logged.entry {
             Entry::Frame(found) => {
                 assert_eq!(found.verdict, Verdict::Next, "no honest frame is stale");
-                let header = frame::read(&found.bytes).expect("the log holds frames").header;
+                let header = frame::read(&found.bytes)
+                    .expect("the log holds frames")
+                    .header;
                 let incarnation = header.incarnation.0;
                 let pair = (found.device.clone(), incarnation, header.mark.boot);
                 let sequences = self.logged.entry(pair).or_default();
@@ -68,7 +72,9 @@ impl Witness {
                 assert_eq!((gap.from, gap.lost_here), (frames + 1, 0), "{gap:?}");
             }
             Entry::Gap(gap) => panic!("nothing was lost, yet a gap was logged: {gap:?}"),
-            Entry::Started { log_incarnation, .. } => self.log_incarnation = Some(*log_incarnation),
+            Entry::Started {
+                log_incarnation, ..
+            } => self.log_incarnation = Some(*log_incarnation),
             _ => {}
         }
         self.entries.insert(self.end(), logged);

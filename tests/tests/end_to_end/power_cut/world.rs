@@ -120,13 +120,7 @@ impl World {
     fn start(&mut self) -> Result<(), PowerCut> {
         self.starts += 1;
         let draw = 0x7000 + self.starts;
-        let started = Gateway::start(
-            &self.disk,
-            &self.settings,
-            draw,
-            self.now_us,
-            &self.witness,
-        );
+        let started = Gateway::start(&self.disk, &self.settings, draw, self.now_us, &self.witness);
         let gateway = self.gateway.insert(started?);
         let (witness, mut out) = (&mut self.witness, Vec::new());
         gateway.handle(self.now_us, Event::Subscribed, witness, &mut out);
@@ -359,7 +353,10 @@ impl World {
     pub fn reaches_what_it_is_about(&self) {
         let totals = self.totals();
         assert!(totals.segments >= 3 && totals.bases >= 2, "{totals:?}");
-        assert!(totals.recycled >= 1 && totals.spool_recycled >= 1, "{totals:?}");
+        assert!(
+            totals.recycled >= 1 && totals.spool_recycled >= 1,
+            "{totals:?}"
+        );
         assert!(totals.delivered >= 50 && totals.evicted >= 20, "{totals:?}");
         assert!(totals.revisions >= 1, "{totals:?}");
     }
