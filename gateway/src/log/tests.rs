@@ -186,6 +186,28 @@ fn a_damaged_base_costs_a_longer_replay_and_a_damaged_last_one_its_part() {
 }
 
 #[test]
+fn a_cut_stop_leaves_the_log_as_it_was() {
+    let disk = FaultDisk::new();
+    let mut log = rolled(&disk, 21);
+    assert!(log.base_positions().max() < Some(log.end()));
+    let mut stop = base(log.end());
+    stop.parts[1].bytes = vec![7; 4_096];
+    let before = disk.mutations();
+    log.stop(&stop).unwrap();
+    for nth in before + 1..=disk.mutations() {
+        for seed in 0..20 {
+            let disk = FaultDisk::new();
+            let mut log = rolled(&disk, 21);
+            disk.cut_at(nth);
+            log.stop(&stop).unwrap_err();
+            let opened = open(&disk.after_cut(Torn::Sectors(seed)));
+            assert!(opened.recovery.is_clean(), "{nth}: {:?}", opened.recovery);
+            assert_eq!(opened.log.end(), stop.position);
+        }
+    }
+}
+
+#[test]
 fn a_clean_stop_leaves_nothing_to_replay() {
     let disk = FaultDisk::new();
     for run in 1..=5 {

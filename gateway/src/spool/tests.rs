@@ -295,6 +295,45 @@ fn done_segments_are_recycled_and_the_queue_does_not_grow() {
 }
 
 #[test]
+fn a_segment_that_grew_behind_the_base_is_not_recycled() {
+    // The cut falls into each operation of the sync that begins the second segment.
+    for nth in 1..20 {
+        let disk = FaultDisk::new();
+        let (mut spool, _) = open(&disk, &cloud());
+        let id = spool.queue("cloud", Priority::Normal).unwrap();
+        // Seven of a segment's eight blocks, done by commits: only the base's are durable.
+        for position in 0..7 {
+            let records = normal(position..position + 1);
+            spool.append(now(1), &records).unwrap();
+            spool.sync(now(1)).unwrap();
+            let index = position + 1;
+            spool
+                .commit(id, index..=index, delivery(Outcome::Confirmed))
+                .unwrap();
+            if position == 2 {
+                spool.write_base().unwrap();
+            }
+        }
+        spool.append(now(2), &normal(7..9)).unwrap();
+        disk.cut_at(disk.mutations() + nth);
+        let synced = spool.sync(now(2)).is_ok();
+        disk.cut();
+        let (mut spool, report) = open(&disk.after_cut(Torn::Nothing), &cloud());
+        assert_eq!(
+            (report.records_lost, report.commits_uncounted),
+            (0, 0),
+            "{nth}"
+        );
+        let waiting = positions(&mut spool, id);
+        assert!(waiting.starts_with(&[3, 4, 5, 6]) || waiting == [7, 8] || waiting.is_empty());
+        let spooled = if waiting.contains(&7) || synced { 9 } else { 7 };
+        let sums = sums(&spool, "cloud");
+        let gone_or_waiting = sums.delivered_fresh + fresh_of(waiting);
+        assert_eq!(gone_or_waiting, fresh_of(0..spooled), "{nth}");
+    }
+}
+
+#[test]
 fn over_budget_the_oldest_of_the_lowest_class_go_first() {
     let disk = FaultDisk::new();
     let (mut spool, _) = open(&disk, &cloud());
