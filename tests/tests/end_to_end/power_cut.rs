@@ -22,6 +22,7 @@ mod gateway;
 mod meter;
 mod receiver;
 mod script;
+mod sending;
 mod witness;
 mod world;
 

@@ -1,20 +1,15 @@
 //! One start of the gateway, from power up to the cut: the core's and the writer's work in one
 //! thread, in their order. Nothing here survives but what is on the disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
 use tidegate_gateway::disk::{Disk, FaultDisk};
 use tidegate_gateway::entry::{ENGINE, Entry, Logged};
 use tidegate_gateway::identity;
-use tidegate_gateway::record::RecordId;
-use tidegate_gateway::rules::settings::{Settings, SinkSettings};
+use tidegate_gateway::rules::settings::Settings;
 use tidegate_gateway::session::{Effect, Event, Session, SessionConfig};
-use tidegate_gateway::sinks::Waiting;
-use tidegate_gateway::sinks::batch::Batch;
-use tidegate_gateway::sinks::delivery::{self, Answer, BatchLimits, Machine, Outcome};
-use tidegate_gateway::spool;
 use tidegate_gateway::store::Store;
 use tidegate_gateway::time::Timestamp;
 use tidegate_shared::frame;
@@ -25,6 +20,7 @@ use tidegate_shared::topic::Topic;
 use super::books;
 use super::receiver::Receiver;
 use super::script::WALL_US;
+use super::sending::Sending;
 use super::witness::Witness;
 
 /// The power went: the process is no more.
@@ -55,20 +51,8 @@ pub struct Gateway {
     sinks: Vec<Sending>,
 }
 
-/// Delivery to one sink.
-struct Sending {
-    name: String,
-    machine: Machine,
-    /// A request is at the receiver, which has not answered.
-    in_flight: bool,
-    /// The next answer comes too late to count.
-    is_late: bool,
-    /// What the queues held when they were last read.
-    seen: BTreeMap<RecordId, Waiting>,
-}
-
 /// What a call on a disk came to; an error without a cut is a broken promise.
-fn or_cut<V, E: Error>(disk: &FaultDisk, result: Result<V, E>) -> Result<V, PowerCut> {
+pub fn or_cut<V, E: Error>(disk: &FaultDisk, result: Result<V, E>) -> Result<V, PowerCut> {
     match result {
         Ok(value) if !disk.is_cut() => Ok(value),
         Err(error) if !disk.is_cut() => {
@@ -291,145 +275,5 @@ fn note_ack(witness: &mut Witness, topic: &Topic, payload: &[u8]) {
     let frame = frame::read(payload).expect("the session writes frames");
     if let (Topic::Down(device), Ok(Down::Ack(ack))) = (topic, Down::read(frame.body)) {
         witness.ack(device, &ack);
-    }
-}
-
-impl Sending {
-    fn new(settings: &SinkSettings) -> Self {
-        let limits = BatchLimits {
-            records_max: settings.batch_records_max,
-            bytes_max: settings.batch_bytes_max,
-        };
-        Self {
-            name: settings.name.clone(),
-            machine: Machine::new(limits, 7),
-            in_flight: false,
-            is_late: false,
-            seen: BTreeMap::new(),
-        }
-    }
-
-    fn step(
-        &mut self,
-        now: Timestamp,
-        on: (&FaultDisk, &Store),
-        stalled: bool,
-        mut to: (&mut Receiver, &mut Witness),
-    ) -> Result<(), PowerCut> {
-        if self.in_flight && stalled {
-            self.is_late = true;
-            return Ok(());
-        }
-        if self.in_flight {
-            self.in_flight = false;
-            let answer = self.answer();
-            self.perform(now, delivery::Event::Answer(answer), on, &mut to)?;
-        }
-        let due = self.machine.next_deadline();
-        if due.is_some_and(|due| due.mono_us <= now.mono_us) {
-            self.perform(now, delivery::Event::Deadline, on, &mut to)?;
-        }
-        self.perform(now, delivery::Event::RecordsWaiting, on, &mut to)
-    }
-
-    /// What comes after a stall is given up; then all is well.
-    fn answer(&mut self) -> Answer {
-        let outcome = if std::mem::take(&mut self.is_late) {
-            let why = "no answer in time".to_owned();
-            Outcome::Retry {
-                why,
-                after_us: None,
-            }
-        } else {
-            Outcome::Confirmed
-        };
-        Answer {
-            outcome,
-            sent_bytes: 100,
-            header_bytes: 10,
-        }
-    }
-
-    fn perform(
-        &mut self,
-        now: Timestamp,
-        event: delivery::Event,
-        (disk, store): (&FaultDisk, &Store),
-        (receiver, witness): &mut (&mut Receiver, &mut Witness),
-    ) -> Result<(), PowerCut> {
-        let spool = store.spool();
-        let mut spool = spool.lock().expect("no panic while it was held");
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            let mut effects = Vec::new();
-            self.machine.handle(now, event, &mut effects);
-            for effect in effects {
-                match effect {
-                    delivery::Effect::Read {
-                        class,
-                        records_max,
-                        bytes_max,
-                    } => {
-                        let queue = spool.queue(&self.name, class).expect("it was configured");
-                        let found = spool.read(queue, 0, records_max, bytes_max);
-                        let waiting = self.see(or_cut(disk, found)?);
-                        events.push_back(delivery::Event::Read {
-                            class,
-                            result: Ok(waiting),
-                        });
-                    }
-                    delivery::Effect::Send(batch) => {
-                        self.give(&batch, receiver, witness);
-                        self.in_flight = true;
-                    }
-                    delivery::Effect::Commit {
-                        class,
-                        first,
-                        last,
-                        delivery,
-                    } => {
-                        let queue = spool.queue(&self.name, class).expect("it was configured");
-                        let committed = spool.commit(queue, first..=last, journaled(&delivery));
-                        or_cut(disk, committed)?;
-                        events.push_back(delivery::Event::Committed(Ok(())));
-                    }
-                    delivery::Effect::Tell(_) => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn see(&mut self, found: Vec<spool::Waiting>) -> Vec<Waiting> {
-        let waiting = found.into_iter().map(|one| Waiting {
-            index: one.index,
-            place: one.place,
-            record: one.record,
-        });
-        let waiting: Vec<Waiting> = waiting.collect();
-        for one in &waiting {
-            self.seen.insert(one.record.id, one.clone());
-        }
-        waiting
-    }
-
-    fn give(&mut self, batch: &Batch, receiver: &mut Receiver, witness: &mut Witness) {
-        let body = str::from_utf8(&batch.body).expect("JSON is UTF-8");
-        for (id, line) in batch.ids.iter().zip(body.lines()) {
-            let waiting = self.seen.get(id).expect("what is sent was read before");
-            witness.deliver(waiting.place.position);
-            receiver.take(line, waiting);
-        }
-    }
-}
-
-fn journaled(delivery: &tidegate_gateway::sinks::Delivery) -> spool::Delivery {
-    spool::Delivery {
-        outcome: spool::Outcome::Confirmed,
-        at: delivery.at,
-        bytes_before: delivery.bytes_before,
-        bytes_after: delivery.bytes_after,
-        header_bytes: delivery.header_bytes,
-        attempts: delivery.attempts,
     }
 }
