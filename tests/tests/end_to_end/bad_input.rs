@@ -35,9 +35,10 @@ fn bad_input_is_counted_and_hurts_nobody_else() {
     let configuration = CONFIGURATION.replace("data_dir", "devices_max = 3\ndata_dir");
     let alone = Rig::free(&configuration);
     let disturbed = Rig::free(&configuration);
+    // Before the honest device, whose Welcome is waited for.
+    let wire = Wire::connect(disturbed.broker.port);
     let [run_alone, run_disturbed] = [&alone, &disturbed].map(honest_run);
 
-    let wire = Wire::connect(disturbed.broker.port);
     wire.answer("pump-1", "the honest device's Welcome", |down| {
         matches!(down, Down::Welcome(_)).then_some(())
     });
