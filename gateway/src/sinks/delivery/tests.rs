@@ -1,3 +1,5 @@
+//! Scripts of the delivery machine: what happens, and what it wants done.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The file sink on real files, torn and resent.
+
 use super::*;
 use crate::record::RecordId;
 use crate::rules::Priority;

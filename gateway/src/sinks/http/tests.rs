@@ -1,3 +1,5 @@
+//! The HTTP sink against a receiver that answers, fails and hangs on command.
+
 use std::io::Read;
 use std::net::SocketAddr;
 

@@ -1,3 +1,5 @@
+//! The shell of a sink, run against a queue in memory.
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
