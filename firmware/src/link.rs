@@ -36,6 +36,7 @@ pub use backoff::Backoff;
 use tidegate_shared::ids::{Check, Incarnation, Mark, Term};
 use tidegate_shared::limits::PROTOCOL;
 use tidegate_shared::message::{Ack, Presence, Refused, RefusedReason, Welcome};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use crate::outbox::Outbox;
 use crate::time::Moment;
@@ -372,7 +373,8 @@ impl Link {
             // Before a Welcome only the device as a whole can be refused.
             State::Greeting(_) if refused.sequence == 0 => {}
             State::Welcomed if self.term == Some(refused.term) => {
-                let is_meant = self.is_sent_and_held(mark, refused.check, outbox);
+                let is_meant = self.is_sent_and_held(mark, refused.check, outbox)
+                    || is_on(Mutation::RefusedUnchecked);
                 if refused.sequence != 0 && !is_meant {
                     return;
                 }

@@ -7,8 +7,10 @@
 //! shell that owns sockets, threads and the clock.
 
 pub mod backoff;
+pub mod causes;
 pub mod cli;
 pub mod clock;
+pub mod conductor;
 pub mod control;
 pub mod disk;
 pub mod entry;

@@ -212,7 +212,16 @@ impl Store {
 
     /// Folds entries that [`Store::append`] just made durable; `entries` must be those.
     pub fn fold(&mut self, entries: &[Logged]) {
-        let first = self.log.end() - entries.len() as u64;
+        self.fold_from(self.log.end() - entries.len() as u64, entries);
+    }
+
+    /// Folds entries that [`Store::append`] is yet to make durable: what must never be done, for
+    /// the mutation of that name.
+    pub(crate) fn fold_early(&mut self, entries: &[Logged]) {
+        self.fold_from(self.log.end(), entries);
+    }
+
+    fn fold_from(&mut self, first: u64, entries: &[Logged]) {
         for (position, logged) in (first..).zip(entries) {
             self.marks.apply(logged);
             self.pipeline.apply(position, logged, &mut self.unspooled);

@@ -12,5 +12,6 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod mutation;
 mod residual;
 pub mod topic;

@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::receipts::Book;
 use super::{LinkEvent, Receipt, State, UNRELIABLE_MAX};
+use crate::causes;
 
 /// A connection on which nothing moved for so long is dead: two keepalives and a half.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
@@ -58,7 +59,7 @@ impl Polling<'_> {
             };
             let event = match polled {
                 Err(_) => return End::Lost("nothing moved for 75 s".into()),
-                Ok(Err(broken)) => return End::Lost(chain(&broken)),
+                Ok(Err(broken)) => return End::Lost(causes::told(&broken)),
                 Ok(Ok(event)) => event,
             };
             if event_loop.state.collision.is_none() {
@@ -173,19 +174,4 @@ async fn expired(sleep: Option<&mut Pin<Box<Sleep>>>) {
         Some(sleep) => sleep.await,
         None => std::future::pending().await,
     }
-}
-
-/// An error with its causes on one line; a cause that its error already repeats is left out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 //! the wall clock if both sides trust theirs, else not at all. It never runs backwards.
 
 use serde::{Deserialize, Serialize};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use crate::time::Timestamp;
 
@@ -32,7 +33,10 @@ impl Arrival {
     /// Takes the time that an entry of gateway start `start` carries.
     pub fn advance(&mut self, start: u32, at: Timestamp) {
         if start == self.start {
-            let passed = at.mono_us.saturating_sub(self.at.mono_us);
+            let mut passed = at.mono_us.saturating_sub(self.at.mono_us);
+            if is_on(Mutation::TimersOnWallClock) {
+                passed = at.wall_us.saturating_sub(self.at.wall_us).max(0) as u64;
+            }
             self.now_us = self.now_us.saturating_add_unsigned(passed);
             self.at.mono_us = self.at.mono_us.max(at.mono_us);
         } else {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_shared::catalog::{self, Sensors};
 use tidegate_shared::ids::{CatalogHash, Incarnation};
 use tidegate_shared::message::CatalogPart;
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::sensor::Meta;
 
@@ -55,7 +56,8 @@ pub(super) enum Found<'a> {
 impl Catalogs {
     /// Looks a catalog up.
     pub fn find(&self, hash: CatalogHash) -> Found<'_> {
-        match self.known.iter().find(|one| one.hash == hash) {
+        let is_meant = |one: &&Known| one.hash == hash || is_on(Mutation::NewestCatalog);
+        match self.known.iter().rfind(is_meant) {
             Some(Known {
                 sensors: Some(sensors),
                 ..

@@ -12,6 +12,8 @@
 //! device is one whose link is up, without backlog and without frames waiting for a catalog,
 //! while the gateway is subscribed.
 
+use tidegate_shared::mutation::{Mutation, is_on};
+
 use super::device::{Device, Scene};
 use super::emission::Cause;
 use super::lane::Lane;
@@ -89,6 +91,11 @@ impl Device {
                     let cause = Cause::Timer(due_us);
                     lane.close_early(now_us, &mut |window| {
                         scene.emission.window(&source, cause, meta, plan, window);
+                        if is_on(Mutation::IdlenessMovesWatermark) {
+                            let length_us = plan.window().map_or(0, |(length_us, ..)| length_us);
+                            let passed_us = window.start_us + length_us + plan.lateness_us();
+                            self.watermark_us = self.watermark_us.max(Some(passed_us));
+                        }
                     });
                 }
                 if let Some(due_us) =

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{DeviceName, SiteName};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::arrival::Arrival;
 use super::device::Device;
@@ -81,6 +82,12 @@ impl Pipeline {
         };
         let mut parts = vec![part(KIND_BASE, "", &base)];
         for (name, device) in &self.devices {
+            if is_on(Mutation::CounterNotPersisted) {
+                let mut device = device.clone();
+                device.counts.frames.clear();
+                parts.push(part(KIND_DEVICE, name.as_str(), &device));
+                continue;
+            }
             parts.push(part(KIND_DEVICE, name.as_str(), device));
         }
         parts

@@ -12,6 +12,7 @@
 //! ```
 
 use sha2::{Digest, Sha256};
+use tidegate_shared::mutation::{self, Mutation, is_on};
 
 use super::RecordId;
 
@@ -102,7 +103,10 @@ fn text(hash: &mut Sha256, text: &str) {
     hash.update(text.as_bytes());
 }
 
-fn finish(hash: Sha256) -> RecordId {
+fn finish(mut hash: Sha256) -> RecordId {
+    if is_on(Mutation::IdsFromCounter) {
+        hash.update(mutation::count().to_le_bytes());
+    }
     let mut id = [0; 16];
     id.iter_mut()
         .zip(hash.finalize())

@@ -18,24 +18,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate_shared::ids::Term;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use self::core::{Core, Parts, Question};
+use self::core::{Core, Question};
 use self::queue::SpoolQueue;
 use self::writer::Writer;
+use crate::conductor::{self, Condition, Draws, Start, StartError};
 use crate::control::{Command, Control, Handler};
 use crate::disk::Disk;
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::real::RealDisk;
-use crate::entry::{ENGINE, Entry};
-use crate::identity::{self, Identity, IdentityUnwritten};
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 use crate::rules::settings::{MqttSettings, Settings};
-use crate::session::{Session, SessionConfig};
 use crate::sinks::{self, SinkError, SinkHandle};
-use crate::store::{Store, StoreError};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Questions that may wait for the core.
@@ -55,12 +51,9 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
-    /// The start could not be counted.
+    /// The start could not be counted, or the store not opened.
     #[error(transparent)]
-    Identity(#[from] IdentityUnwritten),
-    /// The store could not be opened.
-    #[error("the store cannot be opened; nothing was received yet and nothing in it was removed")]
-    Store(#[from] StoreError),
+    Start(#[from] StartError),
     /// The embedded broker did not start.
     #[cfg(feature = "embedded-broker")]
     #[error(transparent)]
@@ -123,27 +116,24 @@ impl Gateway {
     pub async fn start(settings: Settings) -> Result<Self, RunError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let data_dir = DataDir::hold(&settings.data_dir)?;
-        let (store, identity, log_incarnation) = open(&settings, clock.now())?;
-        let term = Term(draw()? as u32 | 1);
+        let begun = begin(&settings, clock.now())?;
         let (broker, embedded) = broker(&settings.mqtt).await?;
-
-        let mut config = SessionConfig::new(
-            settings.site.clone(),
-            identity.gateway,
+        let Start {
+            identity,
             term,
-            identity.start,
-        );
-        config.limits = settings.limits;
-        let session = Session::new(config, store.marks().clone());
+            conductor,
+            store,
+            will,
+            ..
+        } = begun;
         let will = Will {
             topic: tidegate_shared::topic::Topic::Gateway
                 .text(&settings.site)
                 .to_string(),
-            payload: session.offline_payload(),
+            payload: will,
             retained: true,
         };
         let client_id = format!("tidegate-gw-{:016x}", identity.gateway);
-        let first = first_entries(&store, &settings, log_incarnation, term);
 
         let (stop_sinks, stopping) = watch::channel(false);
         let notify: Vec<Arc<Notify>> = settings.sinks.iter().map(|_| Arc::default()).collect();
@@ -166,19 +156,16 @@ impl Gateway {
         .map_err(RunError::System)?;
         let (link, events) = mqtt::connect(&broker, &settings.site, &client_id, will);
         let watched = link.clone();
-        let parts = Parts {
+        let core = Core {
             clock,
             site: settings.site.clone(),
-            start: identity.start,
-            term,
-            commit_ms: settings.log.commit_ms,
-            session,
+            conductor,
             link,
             writer,
         };
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (stop_core, stopped) = oneshot::channel::<()>();
-        let core = tokio::spawn(Core::new(parts, first).run(events, reports, asked, async {
+        let core = tokio::spawn(core.run(events, reports, asked, async {
             let _ = stopped.await;
         }));
         tracing::info!(
@@ -220,6 +207,15 @@ impl Gateway {
         ask(&self.questions).await
     }
 
+    /// What keeps the gateway from working as usual; `None` when it is too busy to answer.
+    pub async fn conditions(&self) -> Option<Vec<Condition>> {
+        let (answer, answered) = oneshot::channel();
+        self.questions
+            .try_send(Question::Conditions(answer))
+            .ok()?;
+        answered.await.ok()
+    }
+
     /// Stops cleanly: what was received is on disk and acked, the site sees it offline.
     pub async fn stop(self) {
         if let Some(control) = self.control {
@@ -243,52 +239,26 @@ impl Gateway {
     }
 }
 
-/// Holds the disk, counts the start, opens the store.
-/// The third part is the log incarnation that this start logs under.
-fn open(settings: &Settings, now: Timestamp) -> Result<(Store, Identity, u32), RunError> {
+/// Counts the start and opens the store.
+fn begin(settings: &Settings, now: Timestamp) -> Result<Start, RunError> {
     let disk = RealDisk::open(&settings.data_dir).map_err(|source| RunError::Disk {
         dir: settings.data_dir.clone(),
         source,
     })?;
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    let identity = identity::begin(&disk, draw()?)?;
-    let drawn = draw()? as u32 | 1;
-    let (store, report) = Store::open(&disk, settings, drawn, now)?;
-    report.announce();
-    let log_incarnation = if report.ids_begin_anew {
-        drawn
-    } else {
-        store.log_incarnation()
+    let draws = Draws {
+        gateway: draw()?,
+        incarnation: draw()? as u32 | 1,
+        spare_incarnation: draw()? as u32 | 1,
+        term: draw()? as u32 | 1,
     };
-    Ok((store, identity, log_incarnation))
+    let start = conductor::start(&disk, settings, draws, now)?;
+    start.report.announce();
+    Ok(start)
 }
 
 fn draw() -> Result<u64, RunError> {
     getrandom::u64().map_err(|error| RunError::System(std::io::Error::other(error)))
-}
-
-/// What every start writes before anything else.
-fn first_entries(
-    store: &Store,
-    settings: &Settings,
-    log_incarnation: u32,
-    term: Term,
-) -> Vec<Entry> {
-    let mut entries = vec![Entry::Started {
-        engine: ENGINE,
-        log_incarnation,
-        term: term.0,
-        site: settings.site.to_string(),
-    }];
-    if *store.rules() != settings.rules {
-        entries.push(Entry::Rules {
-            text: settings.rules.to_json(),
-        });
-    }
-    if *store.limits() != settings.limits {
-        entries.push(Entry::Limits(settings.limits));
-    }
-    entries
 }
 
 #[cfg(feature = "embedded-broker")]

@@ -9,6 +9,7 @@ use tidegate_shared::frame::Header;
 use tidegate_shared::ids::{DeviceName, Incarnation, Mark};
 use tidegate_shared::limits::PROTOCOL;
 use tidegate_shared::message::{Hello, Progress, RefusedReason};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::marks::{DeviceMarks, FloorMark, PAIRS_MAX, Place};
 use super::offset::Offset;
@@ -192,6 +193,9 @@ impl Session {
                 acked: said.acked,
             };
             self.append_link(Some(device), change);
+        }
+        if is_on(Mutation::FloorIgnored) {
+            return;
         }
         let gaps = self
             .live

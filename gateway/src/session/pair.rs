@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{Check, Incarnation};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 /// Sequences whose content is remembered. Four windows of the widest grant: a device resends at
 /// most one window.
@@ -84,7 +85,10 @@ impl Pair {
             return Standing::AfterGap;
         }
         match self.check(sequence) {
-            Some(known) if known != check => Standing::Conflict,
+            Some(known) if known != check && !is_on(Mutation::ConflictAsDuplicate) => {
+                Standing::Conflict
+            }
+            _ if is_on(Mutation::DuplicatesLogged) => Standing::Next,
             _ => Standing::Duplicate,
         }
     }

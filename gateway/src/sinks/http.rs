@@ -18,6 +18,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use super::SinkError;
 use super::batch::Batch;
 use super::delivery::{Answer, Outcome};
+use crate::causes;
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -59,7 +60,7 @@ impl HttpSink {
         }
         let client = builder.build().map_err(|error| SinkError::Client {
             sink: name.to_owned(),
-            why: chain(&error),
+            why: causes::told(&error),
         })?;
         Ok(Self {
             client,
@@ -226,7 +227,7 @@ fn retry_after_us(headers: &HeaderMap) -> Option<u64> {
 /// The URL is left out of what it says: it may carry a token.
 fn failed(error: reqwest::Error) -> Outcome {
     let error = error.without_url();
-    let why = chain(&error);
+    let why = causes::told(&error);
     if error.is_builder() || error.is_dns() || is_tls(&error) {
         Outcome::Broken { why }
     } else {
@@ -247,21 +248,6 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
     wrapped.is_some_and(|wrapped| is_tls(wrapped)) || error.source().is_some_and(is_tls)
-}
-
-/// An error with its causes on one line; a cause that its error already repeats is left out.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

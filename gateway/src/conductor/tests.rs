@@ -1,0 +1,1 @@
+//! Scripts of (now, event) against a conductor whose store is the test.
