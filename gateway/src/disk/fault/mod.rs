@@ -93,6 +93,22 @@ impl FaultDisk {
         self.state().syncs_failing.insert(nth);
     }
 
+    /// Takes back every fault that was armed and has not come.
+    pub fn disarm(&self) {
+        let mut state = self.state();
+        state.cut_at = None;
+        state.syncs_failing.clear();
+        state.bytes_max = None;
+        state.read_only = false;
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        let state = self.state();
+        let bytes = state.files.values().map(|inode| inode.live.len() as u64);
+        bytes.sum()
+    }
+
     /// Lets all files together hold at most this many bytes; `None` for no limit.
     pub fn limit_bytes(&self, bytes_max: Option<u64>) {
         self.state().bytes_max = bytes_max;

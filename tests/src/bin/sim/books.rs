@@ -1,0 +1,116 @@
+//! Books: at the end of a run the counters must say what is true.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tidegate_gateway::ledger;
+
+use super::node::Node;
+use super::story::Story;
+use super::unit::{SENSORS, Unit, truth};
+use super::witness::derive;
+use super::world::World;
+
+/// Checks every gateway's books.
+pub fn check(world: &mut World) {
+    for number in 0..world.nodes.len() {
+        let Some(store) = world.nodes[number].store() else {
+            continue;
+        };
+        let json = store.ledger();
+        replayed(world, number, &json);
+        sensors(&world.nodes[number], &world.units, &json, &mut world.story);
+        sinks(world, number, &json);
+    }
+}
+
+/// The log, folded from its first entry, gives the same counters and records.
+fn replayed(world: &mut World, number: usize, json: &Value) {
+    let node = &world.nodes[number];
+    let (pipeline, derived) = derive(&node.disk, &node.settings, &mut world.story);
+    let spool = tidegate_gateway::spool::counters::Counters::default();
+    let again = ledger::of_store(node.witness.end(), &pipeline.counters(), &spool);
+    let same = again["devices"] == json["devices"];
+    world.story.check("replay gives the same counters", same, || {
+        format!("live {}\nreplayed {}", json["devices"], again["devices"])
+    });
+    for (id, times) in &derived {
+        world.story.check("an id is derived once", *times == 1, || format!("{id}: {times} times"));
+    }
+    if node.restored == 0 && world.nodes.len() == 1 {
+        let known: BTreeSet<_> = derived.keys().collect();
+        let names: Vec<String> = world.upstreams.keys().cloned().collect();
+        for name in names {
+            let stray = world.upstreams[&name].ids().find(|id| !known.contains(id)).copied();
+            world.story.check("what was sent is derived again", stray.is_none(), || {
+                format!("{name} has {stray:?}, which the log does not give")
+            });
+        }
+    }
+}
+
+/// What the log holds of a sensor is what the ledger says.
+fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
+    for ((device, sensor), (taken, _)) in truth(units) {
+        let name = SENSORS[sensor];
+        let counts = &json["devices"][device.as_str()]["sensors"][name];
+        let logged = node.witness.logged(&device, sensor);
+        let said = count(&counts["logged"]) + sum(&counts["rejected"]);
+        story.check("what is logged is counted", said == logged, || {
+            format!("{device} {name}: {logged} samples in the log, the ledger says {counts}")
+        });
+        story.check("no more is logged than was taken", logged <= taken, || {
+            format!("{device} {name}: {logged} of {taken}")
+        });
+        for (rule, counters) in fields(&counts["rules"]) {
+            let gone = sum(&counters["filtered"]) + count(&counters["late"]);
+            let gone = gone + count(&counters["folded"]) + count(&counters["open"]);
+            let matched = count(&counters["matched"]);
+            story.check("rules balance", matched == gone, || {
+                format!("{device} {name} {rule}: {counters}")
+            });
+        }
+    }
+}
+
+/// What a rule folded is what each of its sinks got, will get, or was denied.
+fn sinks(world: &mut World, number: usize, json: &Value) {
+    let forwards = [("minute", "archive"), ("minute", "cloud"), ("passed", "archive")];
+    for (device, counters) in fields(&json["devices"]) {
+        for (sensor, counts) in fields(&counters["sensors"]) {
+            for (rule, sink) in forwards {
+                let folded = count(&counts["rules"][rule]["folded"]);
+                let of = &json["sinks"][sink][rule]["devices"][device][sensor];
+                let delivered = count(&of["delivered_fresh"]);
+                let gone = delivered
+                    + count(&of["refused_fresh"])
+                    + count(&of["evicted_fresh"])
+                    + count(&of["dropped_fresh"])
+                    + count(&of["waiting"]);
+                let node = &world.nodes[number];
+                let holds = folded == gone;
+                world.story.check("sinks balance", holds, || {
+                    format!("{device} {sensor} {rule} {sink}: folded {folded}, {of}")
+                });
+                let key = (number, rule.to_owned(), device.clone(), sensor.clone());
+                let taken = world.upstreams[sink].fresh.get(&key).copied().unwrap_or(0);
+                let enough = taken >= delivered || node.restored > 0;
+                world.story.check("delivered means the sink has it", enough, || {
+                    format!("{key:?}: delivered {delivered}, {sink} has {taken}")
+                });
+            }
+        }
+    }
+}
+
+fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn sum(value: &Value) -> u64 {
+    fields(value).map(|(_, one)| count(one)).sum()
+}

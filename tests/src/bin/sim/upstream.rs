@@ -1,0 +1,284 @@
+//! Upstream: the sinks' far ends. They remember all they were given, and have their moods.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tidegate_gateway::record::{Record, RecordId, Value};
+use tidegate_gateway::rules::settings::SinkSettings;
+use tidegate_gateway::run::queue::SpoolQueue;
+use tidegate_gateway::sinks::batch::Batch;
+use tidegate_gateway::sinks::delivery::{self, Answer, BatchLimits, Machine, Outcome};
+use tidegate_gateway::sinks::{Queue, Waiting};
+use tidegate_gateway::store::Store;
+use tidegate_gateway::time::Timestamp;
+use tidegate_tests::dice::Dice;
+
+use super::story::Story;
+use super::unit::is_of;
+use super::witness::Witness;
+
+/// How a far end behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Takes and confirms.
+    Well,
+    /// Answers with errors, having taken nothing.
+    Failing,
+    /// Does not answer until the attempt is given up.
+    Hanging,
+    /// Refuses what it is given.
+    Refusing,
+    /// Takes, and says that it has not.
+    Lying,
+}
+
+/// What a record stands for: two of them have one id, and one id has one of them.
+type Key = (usize, u32, String, u32, String, String, u32, i64, u32);
+
+/// A far end.
+#[derive(Debug)]
+pub struct Upstream {
+    pub mood: Mood,
+    /// Lines and places by gateway and id.
+    records: BTreeMap<RecordId, (String, u64)>,
+    keys: BTreeMap<Key, RecordId>,
+    /// Fresh samples taken, each record once, by gateway.
+    pub fresh: BTreeMap<(usize, String, String, String), u64>,
+}
+
+impl Upstream {
+    pub fn new() -> Self {
+        Self {
+            mood: Mood::Well,
+            records: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            fresh: BTreeMap::new(),
+        }
+    }
+
+    /// Every id it was given.
+    pub fn ids(&self) -> impl Iterator<Item = &RecordId> {
+        self.records.keys()
+    }
+
+    fn take(
+        &mut self,
+        gateway: usize,
+        line: &str,
+        waiting: &Waiting,
+        witness: &Witness,
+        story: &mut Story,
+    ) {
+        let (record, id) = (&waiting.record, waiting.record.id);
+        story.coverage.records += 1;
+        if let Some((known, _)) = self.records.get(&id) {
+            let same = known == line;
+            story.check("an id has one content", same, || {
+                format!("{id}\n  was {known}\n  is  {line}")
+            });
+            return;
+        }
+        self.records
+            .insert(id, (line.to_owned(), waiting.place.position));
+        for (name, value) in &record.values {
+            if let (Value::Number(value), true) = (value, name != "count") {
+                let right = is_of(&record.sensor, *value);
+                story.check("values are the sensor's own", right, || {
+                    format!("{} {} {name} = {value}", record.device, record.sensor)
+                });
+            }
+        }
+        let of = (
+            gateway,
+            record.rule.clone(),
+            record.device.clone(),
+            record.sensor.clone(),
+        );
+        *self.fresh.entry(of).or_default() += record.fresh;
+        if record.start_us < record.end_us {
+            let key = key_of(gateway, record, waiting, witness);
+            let other = self.keys.insert(key.clone(), id);
+            story.check("a window's revision has one id", other.is_none(), || {
+                format!("{key:?} came as {other:?} and as {id}")
+            });
+        }
+    }
+}
+
+fn key_of(gateway: usize, record: &Record, waiting: &Waiting, witness: &Witness) -> Key {
+    let moment = witness.moment(waiting.place.position);
+    (
+        gateway,
+        moment.map_or(0, |moment| moment.incarnation),
+        record.rule.clone(),
+        record.version,
+        record.device.clone(),
+        record.sensor.clone(),
+        record.epoch,
+        record.start_us,
+        record.revision,
+    )
+}
+
+/// A request that the far end has not answered.
+struct Request {
+    until_us: u64,
+    batch: Arc<Batch>,
+    outcome: Outcome,
+}
+
+/// Delivery to one sink: the sink's shell without its socket.
+pub struct Sending {
+    pub name: String,
+    machine: Machine,
+    queue: SpoolQueue,
+    request: Option<Request>,
+    seen: BTreeMap<RecordId, Waiting>,
+    woken: bool,
+}
+
+/// What delivery needs of the world.
+pub struct Around<'a> {
+    pub gateway: usize,
+    pub now: Timestamp,
+    pub now_us: u64,
+    pub upstream: &'a mut Upstream,
+    pub witness: &'a mut Witness,
+    pub story: &'a mut Story,
+    pub dice: &'a mut Dice,
+}
+
+impl Sending {
+    pub fn new(settings: &SinkSettings, store: &Store, seed: u64) -> Self {
+        let limits = BatchLimits {
+            records_max: settings.batch_records_max,
+            bytes_max: settings.batch_bytes_max,
+        };
+        Self {
+            name: settings.name.clone(),
+            machine: Machine::new(limits, seed),
+            queue: SpoolQueue::new(store.spool(), &settings.name),
+            request: None,
+            seen: BTreeMap::new(),
+            woken: true,
+        }
+    }
+
+    /// Records were spooled.
+    pub fn wake(&mut self) {
+        self.woken = true;
+    }
+
+    /// What it is doing, for a story.
+    pub fn state(&self) -> String {
+        format!("sink {}: {:?}", self.name, self.machine.status())
+    }
+
+    /// When it has to be stepped next, on the world's clock.
+    pub fn next_us(&self, began_us: u64) -> u64 {
+        if self.woken {
+            return 0;
+        }
+        let request = self.request.as_ref().map(|request| request.until_us);
+        let deadline = self.machine.next_deadline();
+        let deadline = deadline.map(|at| began_us + at.mono_us);
+        request.into_iter().chain(deadline).min().unwrap_or(u64::MAX)
+    }
+
+    pub fn step(&mut self, around: &mut Around<'_>) {
+        if std::mem::take(&mut self.woken) {
+            self.perform(delivery::Event::RecordsWaiting, around);
+        }
+        let is_due = |request: &mut Request| request.until_us <= around.now_us;
+        if let Some(request) = self.request.take_if(is_due) {
+            let answer = Answer {
+                sent_bytes: request.batch.body.len() as u64,
+                outcome: request.outcome,
+                header_bytes: 100,
+            };
+            self.perform(delivery::Event::Answer(answer), around);
+        }
+        let due = self.machine.next_deadline();
+        if due.is_some_and(|due| due.mono_us <= around.now.mono_us) {
+            self.perform(delivery::Event::Deadline, around);
+        }
+    }
+
+    fn perform(&mut self, event: delivery::Event, around: &mut Around<'_>) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut effects = Vec::new();
+            self.machine.handle(around.now, event, &mut effects);
+            for effect in effects {
+                match effect {
+                    delivery::Effect::Read {
+                        class,
+                        records_max,
+                        bytes_max,
+                    } => {
+                        let result = self.queue.read(class, records_max, bytes_max);
+                        for one in result.iter().flatten() {
+                            self.seen.insert(one.record.id, one.clone());
+                        }
+                        events.push_back(delivery::Event::Read { class, result });
+                    }
+                    delivery::Effect::Send(batch) => self.send(&batch, around),
+                    delivery::Effect::Commit {
+                        class,
+                        first,
+                        last,
+                        delivery,
+                    } => {
+                        let committed = self.queue.commit(class, first, last, &delivery);
+                        events.push_back(delivery::Event::Committed(committed));
+                    }
+                    delivery::Effect::Tell(news) => {
+                        let name = &self.name;
+                        around.story.tell(|| format!("sink {name}: {news:?}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, batch: &Arc<Batch>, around: &mut Around<'_>) {
+        let mood = around.upstream.mood;
+        if matches!(mood, Mood::Well | Mood::Lying) {
+            let body = String::from_utf8_lossy(&batch.body).into_owned();
+            for (id, line) in batch.ids.iter().zip(body.lines()) {
+                let Some(waiting) = self.seen.get(id) else {
+                    let why = || format!("{id} was never read");
+                    around.story.check("what is sent was spooled", false, why);
+                    continue;
+                };
+                around.witness.send(waiting.place.position, around.story);
+                around.upstream.take(
+                    around.gateway,
+                    line,
+                    waiting,
+                    around.witness,
+                    around.story,
+                );
+            }
+        }
+        let why = format!("{mood:?}");
+        let outcome = match mood {
+            Mood::Well => Outcome::Confirmed,
+            Mood::Failing | Mood::Hanging | Mood::Lying => Outcome::Retry {
+                why,
+                after_us: None,
+            },
+            Mood::Refusing => Outcome::Refused { why },
+        };
+        let takes_us = if mood == Mood::Hanging {
+            35_000_000
+        } else {
+            1_000 + around.dice.below(300_000)
+        };
+        self.request = Some(Request {
+            until_us: around.now_us + takes_us,
+            batch: Arc::clone(batch),
+            outcome,
+        });
+    }
+}

@@ -1,0 +1,288 @@
+//! Witness: what somebody outside a gateway knows it has promised, to hold against all it says
+//! and against what is on its disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tidegate_gateway::disk::{Disk, FaultDisk};
+use tidegate_gateway::entry::{Entry, FrameEntry, LinkChange, Logged, Verdict};
+use tidegate_gateway::log::{LocalLog, Log};
+use tidegate_gateway::pipeline::Pipeline;
+use tidegate_gateway::record::RecordId;
+use tidegate_gateway::rules::settings::Settings;
+use tidegate_shared::batch::{BatchReader, Scratch};
+use tidegate_shared::frame::{self, crc32c};
+use tidegate_shared::ids::DeviceName;
+use tidegate_shared::message::{Ack, EventCode, Up};
+
+use super::story::Story;
+use super::unit::meaning;
+
+/// Device, incarnation and boot.
+type Pair = (String, u32, u32);
+
+/// What an entry was about, as far as closing windows goes.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The world's time when it was offered, in µs.
+    pub world_us: u64,
+    /// The device whose frame it is.
+    pub frame_of: Option<String>,
+    /// Something after which windows may close at once: rules, an end, a new epoch.
+    pub opens_closes: bool,
+    /// The log incarnation in force.
+    pub incarnation: u32,
+}
+
+/// What is known to be on a gateway's disk.
+#[derive(Debug, Default)]
+pub struct Witness {
+    /// Checks of the entries known to be durable, by position, and what they were about.
+    entries: Vec<(u32, Moment)>,
+    offered: Vec<(Logged, u64)>,
+    /// Highest sequence accounted for.
+    accounted: BTreeMap<Pair, u32>,
+    /// Highest sequence of pairs that are too old.
+    stale: BTreeMap<Pair, u32>,
+    /// Samples logged as next ones: device, sensor, value.
+    samples: BTreeSet<(String, usize, i64)>,
+    /// Samples in frames that were not used.
+    pub samples_stale: u64,
+    incarnation: u32,
+    highest_delivered: Option<u64>,
+}
+
+impl Witness {
+    /// Position after the last durable entry.
+    pub fn end(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// What the entry at a position was about.
+    pub fn moment(&self, position: u64) -> Option<&Moment> {
+        self.entries.get(position as usize).map(|(_, moment)| moment)
+    }
+
+    /// When a frame of the device was last logged before a position.
+    pub fn last_frame_us(&self, device: &str, position: u64) -> Option<u64> {
+        let before = self.entries.get(..position as usize)?.iter().rev();
+        let mut frames = before.filter(|(_, one)| one.frame_of.as_deref() == Some(device));
+        frames.next().map(|(_, one)| one.world_us)
+    }
+
+    /// Samples of a device's sensor that are in the log.
+    pub fn logged(&self, device: &str, sensor: usize) -> u64 {
+        let of = |value| (device.to_owned(), sensor, value);
+        self.samples.range(of(i64::MIN)..=of(i64::MAX)).count() as u64
+    }
+
+    /// Entries go to the log.
+    pub fn offer(&mut self, entries: &[Logged], now_us: u64) {
+        self.offered = entries.iter().map(|one| (one.clone(), now_us)).collect();
+    }
+
+    /// The log took them, up to `end`.
+    pub fn confirm(&mut self, end: u64, story: &mut Story) {
+        for (logged, world_us) in std::mem::take(&mut self.offered) {
+            self.note(&logged, world_us, story);
+        }
+        story.check("positions follow each other", self.end() == end, || {
+            format!("{} entries are durable, the log ends at {end}", self.end())
+        });
+    }
+
+    fn note(&mut self, logged: &Logged, world_us: u64, story: &mut Story) {
+        let mut moment = Moment {
+            world_us,
+            frame_of: None,
+            opens_closes: false,
+            incarnation: self.incarnation,
+        };
+        match &logged.entry {
+            Entry::Frame(found) => {
+                moment.frame_of = Some(found.device.to_string());
+                moment.opens_closes = self.note_frame(found, story);
+            }
+            Entry::Gap(gap) => {
+                let pair = (gap.device.to_string(), gap.incarnation.0, gap.boot);
+                let accounted = self.accounted.entry(pair).or_default();
+                *accounted = gap.through.max(*accounted);
+            }
+            Entry::Started {
+                log_incarnation, ..
+            } => {
+                self.incarnation = *log_incarnation;
+                moment.incarnation = *log_incarnation;
+            }
+            Entry::Link(link) => {
+                moment.opens_closes = matches!(link.change, LinkChange::Opened { .. });
+            }
+            Entry::Rules { .. } | Entry::Limits(_) => moment.opens_closes = true,
+            _ => {}
+        }
+        story.coverage.entries += 1;
+        self.entries.push((check_of(logged), moment));
+    }
+
+    /// Returns whether windows may close at once by it.
+    fn note_frame(&mut self, found: &FrameEntry, story: &mut Story) -> bool {
+        let device = found.device.to_string();
+        let Ok(frame) = frame::read(&found.bytes) else {
+            story.check("the log holds frames", false, || device);
+            return false;
+        };
+        let (incarnation, mark) = (frame.header.incarnation.0, frame.header.mark);
+        let pair = (device.clone(), incarnation, mark.boot);
+        let up = Up::read(frame.body);
+        if found.verdict == Verdict::StaleBoot {
+            let highest = self.stale.entry(pair).or_default();
+            *highest = mark.sequence.max(*highest);
+            if let Ok(Up::Batch(body)) = up {
+                self.samples_stale += samples_of(body).len() as u64;
+            }
+            return false;
+        }
+        let accounted = self.accounted.entry(pair).or_default();
+        let is_next = mark.sequence == *accounted + 1;
+        *accounted = mark.sequence.max(*accounted);
+        story.check("a frame is logged once, in order", is_next, || {
+            format!("{device} {incarnation:08x} {mark:?} is logged again or out of order")
+        });
+        match up {
+            Ok(Up::Batch(body)) => {
+                for (sensor, value) in samples_of(body) {
+                    let is_new = self.samples.insert((device.clone(), sensor, value));
+                    story.check("a sample is logged once", is_new, || {
+                        format!("{device}: sensor {sensor}, value {value} came again with {mark:?}")
+                    });
+                }
+                false
+            }
+            // A catalog may change a scale, a clock may step: both begin an epoch.
+            Ok(Up::Catalog(_) | Up::Clock(_)) => true,
+            Ok(Up::Event(event)) => event.code == EventCode::Ended,
+            _ => false,
+        }
+    }
+
+    /// An ack leaves: all that it speaks of is durable.
+    pub fn ack(&mut self, device: &DeviceName, ack: &Ack, story: &mut Story) {
+        let pair = (device.to_string(), ack.incarnation.0, ack.boot);
+        let accounted = self.accounted.get(&pair).copied().unwrap_or(0);
+        let stale = self.stale.get(&pair).copied().unwrap_or(0);
+        let durable = accounted.max(stale);
+        story.check("acked means on disk", ack.through <= durable, || {
+            format!("{pair:?} is acked through {}, durable {durable}", ack.through)
+        });
+    }
+
+    /// A record caused by the entry at `position` is on its way to a sink.
+    pub fn send(&mut self, position: u64, story: &mut Story) {
+        let end = self.end();
+        story.check("a record's cause is on disk", position < end, || {
+            format!("a record of position {position} is sent, the log ends at {end}")
+        });
+        self.highest_delivered = self.highest_delivered.max(Some(position));
+    }
+
+    /// Compares with what a fault has left, and goes on from that. `is_older` tells of a restored
+    /// image: then nothing is compared.
+    pub fn examine(
+        &mut self,
+        disk: &FaultDisk,
+        settings: &Settings,
+        is_older: bool,
+        story: &mut Story,
+    ) {
+        let found = read_log(disk, settings, story);
+        let before = std::mem::take(self);
+        let (known, offered) = (before.entries, before.offered);
+        for (position, bytes) in &found {
+            let expected = self.entries.len() as u64;
+            story.check("entries follow each other", *position == expected, || {
+                format!("{position} follows {expected}")
+            });
+            let logged: Result<Logged, _> = postcard::from_bytes(bytes);
+            let Ok(logged) = logged else {
+                story.check("the log holds entries", false, || position.to_string());
+                continue;
+            };
+            let index = *position as usize;
+            let known_at = known.get(index).map(|(check, one)| (*check, one.world_us));
+            let offered_at = index
+                .checked_sub(known.len())
+                .and_then(|at| offered.get(at))
+                .map(|(one, at_us)| (check_of(one), *at_us));
+            let expected = known_at.or(offered_at);
+            let now_us = story.now_us;
+            let world_us = expected.map_or(now_us, |(_, at_us)| at_us);
+            let same = expected.is_some_and(|(check, _)| check == check_of(&logged));
+            story.check("what is durable never changes", same || is_older, || {
+                format!("nobody wrote what is at {position}")
+            });
+            let mut quiet = Story::default();
+            self.note(&logged, world_us, &mut quiet);
+        }
+        let kept = found.len() >= known.len();
+        story.check("what is durable stays", kept || is_older, || {
+            format!("{} of {} durable entries are left", found.len(), known.len())
+        });
+        let delivered = before.highest_delivered.filter(|_| !is_older);
+        let caused = delivered.is_none_or(|position| position < self.end());
+        story.check("a record's cause stays on disk", caused, || {
+            format!("{delivered:?} was delivered, the log ends at {}", self.end())
+        });
+        self.highest_delivered = delivered;
+    }
+}
+
+/// Everything derived again from the log's first entry: the pipeline, and every record by id.
+pub fn derive(
+    disk: &FaultDisk,
+    settings: &Settings,
+    story: &mut Story,
+) -> (Pipeline, BTreeMap<RecordId, u64>) {
+    let mut pipeline = Pipeline::new(&settings.site);
+    let (mut emitted, mut ids) = (Vec::new(), BTreeMap::new());
+    for (position, bytes) in read_log(disk, settings, story) {
+        if let Ok(logged) = postcard::from_bytes(&bytes) {
+            pipeline.apply(position, &logged, &mut emitted);
+        }
+        for one in emitted.drain(..) {
+            *ids.entry(one.record.id).or_default() += 1;
+        }
+    }
+    (pipeline, ids)
+}
+
+fn read_log(disk: &FaultDisk, settings: &Settings, story: &mut Story) -> Vec<(u64, Vec<u8>)> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let opened = LocalLog::open(disk, "log", settings.log, 1);
+    let read = opened.and_then(|opened| opened.log.read(0, 0)?.collect());
+    match read {
+        Ok(found) => found,
+        Err(error) => {
+            story.check("what a fault has left can be read", false, || error.to_string());
+            Vec::new()
+        }
+    }
+}
+
+fn check_of(logged: &Logged) -> u32 {
+    crc32c(&postcard::to_stdvec(logged).expect("entries can be written"))
+}
+
+/// The sensors and values of a batch.
+fn samples_of(body: &[u8]) -> Vec<(usize, i64)> {
+    let mut found = Vec::new();
+    let Ok(mut reader) = BatchReader::new(body) else {
+        return found;
+    };
+    let hash = reader.head.catalog;
+    let mut scratch = Scratch::default();
+    while let Ok(Some(block)) = reader.next_block(&mut scratch) {
+        let raws = block.raws.iter();
+        found.extend(raws.filter_map(|raw| meaning(hash, block.sensor, *raw)));
+    }
+    found
+}

@@ -1,0 +1,470 @@
+//! The world of one seed: devices, a network, gateways, sinks, and the faults that befall them.
+//!
+//! ```text
+//! chaos: faults come ──► calm: all is mended, devices stop as planned ──► everything drains
+//! ```
+//! Time is virtual and jumps to whatever is due next; everything is drawn from the seed, so a
+//! seed's run is the same every time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_gateway::rules;
+use tidegate_gateway::rules::settings::{LogSettings, Settings};
+use tidegate_tests::dice::Dice;
+
+use super::books;
+use super::network::{Client, Network, Weather};
+use super::node::{Ending, Node, Surroundings};
+use super::profile::{Fault, Profile};
+use super::story::Story;
+use super::unit::{SITE, Unit};
+use super::upstream::{Mood, Upstream};
+
+/// Longest time that draining may take once nothing is wrong any more, in µs: 2 h.
+const DRAIN_US: u64 = 7_200_000_000;
+/// Steps at one moment: more is no progress.
+const STEPS_AT_ONCE_MAX: u32 = 20_000;
+const SECOND_US: u64 = 1_000_000;
+
+/// The configuration of every gateway.
+const CONFIGURATION: &str = r#"
+[gateway]
+site = "pump-house"
+[mqtt]
+url = "mqtt://127.0.0.1:1883"
+[sink.archive]
+type = "file"
+path = "records.ndjson"
+[sink.cloud]
+type = "file"
+path = "others.ndjson"
+batch_records_max = 20
+[[rule]]
+name = "minute"
+match = { sensor = "*" }
+window = { tumbling = "1m", lateness = "10s" }
+aggregate = ["count", "min", "max", "mean"]
+forward = ["archive", "cloud"]
+[[rule]]
+name = "passed"
+match = { sensor = "vibration" }
+deadband = 3
+priority = "low"
+forward = ["archive"]
+"#;
+
+fn settings() -> Settings {
+    let parsed = rules::parse(CONFIGURATION, "tidegate.toml");
+    let (mut settings, _) = parsed.expect("the configuration has no mistakes");
+    settings.log = LogSettings {
+        commit_ms: 500,
+        segment_bytes: 8 << 10,
+        bytes_max: 64 << 20,
+    };
+    for sink in &mut settings.sinks {
+        let small = sink.name == "cloud";
+        sink.spool_bytes_max = if small { 24 << 10 } else { 512 << 10 };
+    }
+    settings
+}
+
+/// Everything there is.
+pub struct World {
+    pub story: Story,
+    pub units: Vec<Unit>,
+    pub nodes: Vec<Node>,
+    pub upstreams: BTreeMap<String, Upstream>,
+    network: Network,
+    profile: &'static Profile,
+    dice: Dice,
+    now_us: u64,
+    /// What is to be mended when.
+    mends: BTreeMap<(u64, u64), Mend>,
+    mend_number: u64,
+    chaos_until_us: u64,
+}
+
+/// The end of a fault.
+#[derive(Debug, Clone)]
+enum Mend {
+    Weather,
+    Broker,
+    Disk(usize),
+    Sink(String),
+    Clock(usize),
+}
+
+impl World {
+    /// The world of a seed.
+    pub fn new(seed: u64, profile: &'static Profile) -> Self {
+        let mut dice = Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x71de_9a7e);
+        let settings = Arc::new(settings());
+        let units = (0..2 + dice.below(3) as usize).map(|number| Unit::new(number, &mut dice));
+        let units = units.collect();
+        let nodes = (0..1 + usize::from(profile.second_gateway))
+            .map(|number| Node::new(number, &settings, &mut dice))
+            .collect();
+        let upstreams = settings
+            .sinks
+            .iter()
+            .map(|sink| (sink.name.clone(), Upstream::new()))
+            .collect();
+        let chaos_us = (10 + dice.below(30)) * 60 * SECOND_US;
+        Self {
+            story: Story::default(),
+            units,
+            nodes,
+            upstreams,
+            network: Network::new(dice.bits()),
+            profile,
+            dice,
+            now_us: 0,
+            mends: BTreeMap::new(),
+            mend_number: 0,
+            chaos_until_us: chaos_us,
+        }
+    }
+
+    /// Runs to the end, or to the first broken promise.
+    pub fn run(&mut self) {
+        let mut fault_at_us = self.next_fault_us();
+        while self.now_us < self.chaos_until_us && self.story.broken.is_none() {
+            let until_us = fault_at_us.min(self.chaos_until_us);
+            self.pass(until_us, |_| false);
+            if self.now_us >= fault_at_us {
+                self.strike();
+                fault_at_us = self.next_fault_us();
+            }
+        }
+        self.calm();
+        let until_us = self.now_us + DRAIN_US;
+        self.pass(until_us, Self::is_drained);
+        if self.story.broken.is_none() {
+            let drained = self.is_drained();
+            let why = || {
+                let units = self.units.iter().filter(|unit| !unit.is_drained());
+                let units: Vec<String> = units.map(Unit::state).collect();
+                let nodes: Vec<String> = self.nodes.iter().map(Node::state).collect();
+                format!("{}\n{}", units.join("\n"), nodes.join("\n"))
+            };
+            self.story.check("everything drains", drained, why);
+        }
+        if self.story.broken.is_none() {
+            books::check(self);
+        }
+        let (lost, repeated) = (self.network.lost, self.network.repeated);
+        let faults = &mut self.story.coverage.faults;
+        *faults.entry("message lost").or_default() += lost;
+        *faults.entry("message repeated").or_default() += repeated;
+        self.story.coverage.virtual_us = self.now_us;
+    }
+
+    fn next_fault_us(&mut self) -> u64 {
+        let every_us = self.profile.every_s * SECOND_US;
+        self.now_us + SECOND_US + self.dice.below(2 * every_us)
+    }
+
+    fn is_drained(&self) -> bool {
+        let nodes = self.nodes.iter();
+        self.units.iter().all(Unit::is_drained) && nodes.clone().all(Node::is_at_rest)
+    }
+
+    /// Lets time pass until then, or until `done`.
+    fn pass(&mut self, until_us: u64, done: impl Fn(&Self) -> bool) {
+        let mut steps = 0;
+        while self.story.broken.is_none() && !done(self) {
+            let units = self.units.iter().map(|unit| unit.next_us(&self.network));
+            let nodes = self.nodes.iter().map(|node| node.next_us(&self.network));
+            let mends = self.mends.first_key_value().map(|((at_us, _), _)| *at_us);
+            let others = self.network.next_us().into_iter().chain(mends);
+            let next_us = units.chain(nodes).chain(others).min().unwrap_or(u64::MAX);
+            if next_us > until_us {
+                self.now_us = until_us;
+                self.story.now_us = until_us;
+                return;
+            }
+            steps = if next_us > self.now_us { 0 } else { steps + 1 };
+            self.now_us = self.now_us.max(next_us);
+            self.story.now_us = self.now_us;
+            self.story
+                .check("time goes on", steps < STEPS_AT_ONCE_MAX, String::new);
+            self.step();
+        }
+    }
+
+    fn step(&mut self) {
+        let due = self.mends.first_entry();
+        if let Some(due) = due.filter(|due| due.key().0 <= self.now_us) {
+            let mend = due.remove();
+            self.mend(&mend);
+        }
+        while let Some((client, message)) = self.network.take_due(self.now_us) {
+            match client {
+                Client::Device(number) => self.units[number].receive(self.now_us, &message),
+                Client::Gateway(number) => {
+                    let (node, mut around) = self.at(number);
+                    node.receive(&message, &mut around);
+                }
+            }
+        }
+        for number in 0..self.units.len() {
+            if self.units[number].next_us(&self.network) <= self.now_us {
+                let unit = &mut self.units[number];
+                let thrown = unit.step(self.now_us, &mut self.network, &mut self.story);
+                if let Some(thrown) = thrown {
+                    self.lose(thrown);
+                }
+            }
+        }
+        for number in 0..self.nodes.len() {
+            if self.nodes[number].next_us(&self.network) <= self.now_us {
+                let (node, mut around) = self.at(number);
+                node.step(&mut around);
+            }
+        }
+    }
+
+    fn at(&mut self, number: usize) -> (&mut Node, Surroundings<'_>) {
+        let around = Surroundings {
+            now_us: self.now_us,
+            network: &mut self.network,
+            upstreams: &mut self.upstreams,
+            story: &mut self.story,
+        };
+        (&mut self.nodes[number], around)
+    }
+
+    fn lose(&mut self, client: Client) {
+        match client {
+            Client::Device(number) => self.units[number].lose_connection(self.now_us),
+            Client::Gateway(number) => {
+                let (node, mut around) = self.at(number);
+                node.lose_connection(&mut around);
+            }
+        }
+    }
+
+    fn mend_later(&mut self, mend: Mend, most_s: u64) {
+        let at_us = self.now_us + SECOND_US + self.dice.below(most_s * SECOND_US);
+        self.mend_number += 1;
+        self.mends.insert((at_us, self.mend_number), mend);
+    }
+
+    fn mend(&mut self, mend: &Mend) {
+        self.story.tell(|| format!("mended: {mend:?}"));
+        match mend {
+            Mend::Weather => self.network.weather = Weather::FAIR,
+            Mend::Broker => self.network.is_up = true,
+            Mend::Disk(number) => {
+                let disk = &self.nodes[*number].disk;
+                disk.set_read_only(false);
+                disk.limit_bytes(None);
+            }
+            Mend::Sink(name) => {
+                if let Some(upstream) = self.upstreams.get_mut(name) {
+                    upstream.mood = Mood::Well;
+                }
+            }
+            Mend::Clock(number) => {
+                let node = &mut self.nodes[*number];
+                node.wall_off_us = 0;
+                node.trusted = true;
+            }
+        }
+    }
+
+    /// Mends everything; devices take no more.
+    fn calm(&mut self) {
+        self.story.tell(|| "all is mended; devices stop as planned".to_owned());
+        let mends: Vec<Mend> = std::mem::take(&mut self.mends).into_values().collect();
+        for mend in mends {
+            self.mend(&mend);
+        }
+        for unit in &mut self.units {
+            unit.end();
+        }
+        for node in &mut self.nodes {
+            node.disk.disarm();
+            node.start_soon(self.now_us);
+        }
+    }
+
+    fn strike(&mut self) {
+        let faults = self.profile.faults;
+        let all: u64 = faults.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = self.dice.below(all);
+        let struck = faults.iter().find(|(_, weight)| {
+            let found = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            found
+        });
+        let Some((fault, _)) = struck else { return };
+        let unit = self.dice.below(self.units.len() as u64) as usize;
+        let node = self.dice.below(self.nodes.len() as u64) as usize;
+        match fault {
+            Fault::DeviceReset => self.reset(unit, (false, false), "device reset"),
+            Fault::FirmwareChange => self.reset(unit, (false, true), "firmware changed"),
+            Fault::StoreErased => self.reset(unit, (true, false), "device store erased"),
+            Fault::Cloned => self.copy(unit),
+            Fault::DeviceCutOff => {
+                self.cut_off(Client::Device(unit), "device cut off");
+            }
+            Fault::GatewayCutOff => self.cut_off(Client::Gateway(node), "gateway cut off"),
+            Fault::Storm => self.storm(),
+            Fault::BrokerForgets => {
+                self.story.fault("broker forgets", String::new);
+                for client in self.network.stop_broker() {
+                    self.lose(client);
+                }
+                self.mend_later(Mend::Broker, 60);
+            }
+            Fault::GatewayKilled => self.end(node, Ending::Killed, "gateway killed"),
+            Fault::PowerCut => self.power_cut(node),
+            Fault::GatewayStopped => {
+                self.story.fault("gateway stopped", || node.to_string());
+                let (node, mut around) = self.at(node);
+                node.stop(&mut around);
+            }
+            Fault::Outage => {
+                self.end(node, Ending::Killed, "long outage");
+                let until_us = self.now_us + (5 + self.dice.below(15)) * 60 * SECOND_US;
+                self.nodes[node].stay_off(until_us);
+            }
+            Fault::SyncFails | Fault::DiskFull | Fault::ReadOnly => self.spoil(node, *fault),
+            Fault::ImageKept => {
+                self.story.fault("disk image kept", || node.to_string());
+                self.nodes[node].keep_image();
+            }
+            Fault::ImageRestored => self.restore(node),
+            Fault::ClockJumps | Fault::ClockUntrusted => self.shift(node, *fault),
+            Fault::SinkFails => self.sour(),
+        }
+    }
+
+    fn reset(&mut self, unit: usize, how: (bool, bool), kind: &'static str) {
+        let name = &self.units[unit].name;
+        self.story.fault(kind, || name.to_string());
+        self.units[unit].switch_off(self.now_us, how, &mut self.network);
+    }
+
+    fn copy(&mut self, unit: usize) {
+        let name = self.units[unit].name.clone();
+        let same = self.units.iter().filter(|other| other.name == name);
+        if same.count() < 2 {
+            self.story.fault("identity cloned", || name.to_string());
+            let number = self.units.len();
+            let copy = self.units[unit].copy(number);
+            self.units.push(copy);
+        }
+    }
+
+    fn cut_off(&mut self, client: Client, kind: &'static str) {
+        self.story.fault(kind, || format!("{client:?}"));
+        let at_once = self.dice.percent(50);
+        self.network.disconnect(client, at_once, self.now_us);
+        self.lose(client);
+    }
+
+    fn storm(&mut self) {
+        let weather = Weather {
+            loss: 1 + self.dice.below(40),
+            repeats: self.dice.below(30),
+            delay_us: 1 + self.dice.below(20_000_000),
+        };
+        self.story.fault("storm", || format!("{weather:?}"));
+        self.network.weather = weather;
+        self.mend_later(Mend::Weather, 300);
+    }
+
+    fn end(&mut self, number: usize, ending: Ending, kind: &'static str) {
+        if self.nodes[number].is_running() {
+            self.story.fault(kind, || number.to_string());
+            let client = Client::Gateway(number);
+            self.network.disconnect(client, false, self.now_us);
+            self.nodes[number].end(ending, self.now_us, &mut self.story);
+        }
+    }
+
+    fn power_cut(&mut self, number: usize) {
+        if self.dice.percent(30) {
+            return self.end(number, Ending::PowerCut, "power cut");
+        }
+        let disk = &self.nodes[number].disk;
+        let at = disk.mutations() + 1 + self.dice.below(60);
+        disk.cut_at(at);
+        self.story.fault("power cut in a write", || at.to_string());
+    }
+
+    fn spoil(&mut self, number: usize, fault: Fault) {
+        let disk = self.nodes[number].disk.clone();
+        match fault {
+            Fault::SyncFails => {
+                let at = disk.syncs() + 1 + self.dice.below(40);
+                disk.fail_sync(at);
+                self.story.fault("sync fails", || at.to_string());
+            }
+            Fault::DiskFull => {
+                let bytes = disk.bytes() + self.dice.below(40_000);
+                disk.limit_bytes(Some(bytes));
+                self.story.fault("disk full", || format!("at {bytes} bytes"));
+                self.mend_later(Mend::Disk(number), 300);
+            }
+            _ => {
+                disk.set_read_only(true);
+                self.story.fault("read-only", || number.to_string());
+                self.mend_later(Mend::Disk(number), 300);
+            }
+        }
+    }
+
+    fn restore(&mut self, number: usize) {
+        let (now_us, client) = (self.now_us, Client::Gateway(number));
+        if self.nodes[number].restore_image(now_us, &mut self.story) {
+            self.story.fault("disk image restored", || number.to_string());
+            self.network.disconnect(client, false, now_us);
+        }
+    }
+
+    fn shift(&mut self, number: usize, fault: Fault) {
+        let day_us = 86_400 * SECOND_US as i64;
+        let jump_us = if self.dice.percent(50) {
+            self.dice.below(5) as i64 * day_us + self.dice.below(3_600_000_000) as i64
+        } else {
+            self.dice.below(60_000_000) as i64
+        };
+        let sign = if self.dice.percent(50) { 1 } else { -1 };
+        let node = &mut self.nodes[number];
+        node.wall_off_us += sign * jump_us;
+        if fault == Fault::ClockUntrusted {
+            node.trusted = false;
+            self.story.fault("clock untrusted", || format!("{} µs", sign * jump_us));
+        } else {
+            self.story.fault("clock jumps", || format!("by {} µs", sign * jump_us));
+        }
+        self.mend_later(Mend::Clock(number), 600);
+    }
+
+    fn sour(&mut self) {
+        let moods = [Mood::Failing, Mood::Hanging, Mood::Refusing, Mood::Lying];
+        let mood = moods[self.dice.below(4) as usize];
+        let names: Vec<String> = self.upstreams.keys().cloned().collect();
+        let name = names[self.dice.below(names.len() as u64) as usize].clone();
+        let kind = match mood {
+            Mood::Hanging => "sink hangs",
+            Mood::Refusing => "sink refuses",
+            Mood::Lying => "sink lies",
+            Mood::Failing | Mood::Well => "sink fails",
+        };
+        self.story.fault(kind, || name.clone());
+        if let Some(upstream) = self.upstreams.get_mut(&name) {
+            upstream.mood = mood;
+        }
+        self.mend_later(Mend::Sink(name), 900);
+    }
+
+    /// The site's name, as everybody knows it.
+    pub fn site() -> &'static str {
+        SITE
+    }
+}
