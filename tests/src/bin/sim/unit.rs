@@ -216,13 +216,13 @@ impl Unit {
     }
 
     fn uptime_us(&self, now_us: u64) -> u64 {
-        let real_us = now_us.saturating_sub(self.boot_us) as i64;
-        (real_us + real_us * self.drift_ppm / 1_000_000) as u64
+        let real_us = i128::from(now_us.saturating_sub(self.boot_us));
+        (real_us * i128::from(1_000_000 + self.drift_ppm) / 1_000_000) as u64
     }
 
     fn world_us(&self, uptime_us: u64) -> u64 {
-        let uptime_us = uptime_us as i64;
-        self.boot_us + (uptime_us - uptime_us * self.drift_ppm / 1_000_000) as u64 + 2
+        let real_us = i128::from(uptime_us) * 1_000_000 / i128::from(1_000_000 + self.drift_ppm);
+        self.boot_us.saturating_add(real_us as u64).saturating_add(2)
     }
 
     fn switch_on(&mut self, now_us: u64, story: &mut Story) {
