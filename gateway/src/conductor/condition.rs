@@ -108,9 +108,7 @@ impl Condition {
             Self::Standby { .. } => {
                 "another gateway owns this site: nothing is logged or acked here"
             }
-            Self::Unsubscribed => {
-                "the broker is not there: devices keep their frames until it is"
-            }
+            Self::Unsubscribed => "the broker is not there: devices keep their frames until it is",
         }
     }
 }

@@ -1,1 +1,378 @@
-//! Scripts of (now, event) against a conductor whose store is the test.
+//! Scripts of (now, event) → effects, the test being the store.
+
+use std::sync::Arc;
+
+use tidegate_shared::frame::{self, Header};
+use tidegate_shared::ids::{Incarnation, Mark, SiteName, Term};
+use tidegate_shared::message::{Down, Hello, Presence, Progress, Up};
+
+use super::*;
+use crate::session::{Session, SessionConfig};
+
+const MS: u64 = 1_000;
+const S: u64 = 1_000 * MS;
+
+fn at(mono_us: u64) -> Timestamp {
+    Timestamp {
+        mono_us,
+        wall_us: 1_700_000_000_000_000 + mono_us as i64,
+        wall_trusted: true,
+    }
+}
+
+/// A conductor and what it said last.
+struct Script {
+    conductor: Conductor,
+    effects: Vec<Effect>,
+}
+
+impl Script {
+    /// A start whose first batch is durable and settled, subscribed at 0 s.
+    fn begun() -> Self {
+        let site = SiteName::try_from("plant").unwrap();
+        let config = SessionConfig::new(site.clone(), 500, Term(77), 1);
+        let session = Session::new(config, crate::session::Marks::default());
+        let config = Config {
+            site,
+            start: 1,
+            term: Term(77),
+            commit_ms: 1_000,
+            spare_incarnation: 9,
+        };
+        let mut script = Self {
+            conductor: Conductor::new(config, session, vec![Entry::Tick], at(0)),
+            effects: Vec::new(),
+        };
+        script.event(0, Event::Subscribed);
+        let first = script.batch().expect("a start begins with a batch");
+        script.durable(0, first);
+        script.settled(0, None);
+        script.event(S, Event::Deadline);
+        let rest = script.batch().expect("the subscription is an entry");
+        script.durable(S, rest);
+        script.settled(S, None);
+        assert!(script.conductor.is_at_rest());
+        script
+    }
+
+    fn event(&mut self, mono_us: u64, event: Event<'_>) {
+        self.effects.clear();
+        self.conductor.handle(at(mono_us), event, &mut self.effects);
+    }
+
+    /// The batch that is to be committed now.
+    fn batch(&self) -> Option<Vec<Logged>> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Commit(entries) => Some(entries.clone()),
+            _ => None,
+        })
+    }
+
+    fn durable(&mut self, mono_us: u64, entries: Vec<Logged>) {
+        self.event(mono_us, Event::Report(Report::Durable(Arc::new(entries))));
+    }
+
+    fn settled(&mut self, mono_us: u64, deadline: Option<u64>) {
+        let wanted = Vec::new();
+        self.event(mono_us, Event::Report(Report::Settled { deadline, wanted }));
+    }
+
+    fn refused(&mut self, mono_us: u64, entries: Vec<Logged>, fault: Fault) {
+        let why = "no room".to_owned();
+        let report = Report::Refused {
+            entries,
+            fault,
+            why,
+        };
+        self.event(mono_us, Event::Report(report));
+    }
+
+    /// A device's message arrives.
+    fn up(&mut self, mono_us: u64, sequence: u32, message: &Up<'_>) {
+        let header = Header {
+            key_id: 0,
+            incarnation: Incarnation(7),
+            mark: Mark { boot: 1, sequence },
+        };
+        let mut buffer = [0; 512];
+        let (bytes, _) =
+            frame::write(&header, &mut buffer, |writer| message.write(writer)).unwrap();
+        let event = Event::Received {
+            topic: "tidegate/v1/plant/pump-1/up",
+            retained: false,
+            payload: bytes,
+        };
+        self.event(mono_us, event);
+    }
+
+    fn hello(&mut self, mono_us: u64) {
+        let first = Mark {
+            boot: 1,
+            sequence: 1,
+        };
+        let hello = Hello {
+            protocol_min: 1,
+            protocol_max: 1,
+            frame_bytes_max: 1_024,
+            progress: Progress {
+                floor: first,
+                depth: 3,
+                ..Progress::default()
+            },
+            ..Hello::default()
+        };
+        self.up(mono_us, 0, &Up::Hello(hello));
+    }
+
+    fn acked(&self) -> Vec<u32> {
+        let acked = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Publish { payload, .. } => {
+                let frame = frame::read(payload).unwrap();
+                match Down::read(frame.body) {
+                    Ok(Down::Ack(ack)) => Some(ack.through),
+                    _ => None,
+                }
+            }
+            _ => None,
+        });
+        acked.collect()
+    }
+
+    fn told(&self) -> Vec<&News> {
+        let told = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell(news) => Some(news),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        let conditions = self.conductor.conditions();
+        conditions.iter().map(|one| one.name().0).collect()
+    }
+}
+
+fn frames(entries: &[Logged]) -> usize {
+    let is_frame = |one: &&Logged| matches!(one.entry, Entry::Frame(_));
+    entries.iter().filter(is_frame).count()
+}
+
+#[test]
+fn an_ack_leaves_when_its_batch_is_durable_and_not_before() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.up(2 * S, 1, &Up::Report(&[1]));
+    assert!(script.batch().is_none() && script.acked().is_empty());
+    assert_eq!(script.conductor.next_deadline(), 3 * S);
+    script.event(3 * S, Event::Deadline);
+    let batch = script.batch().expect("commit_ms passed");
+    assert_eq!(frames(&batch), 1);
+    assert!(script.acked().is_empty());
+    script.durable(3 * S + 1, batch);
+    assert_eq!(script.acked(), [1]);
+}
+
+#[test]
+fn what_came_during_a_slow_settle_goes_out_behind_it() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.event(3 * S, Event::Deadline);
+    let first = script.batch().expect("the hello is an entry");
+    script.durable(3 * S, first);
+    script.up(3 * S, 1, &Up::Report(&[1]));
+    script.event(9 * S, Event::Deadline);
+    assert!(script.batch().is_none(), "one batch is out at a time");
+    script.settled(9 * S, None);
+    let second = script.batch().expect("it waited long enough");
+    assert_eq!(frames(&second), 1);
+}
+
+#[test]
+fn a_refused_batch_is_offered_again_before_all_else_and_nothing_is_acked() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.up(2 * S, 1, &Up::Report(&[1]));
+    script.event(3 * S, Event::Deadline);
+    let batch = script.batch().unwrap();
+    script.refused(3 * S, batch.clone(), Fault::DiskFull);
+    assert!(script.acked().is_empty() && script.batch().is_none());
+    assert!(matches!(script.told()[..], [News::LogFailing { .. }]));
+    assert_eq!(script.names(), ["log-failing"]);
+    // A frame that comes meanwhile stays on the device, which is told to wait.
+    script.up(3 * S + MS, 2, &Up::Report(&[2]));
+    assert_eq!(script.acked(), [0]);
+    script.event(3 * S + RETRY_US, Event::Deadline);
+    let again = script.batch().expect("it is offered again after a second");
+    assert_eq!(again[..batch.len()], batch[..]);
+    assert_eq!(frames(&again), 1);
+    // The same trouble is told once.
+    script.refused(4 * S, again, Fault::DiskFull);
+    assert!(script.told().is_empty());
+    script.event(5 * S, Event::Deadline);
+    let again = script.batch().unwrap();
+    script.durable(5 * S, again);
+    assert_eq!(script.acked(), [1]);
+    script.settled(5 * S, None);
+    assert_eq!(script.told(), [&News::StoreWorks]);
+    assert!(script.names().is_empty());
+}
+
+#[test]
+fn a_spool_that_refuses_is_asked_again_and_takes_nothing_meanwhile() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.event(3 * S, Event::Deadline);
+    let batch = script.batch().unwrap();
+    script.durable(3 * S, batch);
+    let report = Report::Unsettled {
+        fault: Fault::ReadOnly,
+        why: "read-only".to_owned(),
+    };
+    script.event(3 * S, Event::Report(report));
+    assert_eq!(script.names(), ["spool-failing"]);
+    script.up(3 * S + MS, 1, &Up::Report(&[1]));
+    assert_eq!(script.acked(), [0]);
+    script.event(3 * S + RETRY_US, Event::Deadline);
+    assert!(script.effects.contains(&Effect::Settle));
+    script.settled(4 * S, None);
+    assert!(script.names().is_empty());
+}
+
+#[test]
+fn tallies_wait_for_a_store_that_works() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.event(3 * S, Event::Deadline);
+    let batch = script.batch().unwrap();
+    script.refused(3 * S, batch.clone(), Fault::DiskFailing);
+    script.up(3 * S, 5, &Up::Report(&[1]));
+    let due = S + 2 * TALLY_WAIT_US;
+    for second in 4..30 {
+        script.event(second * S, Event::Deadline);
+        if let Some(again) = script.batch() {
+            assert_eq!(again, batch, "nothing rides along while it is refused");
+            script.refused(second * S, again, Fault::DiskFailing);
+        }
+    }
+    assert!(due < 30 * S);
+}
+
+#[test]
+fn a_clean_stop_brings_what_is_pending_to_disk_with_its_tallies() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.up(2 * S, 5, &Up::Report(&[1]));
+    script.event(2 * S + MS, Event::Stop);
+    let batch = script.batch().expect("a stop does not wait for commit_ms");
+    let is_tally = |one: &Logged| matches!(one.entry, Entry::Tally { .. });
+    assert!(batch.iter().any(is_tally), "{batch:?}");
+    script.durable(2 * S + MS, batch);
+    script.settled(2 * S + MS, None);
+    assert!(script.conductor.is_at_rest());
+    script.effects.clear();
+    script.conductor.stop(at(3 * S), &mut script.effects);
+    let says = |effect: &Effect| matches!(effect, Effect::Publish { retained: true, .. });
+    assert!(script.effects.iter().any(says), "it says offline");
+}
+
+#[test]
+fn a_tick_is_written_only_when_nothing_else_carries_the_time() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.event(3 * S, Event::Deadline);
+    let batch = script.batch().unwrap();
+    script.durable(3 * S, batch);
+    script.settled(3 * S, Some(5 * S));
+    assert_eq!(script.conductor.next_deadline(), 5 * S);
+    script.event(5 * S, Event::Deadline);
+    let batch = script.batch().expect("the pipeline is due");
+    assert!(matches!(batch[0].entry, Entry::Tick));
+}
+
+#[test]
+fn a_standby_writes_no_tick() {
+    let mut script = Script::begun();
+    script.settled(2 * S, Some(5 * S));
+    let header = Header {
+        key_id: 0,
+        incarnation: Incarnation(0),
+        mark: Mark {
+            boot: 0,
+            sequence: 0,
+        },
+    };
+    let presence = Down::Presence(Presence {
+        gateway: 1,
+        term: Term(5),
+        start: 1,
+        online: true,
+    });
+    let mut buffer = [0; 128];
+    let (payload, _) = frame::write(&header, &mut buffer, |writer| presence.write(writer)).unwrap();
+    let event = Event::Received {
+        topic: "tidegate/v1/plant/gateway",
+        retained: false,
+        payload,
+    };
+    script.event(3 * S, event);
+    assert!(matches!(script.told()[..], [News::Standby(true)]));
+    assert_eq!(script.names(), ["standby"]);
+    script.event(4 * S, Event::Deadline);
+    let last = script.batch().expect("it says that it hears no more");
+    script.durable(4 * S, last);
+    script.settled(4 * S, Some(5 * S));
+    script.event(5 * S, Event::Deadline);
+    assert!(script.batch().is_none());
+}
+
+#[test]
+fn a_jump_of_the_wall_clock_is_an_entry_before_what_follows_it() {
+    let mut script = Script::begun();
+    script.effects.clear();
+    let mut later = at(2 * S);
+    later.wall_us += 86_400_000_000;
+    script
+        .conductor
+        .handle(later, Event::Disconnected, &mut script.effects);
+    assert!(matches!(script.told()[..], [News::ClockStepped { .. }]));
+    later.mono_us += S;
+    later.wall_us += S as i64;
+    script.effects.clear();
+    script
+        .conductor
+        .handle(later, Event::Deadline, &mut script.effects);
+    let batch = script.batch().unwrap();
+    assert!(matches!(batch[0].entry, Entry::ClockStep { .. }));
+    assert!(matches!(batch[1].entry, Entry::Link(_)));
+}
+
+#[test]
+fn a_batch_that_could_not_be_handed_over_comes_back_in_order() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.event(3 * S, Event::Deadline);
+    let batch = script.batch().unwrap();
+    script.event(3 * S, Event::NotTaken(batch.clone()));
+    assert!(script.batch().is_none());
+    script.event(4 * S, Event::Deadline);
+    assert_eq!(script.batch().unwrap()[..batch.len()], batch[..]);
+}
+
+#[test]
+fn faults_are_told_apart_by_what_the_system_said() {
+    use std::io;
+
+    use crate::log::LogError;
+    for (kind, fault) in [
+        (io::ErrorKind::StorageFull, Fault::DiskFull),
+        (io::ErrorKind::ReadOnlyFilesystem, Fault::ReadOnly),
+        (io::ErrorKind::Other, Fault::DiskFailing),
+    ] {
+        let error = LogError::Write {
+            path: "log".to_owned(),
+            source: kind.into(),
+        };
+        let error = crate::store::StoreError::from(error);
+        assert_eq!(Fault::of(&error), fault);
+    }
+}

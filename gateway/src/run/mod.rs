@@ -210,9 +210,7 @@ impl Gateway {
     /// What keeps the gateway from working as usual; `None` when it is too busy to answer.
     pub async fn conditions(&self) -> Option<Vec<Condition>> {
         let (answer, answered) = oneshot::channel();
-        self.questions
-            .try_send(Question::Conditions(answer))
-            .ok()?;
+        self.questions.try_send(Question::Conditions(answer)).ok()?;
         answered.await.ok()
     }
 

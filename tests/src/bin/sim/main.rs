@@ -114,7 +114,9 @@ fn main() -> ExitCode {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let late = arguments.seconds.is_some_and(|most| watch.elapsed().as_secs_f64() > most as f64);
+                    let late = arguments
+                        .seconds
+                        .is_some_and(|most| watch.elapsed().as_secs_f64() > most as f64);
                     if seed >= arguments.seeds.end || late {
                         return;
                     }
@@ -141,7 +143,11 @@ fn main() -> ExitCode {
     for (seed, ended) in &failures {
         tell(*seed, ended, LINES_TOLD);
     }
-    summarize(passed.into_inner(), &coverage, watch.elapsed().as_secs_f64());
+    summarize(
+        passed.into_inner(),
+        &coverage,
+        watch.elapsed().as_secs_f64(),
+    );
     if failures.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -151,7 +157,10 @@ fn main() -> ExitCode {
 
 fn tell(seed: u64, ended: &Ended, most: usize) {
     let lines = ended.story.lines();
-    println!("\nseed {seed}: {}", ended.broken.as_deref().unwrap_or("no promise was broken"));
+    println!(
+        "\nseed {seed}: {}",
+        ended.broken.as_deref().unwrap_or("no promise was broken")
+    );
     for line in &lines[lines.len().saturating_sub(most)..] {
         println!("  {line}");
     }
@@ -194,7 +203,11 @@ fn find_mutations(arguments: &Arguments) -> ExitCode {
             }
         }
     }
-    println!("{} of {} mutations found", Mutation::ALL.len() - missed, Mutation::ALL.len());
+    println!(
+        "{} of {} mutations found",
+        Mutation::ALL.len() - missed,
+        Mutation::ALL.len()
+    );
     if missed == 0 {
         ExitCode::SUCCESS
     } else {

@@ -101,11 +101,6 @@ impl Node {
         self.running.as_ref().map(|running| &running.store)
     }
 
-    pub fn is_standby(&self) -> bool {
-        let running = self.running.as_ref();
-        running.is_some_and(|running| running.conductor.session().is_standby())
-    }
-
     /// Whether nothing is pending, waiting or on its way.
     pub fn is_at_rest(&self) -> bool {
         let Some(running) = &self.running else {
@@ -180,7 +175,9 @@ impl Node {
             && report.entries_unreadable == 0
             && report.spool.records_lost == 0
             && report.spool.parts_damaged == 0;
-        story.check("a start finds nothing damaged", clean, || format!("{report:?}"));
+        story.check("a start finds nothing damaged", clean, || {
+            format!("{report:?}")
+        });
         story.tell(|| {
             let (start, end) = (identity.start, report.recovery.end);
             format!("gateway {number} starts for the {start}. time, the log ends at {end}")
@@ -220,7 +217,8 @@ impl Node {
             self.disk = self.disk.after_cut(torn);
             self.start_at_us += 10_000_000;
         }
-        self.witness.examine(&self.disk, &self.settings, false, story);
+        self.witness
+            .examine(&self.disk, &self.settings, false, story);
     }
 
     /// Starts, if it is off, without waiting.
@@ -253,7 +251,8 @@ impl Node {
         self.running = None;
         self.disk = image;
         self.restored += 1;
-        self.witness.examine(&self.disk, &self.settings, true, story);
+        self.witness
+            .examine(&self.disk, &self.settings, true, story);
         self.start_at_us = now_us + 5_000_000;
         true
     }
@@ -301,9 +300,13 @@ impl Node {
     /// A power cut that an armed operation met ends the gateway.
     fn notice_cut(&mut self, around: &mut Surroundings<'_>) {
         if self.running.is_some() && self.disk.is_cut() {
-            around.network.disconnect(self.client(), false, around.now_us);
+            around
+                .network
+                .disconnect(self.client(), false, around.now_us);
             let number = self.number;
-            around.story.tell(|| format!("gateway {number}: the power went while it wrote"));
+            around
+                .story
+                .tell(|| format!("gateway {number}: the power went while it wrote"));
             self.end(Ending::PowerCut, around.now_us, around.story);
         }
     }
@@ -480,7 +483,9 @@ impl Node {
         };
         let (_, bytes) = running.conductor.pending();
         let most = PENDING_BYTES_MAX + (1 << 20);
-        story.check("pending entries are bounded", bytes <= most, || format!("{bytes} bytes"));
+        story.check("pending entries are bounded", bytes <= most, || {
+            format!("{bytes} bytes")
+        });
     }
 
     /// A clean stop that has nothing more to write says goodbye.
@@ -506,7 +511,9 @@ impl Node {
                 }
             }
             if let Err(error) = running.store.stop(now) {
-                around.story.tell(|| format!("gateway {number} wrote no last base: {error}"));
+                around
+                    .story
+                    .tell(|| format!("gateway {number} wrote no last base: {error}"));
             }
             around.network.say_goodbye(client);
             around.story.tell(|| format!("gateway {number} stopped"));
@@ -514,7 +521,8 @@ impl Node {
         if self.disk.is_cut() {
             self.end(Ending::PowerCut, around.now_us, around.story);
         } else {
-            self.witness.examine(&self.disk, &self.settings, false, around.story);
+            self.witness
+                .examine(&self.disk, &self.settings, false, around.story);
             self.start_at_us = around.now_us + 1_000_000 + self.dice.below(30_000_000);
         }
     }
@@ -529,7 +537,9 @@ fn note_published(
     around: &mut Surroundings<'_>,
 ) {
     let Ok(frame) = frame::read(payload) else {
-        around.story.check("a gateway says frames", false, || format!("{topic:?}"));
+        around
+            .story
+            .check("a gateway says frames", false, || format!("{topic:?}"));
         return;
     };
     match (topic, Down::read(frame.body)) {
@@ -537,9 +547,11 @@ fn note_published(
         (Topic::Gateway, Ok(Down::Presence(presence))) if presence.online => {
             let hears = around.network.is_subscribed(client);
             let is_gone = !around.network.is_connected(client);
-            around.story.check("online is said by who hears", hears || is_gone, || {
-                format!("{client:?} says online and is not subscribed")
-            });
+            around
+                .story
+                .check("online is said by who hears", hears || is_gone, || {
+                    format!("{client:?} says online and is not subscribed")
+                });
         }
         _ => {}
     }

@@ -72,7 +72,11 @@ pub fn meaning(hash: CatalogHash, index: u16, raw: i64) -> Option<(usize, i64)> 
     let mut known = versions().iter();
     let version = known.find(|version| catalog::hash(&version.bytes) == hash)?;
     let sensor = *version.order.get(usize::from(index))?;
-    let value = if version.exponent == -3 { raw / 10 } else { raw };
+    let value = if version.exponent == -3 {
+        raw / 10
+    } else {
+        raw
+    };
     Some((sensor, value))
 }
 
@@ -189,10 +193,6 @@ impl Unit {
         Client::Device(self.number)
     }
 
-    pub fn is_on(&self) -> bool {
-        self.device.is_some()
-    }
-
     /// Whether everything it took is acked and it takes no more.
     pub fn is_drained(&self) -> bool {
         self.is_over && self.device.as_ref().is_some_and(|one| one.is_drained())
@@ -222,7 +222,9 @@ impl Unit {
 
     fn world_us(&self, uptime_us: u64) -> u64 {
         let real_us = i128::from(uptime_us) * 1_000_000 / i128::from(1_000_000 + self.drift_ppm);
-        self.boot_us.saturating_add(real_us as u64).saturating_add(2)
+        self.boot_us
+            .saturating_add(real_us as u64)
+            .saturating_add(2)
     }
 
     fn switch_on(&mut self, now_us: u64, story: &mut Story) {
@@ -326,7 +328,11 @@ impl Unit {
         if device.wants_tick() || device.wants_rename() || (self.is_over && !device.is_stopped()) {
             return 0;
         }
-        let mut next_us = if self.is_over { u64::MAX } else { self.sample_at_us };
+        let mut next_us = if self.is_over {
+            u64::MAX
+        } else {
+            self.sample_at_us
+        };
         if let Some(at_us) = device.next_advance_us() {
             next_us = next_us.min(self.world_us(at_us));
         }
@@ -453,8 +459,15 @@ impl Unit {
         for (index, sensor) in version.order.iter().enumerate() {
             let value =
                 BASES[*sensor] + self.number as i64 * UNIT_BAND + self.taken[*sensor] as i64;
-            let raw = if version.exponent == -3 { value * 10 } else { value };
-            if device.sample(index as u16, uptime_us, Reading::Good(raw)).is_ok() {
+            let raw = if version.exponent == -3 {
+                value * 10
+            } else {
+                value
+            };
+            if device
+                .sample(index as u16, uptime_us, Reading::Good(raw))
+                .is_ok()
+            {
                 self.taken[*sensor] += 1;
                 story.coverage.samples += 1;
             }

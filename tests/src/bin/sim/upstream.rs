@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tidegate_gateway::record::{Record, RecordId, Value};
+use tidegate_gateway::record::{ClockQuality, Record, RecordId, Value};
 use tidegate_gateway::rules::settings::SinkSettings;
 use tidegate_gateway::run::queue::SpoolQueue;
 use tidegate_gateway::sinks::batch::Batch;
@@ -96,6 +96,13 @@ impl Upstream {
         );
         *self.fresh.entry(of).or_default() += record.fresh;
         if record.start_us < record.end_us {
+            let (position, end_us) = (waiting.place.position, record.end_us);
+            if record.clock == ClockQuality::Device {
+                let may = witness.may_close(&record.device, position, end_us);
+                story.check("windows close for a reason", may, || {
+                    format!("position {position}: {line}")
+                });
+            }
             let key = key_of(gateway, record, waiting, witness);
             let other = self.keys.insert(key.clone(), id);
             story.check("a window's revision has one id", other.is_none(), || {
@@ -182,7 +189,11 @@ impl Sending {
         let request = self.request.as_ref().map(|request| request.until_us);
         let deadline = self.machine.next_deadline();
         let deadline = deadline.map(|at| began_us + at.mono_us);
-        request.into_iter().chain(deadline).min().unwrap_or(u64::MAX)
+        request
+            .into_iter()
+            .chain(deadline)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     pub fn step(&mut self, around: &mut Around<'_>) {
@@ -252,13 +263,9 @@ impl Sending {
                     continue;
                 };
                 around.witness.send(waiting.place.position, around.story);
-                around.upstream.take(
-                    around.gateway,
-                    line,
-                    waiting,
-                    around.witness,
-                    around.story,
-                );
+                around
+                    .upstream
+                    .take(around.gateway, line, waiting, around.witness, around.story);
             }
         }
         let why = format!("{mood:?}");

@@ -18,6 +18,12 @@ use tidegate_shared::message::{Ack, EventCode, Up};
 use super::story::Story;
 use super::unit::meaning;
 
+/// The windows' lateness.
+const LATENESS_US: i64 = 10_000_000;
+/// A device that holds samples for 10 s is silent, to a rule with 10 s of lateness, after 20 s;
+/// clocks drift a little.
+const SILENCE_US: u64 = 19_900_000;
+
 /// Device, incarnation and boot.
 type Pair = (String, u32, u32);
 
@@ -28,10 +34,21 @@ pub struct Moment {
     pub world_us: u64,
     /// The device whose frame it is.
     pub frame_of: Option<String>,
-    /// Something after which windows may close at once: rules, an end, a new epoch.
-    pub opens_closes: bool,
+    /// Whose windows may close at once by it: an end, a new epoch, new rules.
+    pub closes: Option<Closes>,
+    /// The device's event time up to which it is complete, as far as its batches said.
+    pub complete_us: Option<i64>,
     /// The log incarnation in force.
     pub incarnation: u32,
+}
+
+/// Whose windows may close at once by an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closes {
+    /// One device's.
+    Of(String),
+    /// All.
+    All,
 }
 
 /// What is known to be on a gateway's disk.
@@ -50,6 +67,10 @@ pub struct Witness {
     pub samples_stale: u64,
     incarnation: u32,
     highest_delivered: Option<u64>,
+    /// UTC minus uptime as a boot's newest Clock frame said.
+    offsets: BTreeMap<Pair, i64>,
+    /// The pair of each device's newest batch.
+    newest: BTreeMap<String, Pair>,
 }
 
 impl Witness {
@@ -60,14 +81,43 @@ impl Witness {
 
     /// What the entry at a position was about.
     pub fn moment(&self, position: u64) -> Option<&Moment> {
-        self.entries.get(position as usize).map(|(_, moment)| moment)
+        self.entries
+            .get(position as usize)
+            .map(|(_, moment)| moment)
     }
 
-    /// When a frame of the device was last logged before a position.
-    pub fn last_frame_us(&self, device: &str, position: u64) -> Option<u64> {
-        let before = self.entries.get(..position as usize)?.iter().rev();
-        let mut frames = before.filter(|(_, one)| one.frame_of.as_deref() == Some(device));
-        frames.next().map(|(_, one)| one.world_us)
+    /// Whether a window that ended at `end_us` of event time may have closed by the entry at a
+    /// position: its device said that it is complete, or closed everything, or was silent.
+    pub fn may_close(&self, device: &str, position: u64, end_us: i64) -> bool {
+        let due_us = end_us + LATENESS_US;
+        let Some(entries) = self.entries.get(..=position as usize) else {
+            return true;
+        };
+        let mut silent_since_us = None;
+        let now_us = entries.last().map_or(0, |(_, moment)| moment.world_us);
+        for (at, (_, moment)) in entries.iter().enumerate().rev() {
+            if now_us.saturating_sub(moment.world_us) > SILENCE_US {
+                break;
+            }
+            let closes = match &moment.closes {
+                Some(Closes::All) => true,
+                Some(Closes::Of(other)) => other == device,
+                None => false,
+            };
+            let is_its = moment.frame_of.as_deref() == Some(device);
+            let complete = moment
+                .complete_us
+                .is_some_and(|until_us| until_us >= due_us);
+            if closes || (is_its && complete) {
+                return true;
+            }
+            // The cause itself came when its timers had passed.
+            if is_its && at as u64 != position {
+                silent_since_us = Some(moment.world_us);
+                break;
+            }
+        }
+        silent_since_us.is_none()
     }
 
     /// Samples of a device's sensor that are in the log.
@@ -95,13 +145,14 @@ impl Witness {
         let mut moment = Moment {
             world_us,
             frame_of: None,
-            opens_closes: false,
+            closes: None,
+            complete_us: None,
             incarnation: self.incarnation,
         };
         match &logged.entry {
             Entry::Frame(found) => {
                 moment.frame_of = Some(found.device.to_string());
-                moment.opens_closes = self.note_frame(found, story);
+                self.note_frame(found, &mut moment, story);
             }
             Entry::Gap(gap) => {
                 let pair = (gap.device.to_string(), gap.incarnation.0, gap.boot);
@@ -115,21 +166,22 @@ impl Witness {
                 moment.incarnation = *log_incarnation;
             }
             Entry::Link(link) => {
-                moment.opens_closes = matches!(link.change, LinkChange::Opened { .. });
+                if let (LinkChange::Opened { .. }, Some(device)) = (&link.change, &link.device) {
+                    moment.closes = Some(Closes::Of(device.to_string()));
+                }
             }
-            Entry::Rules { .. } | Entry::Limits(_) => moment.opens_closes = true,
+            Entry::Rules { .. } | Entry::Limits(_) => moment.closes = Some(Closes::All),
             _ => {}
         }
         story.coverage.entries += 1;
         self.entries.push((check_of(logged), moment));
     }
 
-    /// Returns whether windows may close at once by it.
-    fn note_frame(&mut self, found: &FrameEntry, story: &mut Story) -> bool {
+    fn note_frame(&mut self, found: &FrameEntry, moment: &mut Moment, story: &mut Story) {
         let device = found.device.to_string();
         let Ok(frame) = frame::read(&found.bytes) else {
             story.check("the log holds frames", false, || device);
-            return false;
+            return;
         };
         let (incarnation, mark) = (frame.header.incarnation.0, frame.header.mark);
         let pair = (device.clone(), incarnation, mark.boot);
@@ -140,9 +192,9 @@ impl Witness {
             if let Ok(Up::Batch(body)) = up {
                 self.samples_stale += samples_of(body).len() as u64;
             }
-            return false;
+            return;
         }
-        let accounted = self.accounted.entry(pair).or_default();
+        let accounted = self.accounted.entry(pair.clone()).or_default();
         let is_next = mark.sequence == *accounted + 1;
         *accounted = mark.sequence.max(*accounted);
         story.check("a frame is logged once, in order", is_next, || {
@@ -156,12 +208,27 @@ impl Witness {
                         format!("{device}: sensor {sensor}, value {value} came again with {mark:?}")
                     });
                 }
-                false
+                if let (Ok(reader), Some(offset_us)) =
+                    (BatchReader::new(body), self.offsets.get(&pair))
+                {
+                    let uptime_us = reader.head.complete_until_us as i64;
+                    moment.complete_us = Some(uptime_us.saturating_add(*offset_us));
+                }
+                let newest = self.newest.insert(device.clone(), pair.clone());
+                if newest.is_some_and(|newest| newest != pair) {
+                    moment.closes = Some(Closes::Of(device));
+                }
             }
-            // A catalog may change a scale, a clock may step: both begin an epoch.
-            Ok(Up::Catalog(_) | Up::Clock(_)) => true,
-            Ok(Up::Event(event)) => event.code == EventCode::Ended,
-            _ => false,
+            Ok(Up::Clock(clock)) => {
+                let offset_us = clock.utc_us.saturating_sub_unsigned(clock.uptime_us);
+                self.offsets.insert(pair, offset_us);
+            }
+            // A catalog may change a scale: that begins an epoch.
+            Ok(Up::Catalog(_)) => moment.closes = Some(Closes::Of(device)),
+            Ok(Up::Event(event)) if event.code == EventCode::Ended => {
+                moment.closes = Some(Closes::Of(device));
+            }
+            _ => {}
         }
     }
 
@@ -172,7 +239,10 @@ impl Witness {
         let stale = self.stale.get(&pair).copied().unwrap_or(0);
         let durable = accounted.max(stale);
         story.check("acked means on disk", ack.through <= durable, || {
-            format!("{pair:?} is acked through {}, durable {durable}", ack.through)
+            format!(
+                "{pair:?} is acked through {}, durable {durable}",
+                ack.through
+            )
         });
     }
 
@@ -225,12 +295,19 @@ impl Witness {
         }
         let kept = found.len() >= known.len();
         story.check("what is durable stays", kept || is_older, || {
-            format!("{} of {} durable entries are left", found.len(), known.len())
+            format!(
+                "{} of {} durable entries are left",
+                found.len(),
+                known.len()
+            )
         });
         let delivered = before.highest_delivered.filter(|_| !is_older);
         let caused = delivered.is_none_or(|position| position < self.end());
         story.check("a record's cause stays on disk", caused, || {
-            format!("{delivered:?} was delivered, the log ends at {}", self.end())
+            format!(
+                "{delivered:?} was delivered, the log ends at {}",
+                self.end()
+            )
         });
         self.highest_delivered = delivered;
     }
@@ -262,7 +339,9 @@ fn read_log(disk: &FaultDisk, settings: &Settings, story: &mut Story) -> Vec<(u6
     match read {
         Ok(found) => found,
         Err(error) => {
-            story.check("what a fault has left can be read", false, || error.to_string());
+            story.check("what a fault has left can be read", false, || {
+                error.to_string()
+            });
             Vec::new()
         }
     }

@@ -18,7 +18,7 @@ use super::network::{Client, Network, Weather};
 use super::node::{Ending, Node, Surroundings};
 use super::profile::{Fault, Profile};
 use super::story::Story;
-use super::unit::{SITE, Unit};
+use super::unit::Unit;
 use super::upstream::{Mood, Upstream};
 
 /// Longest time that draining may take once nothing is wrong any more, in µs: 2 h.
@@ -276,7 +276,8 @@ impl World {
 
     /// Mends everything; devices take no more.
     fn calm(&mut self) {
-        self.story.tell(|| "all is mended; devices stop as planned".to_owned());
+        self.story
+            .tell(|| "all is mended; devices stop as planned".to_owned());
         let mends: Vec<Mend> = std::mem::take(&mut self.mends).into_values().collect();
         for mend in mends {
             self.mend(&mend);
@@ -407,7 +408,8 @@ impl World {
             Fault::DiskFull => {
                 let bytes = disk.bytes() + self.dice.below(40_000);
                 disk.limit_bytes(Some(bytes));
-                self.story.fault("disk full", || format!("at {bytes} bytes"));
+                self.story
+                    .fault("disk full", || format!("at {bytes} bytes"));
                 self.mend_later(Mend::Disk(number), 300);
             }
             _ => {
@@ -421,7 +423,8 @@ impl World {
     fn restore(&mut self, number: usize) {
         let (now_us, client) = (self.now_us, Client::Gateway(number));
         if self.nodes[number].restore_image(now_us, &mut self.story) {
-            self.story.fault("disk image restored", || number.to_string());
+            self.story
+                .fault("disk image restored", || number.to_string());
             self.network.disconnect(client, false, now_us);
         }
     }
@@ -438,9 +441,11 @@ impl World {
         node.wall_off_us += sign * jump_us;
         if fault == Fault::ClockUntrusted {
             node.trusted = false;
-            self.story.fault("clock untrusted", || format!("{} µs", sign * jump_us));
+            self.story
+                .fault("clock untrusted", || format!("{} µs", sign * jump_us));
         } else {
-            self.story.fault("clock jumps", || format!("by {} µs", sign * jump_us));
+            self.story
+                .fault("clock jumps", || format!("by {} µs", sign * jump_us));
         }
         self.mend_later(Mend::Clock(number), 600);
     }
@@ -461,10 +466,5 @@ impl World {
             upstream.mood = mood;
         }
         self.mend_later(Mend::Sink(name), 900);
-    }
-
-    /// The site's name, as everybody knows it.
-    pub fn site() -> &'static str {
-        SITE
     }
 }
