@@ -14,6 +14,16 @@ fn at() -> Timestamp {
     }
 }
 
+/// An exchange while the gateway's clock is as it is.
+fn learn(clocks: &mut Clocks, boot: u32, offset_us: i64, wall_trusted: bool) {
+    let at = Timestamp {
+        wall_trusted,
+        ..at()
+    };
+    let moment = Moment { start: 1, at };
+    clocks.learn(ONE, boot, offset_us, &moment, &Wall::default());
+}
+
 fn map(clocks: &mut Clocks, boot: u32, base_us: u64, until_us: u64) -> Mapping {
     let mapping = clocks.map(ONE, boot, base_us, until_us, &at(), 30 * SECOND_US);
     clocks.settle(ONE, boot, &mapping, until_us);
@@ -23,7 +33,7 @@ fn map(clocks: &mut Clocks, boot: u32, base_us: u64, until_us: u64) -> Mapping {
 #[test]
 fn an_own_clock_is_taken_as_it_is() {
     let mut clocks = Clocks::default();
-    clocks.learn(ONE, 1, 5, true);
+    learn(&mut clocks, 1, 5, true);
     clocks.read_own(ONE, 1, 1_000, 9_000);
     let first = map(&mut clocks, 1, 0, 1_000);
     assert_eq!(first.event_us(500), 8_500);
@@ -41,9 +51,9 @@ fn an_own_clock_is_taken_as_it_is() {
 #[test]
 fn a_learnt_offset_is_slewed_and_a_stepped_one_taken() {
     let mut clocks = Clocks::default();
-    clocks.learn(ONE, 1, WALL_US, true);
+    learn(&mut clocks, 1, WALL_US, true);
     assert_eq!(map(&mut clocks, 1, 0, 1_000).event_us(7), WALL_US + 7);
-    clocks.learn(ONE, 1, WALL_US - 300, true);
+    learn(&mut clocks, 1, WALL_US - 300, true);
     let slewed = map(&mut clocks, 1, 1_000, 2_000);
     assert_eq!(slewed.event_us(1_000), WALL_US + 1_000);
     assert_eq!(slewed.event_us(2_000), WALL_US + 1_900);
@@ -51,20 +61,25 @@ fn a_learnt_offset_is_slewed_and_a_stepped_one_taken() {
     assert!(!slewed.stepped_back);
     let settled = map(&mut clocks, 1, 8_000, 9_000);
     assert_eq!(settled.event_us(9_000), WALL_US + 8_700);
-    clocks.learn(ONE, 1, WALL_US + 3_600 * SECOND_US, false);
-    let stepped = map(&mut clocks, 1, 9_000, 10_000);
+    learn(&mut clocks, 1, WALL_US + 3_600 * SECOND_US, false);
+    let untrusted = Timestamp {
+        wall_trusted: false,
+        ..at()
+    };
+    let stepped = clocks.map(ONE, 1, 9_000, 10_000, &untrusted, 30 * SECOND_US);
+    clocks.settle(ONE, 1, &stepped, 10_000);
     assert_eq!(stepped.event_us(9_000), WALL_US + 3_600 * SECOND_US + 9_000);
     assert_eq!(stepped.quality, ClockQuality::Untrusted);
-    clocks.learn(ONE, 1, WALL_US, true);
+    learn(&mut clocks, 1, WALL_US, true);
     assert!(map(&mut clocks, 1, 10_000, 11_000).stepped_back);
 }
 
 #[test]
 fn a_boot_never_seen_live_lies_between_its_neighbours() {
     let mut clocks = Clocks::default();
-    clocks.learn(ONE, 1, 10_000, true);
+    learn(&mut clocks, 1, 10_000, true);
     map(&mut clocks, 1, 0, 5_000);
-    clocks.learn(ONE, 3, 18_000, true);
+    learn(&mut clocks, 3, 18_000, true);
     let bounded = map(&mut clocks, 2, 0, 1_000);
     assert_eq!(bounded.quality, ClockQuality::Bounded);
     assert_eq!(bounded.event_us(0), 15_000, "right behind boot 1");
@@ -92,7 +107,7 @@ proptest! {
         let mut clocks = Clocks::default();
         let (mut uptime_us, mut last_us) = (0, i64::MIN);
         for (passed_us, jitter_us) in steps {
-            clocks.learn(ONE, 1, WALL_US + jitter_us, true);
+            learn(&mut clocks, 1, WALL_US + jitter_us, true);
             let until_us = uptime_us + passed_us;
             let mapping = map(&mut clocks, 1, uptime_us, until_us);
             prop_assert!(!mapping.stepped_back);
@@ -108,7 +123,7 @@ proptest! {
     #[test]
     fn no_uptime_overflows(offset_us: i64, uptime_us: u64, base_us: u64) {
         let mut clocks = Clocks::default();
-        clocks.learn(ONE, 1, offset_us, true);
+        learn(&mut clocks, 1, offset_us, true);
         map(&mut clocks, 1, base_us, uptime_us).event_us(uptime_us);
         clocks.read_own(ONE, 1, uptime_us, offset_us);
         map(&mut clocks, 1, base_us, uptime_us).event_us(base_us);

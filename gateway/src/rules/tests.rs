@@ -111,6 +111,8 @@ fn a_whole_configuration_becomes_settings() {
             pending_catalog_max: 4_096,
             revise_for_us: 86_400_000_000,
             offline_close_us: 900_000_000,
+            clock_wait_us: 600_000_000,
+            clock_hold_bytes_max: 32 << 20,
         },
         mqtt: MqttSettings::External {
             host: "127.0.0.1".into(),
