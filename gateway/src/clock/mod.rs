@@ -202,7 +202,11 @@ impl Clocks {
     /// learnt from a trusted one, and no later boot that bounds it.
     pub fn needs_wall(&self, incarnation: Incarnation, boot: u32) -> bool {
         let same = |one: &&Boot| one.incarnation == incarnation && one.number >= boot;
-        let known = self.boots.iter().filter(same).any(|one| one.begins_us().is_some());
+        let known = self
+            .boots
+            .iter()
+            .filter(same)
+            .any(|one| one.begins_us().is_some());
         !known
     }
 

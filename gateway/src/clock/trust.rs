@@ -212,7 +212,10 @@ mod tests {
         let behind_us = NOON_US - DAY_US;
         let (stamp, step) = watch.handle(at(0, behind_us), Word::Unsynchronised);
         assert!(!stamp.wall_trusted);
-        assert_eq!(step, None, "the first moment is no step: `Started` carries it");
+        assert_eq!(
+            step, None,
+            "the first moment is no step: `Started` carries it"
+        );
         assert_eq!(why(&watch), Some(Distrust::Unsynchronised));
         let (_, step) = watch.handle(at(5, behind_us), Word::Unsynchronised);
         assert_eq!(step, None);
@@ -240,10 +243,25 @@ mod tests {
     #[test]
     fn a_clock_behind_the_log_or_the_build_is_untrusted_where_the_machine_is_silent() {
         let mut watch = TrustWatch::new(Some(NOON_US));
-        assert!(!watch.handle(at(0, NOON_US - DAY_US), Word::Silent).0.wall_trusted);
+        assert!(
+            !watch
+                .handle(at(0, NOON_US - DAY_US), Word::Silent)
+                .0
+                .wall_trusted
+        );
         assert_eq!(why(&watch), Some(Distrust::BeforeNewestEntry));
-        assert!(!watch.handle(at(5_000, NOON_US - DAY_US), Word::Silent).0.wall_trusted);
-        assert!(watch.handle(at(5_001, NOON_US - 5_000 * SECOND_US), Word::Silent).0.wall_trusted);
+        assert!(
+            !watch
+                .handle(at(5_000, NOON_US - DAY_US), Word::Silent)
+                .0
+                .wall_trusted
+        );
+        assert!(
+            watch
+                .handle(at(5_001, NOON_US - 5_000 * SECOND_US), Word::Silent)
+                .0
+                .wall_trusted
+        );
         for word in [Word::Silent, Word::Synchronised, Word::Unsynchronised] {
             let mut watch = TrustWatch::new(None);
             watch.handle(at(0, 0), word);
@@ -263,7 +281,12 @@ mod tests {
         assert!(watch.handle(at(901, NOON_US + DAY_US), word).0.wall_trusted);
         assert!(watch.handle(at(902, NOON_US + DAY_US), word).0.wall_trusted);
         // And the log goes on from there.
-        assert!(watch.handle(at(903, NOON_US + DAY_US - BACK_US), word).0.wall_trusted);
+        assert!(
+            watch
+                .handle(at(903, NOON_US + DAY_US - BACK_US), word)
+                .0
+                .wall_trusted
+        );
     }
 
     #[test]

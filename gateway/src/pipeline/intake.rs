@@ -192,7 +192,13 @@ impl Device {
 
     /// Puts a frame behind those that wait. When too many do, a batch or totals is rejected and
     /// anything else is taken out of turn.
-    fn wait(&mut self, scene: &mut Scene<'_>, decoded: &mut Decoded, moment: &Moment, bytes: &[u8]) {
+    fn wait(
+        &mut self,
+        scene: &mut Scene<'_>,
+        decoded: &mut Decoded,
+        moment: &Moment,
+        bytes: &[u8],
+    ) {
         let Ok((header, up)) = read(bytes) else {
             return;
         };

@@ -179,7 +179,10 @@ impl Pipeline {
 
     /// Frames that wait for the gateway's clock to be trusted, or behind one that does.
     pub fn held_frames(&self) -> u64 {
-        let held = self.holding.iter().filter_map(|name| self.devices.get(name));
+        let held = self
+            .holding
+            .iter()
+            .filter_map(|name| self.devices.get(name));
         held.map(|device| device.waiting.len() as u64).sum()
     }
 
@@ -261,7 +264,9 @@ impl Pipeline {
         let anyone = !self.holding.is_empty();
         let now_us = self.arrival.now_us();
         let limits = &self.limits;
-        let is_over = self.hold.advance(moment.start, &self.wall, anyone, now_us, limits);
+        let is_over = self
+            .hold
+            .advance(moment.start, &self.wall, anyone, now_us, limits);
         if became_known || is_over {
             for name in self.holding.clone() {
                 self.with_device(&name, Device::go_on);

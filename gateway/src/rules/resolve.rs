@@ -69,9 +69,7 @@ fn resolve_limits(gateway: &TypedGateway, typed: &TypedLimits, clock: &TypedCloc
         revise_for_us: typed.revise_for_us.unwrap_or(default.revise_for_us),
         offline_close_us: typed.offline_close_us.unwrap_or(default.offline_close_us),
         clock_wait_us: clock.wait_us.unwrap_or(default.clock_wait_us),
-        clock_hold_bytes_max: clock
-            .hold_bytes_max
-            .unwrap_or(default.clock_hold_bytes_max),
+        clock_hold_bytes_max: clock.hold_bytes_max.unwrap_or(default.clock_hold_bytes_max),
     }
 }
 

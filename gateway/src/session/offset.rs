@@ -131,7 +131,10 @@ mod tests {
         assert_eq!(first, Some(UTC + 1_500_000));
         let second = offset.exchange(at(3_020_000), 2_000_000, first.and_then(trusted));
         assert_eq!(second, Some(UTC + 1_020_000));
-        assert_eq!(offset.exchange(at(7_000_000), 3_000_000, second.and_then(trusted)), None);
+        assert_eq!(
+            offset.exchange(at(7_000_000), 3_000_000, second.and_then(trusted)),
+            None
+        );
         assert_eq!(
             offset.exchange(at(8_015_000), 7_000_000, second.and_then(trusted)),
             None,
@@ -168,7 +171,10 @@ mod tests {
             offset_us: 5,
             trusted: false,
         });
-        assert_eq!(offset.exchange(untrusted(2_000_000), 2_000_000, doubtful), None);
+        assert_eq!(
+            offset.exchange(untrusted(2_000_000), 2_000_000, doubtful),
+            None
+        );
         let fresh = Offset::default().exchange(untrusted(2_000_000), 2_000_000, doubtful);
         assert_eq!(fresh, Some(5), "another start, another monotonic clock");
         // An exchange with a long delay gives what the first ones learnt.
@@ -210,8 +216,14 @@ mod tests {
         let mut offset = Offset::default();
         let written = offset.exchange(at(0), 0, None);
         let slept = 40_000_000;
-        assert_eq!(offset.exchange(at(slept + 10), 10, written.and_then(trusted)), None);
-        assert_eq!(offset.exchange(at(slept + 20), 20, written.and_then(trusted)), None);
+        assert_eq!(
+            offset.exchange(at(slept + 10), 10, written.and_then(trusted)),
+            None
+        );
+        assert_eq!(
+            offset.exchange(at(slept + 20), 20, written.and_then(trusted)),
+            None
+        );
         let found = offset.exchange(at(slept + 30), 30, written.and_then(trusted));
         assert_eq!(found, Some(UTC + slept as i64));
     }

@@ -139,12 +139,19 @@ mod tests {
     fn a_container_says_nothing() {
         let (_root, bare) = machine(&[]);
         assert_eq!(bare.word(), Word::Silent);
-        assert_eq!(bare.weigh(Some("NTP=no\nNTPSynchronized=no\n")), Word::Silent);
+        assert_eq!(
+            bare.weigh(Some("NTP=no\nNTPSynchronized=no\n")),
+            Word::Silent
+        );
     }
 
     #[test]
     fn a_clock_or_a_time_service_is_waited_for_until_it_has_spoken() {
-        for file in ["dev/rtc0", "run/chrony/chronyd.pid", "run/systemd/timesync/x"] {
+        for file in [
+            "dev/rtc0",
+            "run/chrony/chronyd.pid",
+            "run/systemd/timesync/x",
+        ] {
             let (root, evidence) = machine(&[file]);
             assert_eq!(evidence.word(), Word::Unsynchronised, "{file}");
             let yes = Some("CanNTP=yes\nNTP=yes\nNTPSynchronized=yes\n");
