@@ -81,6 +81,17 @@ fn three_mistakes_are_told_at_once_with_their_places() {
     );
 }
 
+#[test]
+fn the_wait_for_a_trusted_clock_may_be_none() {
+    for (wait, us) in [("0s", 0), ("90s", 90_000_000), ("1d", 86_400_000_000)] {
+        let text = format!("{MINUTE}\n[clock]\nwait = \"{wait}\"\nhold_bytes_max = \"1 MiB\"\n");
+        let (settings, warnings) = parse(&text, "tidegate.toml").unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(settings.limits.clock_wait_us, us);
+        assert_eq!(settings.limits.clock_hold_bytes_max, 1 << 20);
+    }
+}
+
 const MINUTE: &str = r#"
 [gateway]
 site = "pump-house"

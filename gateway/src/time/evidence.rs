@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `/run/systemd/timesync/synchronized` | synchronised: systemd's time service has set the clock since the machine started |
 //! | `timedatectl show`: `NTPSynchronized=yes` | synchronised: the kernel's own flag, whichever time service set it |
+//! | `busybox adjtimex`: not `return value: 5` | synchronised: the same flag, where systemd does not run the machine |
 //! | `timedatectl show`: `NTP=yes`, or a file of a time service in `/run` | a time service is there, and has not set it yet |
 //! | `/dev/rtc`, `/dev/rtc0` | there is a clock with a battery that the kernel began from |
 //!
-//! The flag itself is read by `adjtimex`, which no crate taken here wraps without unsafe; the
-//! daemon behind `timedatectl` reads it for anyone who asks.
+//! The flag itself is read by the system call `adjtimex`, which no crate taken here wraps without
+//! unsafe; programs that most machines have read it for anyone who asks.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use super::Word;
 
 /// Exists once systemd's time service has set the clock.
 const SYNCHRONIZED: &str = "run/systemd/timesync/synchronized";
+/// What the kernel returns for a clock that is not synchronised (`TIME_ERROR`).
+const NOT_SYNCHRONISED: &str = "5";
 /// Exists where systemd runs the machine: elsewhere nobody answers `timedatectl`.
 const SYSTEMD: &str = "run/systemd/system";
 /// What time services leave in `/run`.
@@ -36,7 +39,7 @@ const RTCS: [&str; 2] = ["dev/rtc", "dev/rtc0"];
 /// How long an answer of `timedatectl` is waited for, and how often it is looked for.
 const ANSWER_STEPS: u32 = 100;
 const ANSWER_STEP: Duration = Duration::from_millis(20);
-/// Longest answer read: it has seven short lines.
+/// Longest answer read: those expected have a dozen short lines.
 const ANSWER_BYTES_MAX: u64 = 4_096;
 
 /// The machine's files, from a root.
@@ -58,19 +61,26 @@ impl Evidence {
         if self.has(SYNCHRONIZED) {
             return Word::Synchronised;
         }
-        let answer = if self.has(SYSTEMD) {
-            ask_timedatectl()
+        let (program, argument) = if self.has(SYSTEMD) {
+            ("timedatectl", "show")
         } else {
-            None
+            ("busybox", "adjtimex")
         };
-        self.weigh(answer.as_deref())
+        self.weigh(ask(program, argument).as_deref())
     }
 
-    /// The word by files and, if there was one, an answer of `timedatectl show`.
+    /// The word by files and, if there was one, a program's answer.
     fn weigh(&self, answer: Option<&str>) -> Word {
         let said = |line: &str| answer.is_some_and(|text| text.lines().any(|one| one == line));
         let may_come = said("NTP=yes") || SERVICES.iter().chain(&RTCS).any(|path| self.has(path));
-        if self.has(SYNCHRONIZED) || said("NTPSynchronized=yes") {
+        let returned = answer.and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|one| one.trim().strip_prefix("return value: "))?;
+            line.split(' ').next()
+        });
+        let is_set = returned.is_some_and(|value| value != NOT_SYNCHRONISED);
+        if is_set || said("NTPSynchronized=yes") {
             Word::Synchronised
         } else if may_come {
             Word::Unsynchronised
@@ -84,9 +94,10 @@ impl Evidence {
     }
 }
 
-fn ask_timedatectl() -> Option<String> {
-    let mut child = Command::new("timedatectl")
-        .arg("show")
+/// What a program says; `None` where there is none, or it fails or takes too long.
+fn ask(program: &str, argument: &str) -> Option<String> {
+    let mut child = Command::new(program)
+        .arg(argument)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -135,10 +146,34 @@ mod tests {
         (root, evidence)
     }
 
+    /// What busybox 1.35 prints, shortened.
+    fn adjtimex(returned: &str) -> String {
+        format!("    mode:         0\n-t  tick:         10000 us\n    return value: {returned}\n")
+    }
+
+    #[test]
+    fn the_kernels_own_answer_counts() {
+        let (_root, bare) = machine(&[]);
+        let unset = adjtimex("5 (clock not synchronized)");
+        assert_eq!(bare.weigh(Some(&unset)), Word::Silent, "nothing may set it");
+        let set = adjtimex("0 (clock synchronized)");
+        assert_eq!(bare.weigh(Some(&set)), Word::Synchronised);
+        let (_root, chrony) = machine(&["run/chrony/chronyd.pid"]);
+        assert_eq!(chrony.weigh(Some(&unset)), Word::Unsynchronised);
+        assert_eq!(chrony.weigh(Some(&set)), Word::Synchronised);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_or_fails_says_nothing() {
+        assert_eq!(ask("tidegate-no-such-program", "x"), None);
+        assert_eq!(ask("false", "x"), None);
+        assert_eq!(ask("echo", "word").as_deref(), Some("word\n"));
+    }
+
     #[test]
     fn a_container_says_nothing() {
         let (_root, bare) = machine(&[]);
-        assert_eq!(bare.word(), Word::Silent);
+        assert_eq!(bare.weigh(None), Word::Silent);
         assert_eq!(
             bare.weigh(Some("NTP=no\nNTPSynchronized=no\n")),
             Word::Silent
@@ -153,7 +188,7 @@ mod tests {
             "run/systemd/timesync/x",
         ] {
             let (root, evidence) = machine(&[file]);
-            assert_eq!(evidence.word(), Word::Unsynchronised, "{file}");
+            assert_eq!(evidence.weigh(None), Word::Unsynchronised, "{file}");
             let yes = Some("CanNTP=yes\nNTP=yes\nNTPSynchronized=yes\n");
             assert_eq!(evidence.weigh(yes), Word::Synchronised, "{file}");
             let spoken = root.path().join(SYNCHRONIZED);
