@@ -185,8 +185,16 @@ impl Clocks {
         moment: &Moment,
         wall: &Wall,
     ) {
-        let doubted = (!moment.at.wall_trusted).then_some(*moment);
-        let mut learnt = Learnt { offset_us, doubted };
+        let mut learnt = Learnt {
+            offset_us,
+            doubted: None,
+        };
+        if !moment.at.wall_trusted {
+            let lifted = wall.lifted(moment);
+            let by_us = lifted.base_us().saturating_sub(moment.base_us());
+            learnt.offset_us = offset_us.saturating_add(by_us);
+            learnt.doubted = Some(lifted);
+        }
         learnt.correct(wall);
         self.touch(incarnation, boot).learnt = Some(learnt);
     }

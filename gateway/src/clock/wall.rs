@@ -32,11 +32,17 @@ pub struct Wall {
     newest: Moment,
     /// The newest trusted one.
     trusted: Option<Moment>,
+    /// Least base of the newest start: it did not begin before the trusted entry ahead of it.
+    floor_us: Option<i64>,
 }
 
 impl Wall {
     /// Takes an entry's moment. Returns whether the wall became known in its start by it.
     pub fn advance(&mut self, moment: Moment) -> bool {
+        if moment.start != self.newest.start {
+            let trusted_us = self.newest_trusted_us();
+            self.floor_us = trusted_us.map(|us| us.saturating_sub_unsigned(moment.at.mono_us));
+        }
         self.newest = moment;
         if !moment.at.wall_trusted {
             return false;
@@ -67,6 +73,20 @@ impl Wall {
         moment.at.wall_trusted || self.base_us(moment.start).is_some()
     }
 
+    /// An untrusted moment, its wall clock no earlier than it can have been.
+    pub fn lifted(&self, moment: &Moment) -> Moment {
+        let floor_us = self.floor_us.filter(|_| moment.start == self.newest.start);
+        let base_us = floor_us.map_or(moment.base_us(), |floor| floor.max(moment.base_us()));
+        let wall_us = base_us.saturating_add_unsigned(moment.at.mono_us);
+        Moment {
+            at: Timestamp {
+                wall_us,
+                ..moment.at
+            },
+            ..*moment
+        }
+    }
+
     /// An earlier moment as well as it is known. One of an earlier start that never had trust is
     /// the newest entry's, if that is known: it was not later.
     pub fn best(&self, moment: &Moment) -> Timestamp {
@@ -83,7 +103,7 @@ impl Wall {
         }
         match self.base_us(self.newest.start) {
             Some(base_us) => at(base_us, self.newest.at.mono_us),
-            None => moment.at,
+            None => self.lifted(moment).at,
         }
     }
 }
@@ -121,5 +141,10 @@ mod tests {
         assert!(!wall.knows(&lost));
         assert_eq!(wall.best(&lost), moment(3, 2, 9_002, true).at);
         assert_eq!(wall.newest_trusted_us(), Some(9_002));
+        // The next start cannot lie before that, however it reckons.
+        wall.advance(moment(4, 100, 50, false));
+        assert_eq!(wall.best(&moment(4, 100, 50, false)).wall_us, 9_002);
+        assert_eq!(wall.best(&moment(4, 130, 80, false)).wall_us, 9_032);
+        assert_eq!(wall.best(&moment(4, 140, 9_900, false)).wall_us, 9_900);
     }
 }

@@ -108,6 +108,41 @@ fn frames_wait_no_longer_than_the_limit_and_are_marked_then() {
 }
 
 #[test]
+fn a_clock_that_begins_in_1970_is_no_earlier_than_the_log() {
+    let mut script = started(0);
+    trusted(&mut script);
+    script.push(Entry::Limits(Limits {
+        clock_wait_us: 0,
+        ..Limits::default()
+    }));
+    script.at.wall_us = 0;
+    script.at.wall_trusted = false;
+    script.restart();
+    script.mark = Mark {
+        boot: 2,
+        sequence: 0,
+    };
+    for _ in 0..2 {
+        script.pass(50 * S);
+        // Uptime is what the monotonic clock says.
+        let (incarnation, boot) = (script.incarnation, script.mark.boot);
+        script.link(LinkChange::Offset {
+            incarnation,
+            boot,
+            offset_us: 0,
+        });
+        let uptime_us = script.at.mono_us;
+        script.batch(uptime_us, &[(0, &[(uptime_us, 1)])]);
+    }
+    script.pass(200 * S);
+    script.subscribed(true);
+    script.batch(200 * S, &[(0, &[(200 * S, 1)])]);
+    let run = script.run();
+    run.assert(&["r a 3600.0:1/1", "r a 3660.0:1/1"]);
+    assert_eq!(clocks(&script), [ClockQuality::Untrusted; 2]);
+}
+
+#[test]
 fn a_wait_of_zero_is_none() {
     let mut script = started(-DAY_US);
     script.push(Entry::Limits(Limits {
