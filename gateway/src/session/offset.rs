@@ -108,11 +108,11 @@ mod tests {
 
     const UTC: i64 = 1_700_000_000_000_000;
 
-    fn trusted(offset_us: i64) -> Option<Written> {
-        Some(Written {
+    fn trusted(offset_us: i64) -> Written {
+        Written {
             offset_us,
             trusted: true,
-        })
+        }
     }
 
     fn at(mono_us: u64) -> Timestamp {
@@ -129,14 +129,14 @@ mod tests {
         // True offset: UTC + 1 s. Delays 500 ms, 20 ms, 3 s.
         let first = offset.exchange(at(2_500_000), 1_000_000, None);
         assert_eq!(first, Some(UTC + 1_500_000));
-        let second = offset.exchange(at(3_020_000), 2_000_000, first.and_then(trusted));
+        let second = offset.exchange(at(3_020_000), 2_000_000, first.map(trusted));
         assert_eq!(second, Some(UTC + 1_020_000));
         assert_eq!(
-            offset.exchange(at(7_000_000), 3_000_000, second.and_then(trusted)),
+            offset.exchange(at(7_000_000), 3_000_000, second.map(trusted)),
             None
         );
         assert_eq!(
-            offset.exchange(at(8_015_000), 7_000_000, second.and_then(trusted)),
+            offset.exchange(at(8_015_000), 7_000_000, second.map(trusted)),
             None,
             "5 ms"
         );
@@ -150,7 +150,7 @@ mod tests {
             let now = minute * 60_000_000;
             let uptime = now - now / 10_000; // 100 ppm slow
             written = offset
-                .exchange(at(now), uptime, written.and_then(trusted))
+                .exchange(at(now), uptime, written.map(trusted))
                 .or(written);
         }
         let error = written.unwrap() - (UTC + 360_000);
@@ -199,15 +199,18 @@ mod tests {
             wall_trusted: false,
             ..at(1_000_000)
         };
-        assert_eq!(offset.exchange(untrusted, 1_000_000, trusted(UTC)), None);
+        assert_eq!(
+            offset.exchange(untrusted, 1_000_000, Some(trusted(UTC))),
+            None
+        );
     }
 
     #[test]
     fn a_restart_keeps_the_better_of_what_is_written_and_what_comes() {
         let mut offset = Offset::default();
-        assert_eq!(offset.exchange(at(3_000_000), 0, trusted(UTC)), None);
+        assert_eq!(offset.exchange(at(3_000_000), 0, Some(trusted(UTC))), None);
         let mut offset = Offset::default();
-        let far = offset.exchange(at(30_000_000), 0, trusted(UTC));
+        let far = offset.exchange(at(30_000_000), 0, Some(trusted(UTC)));
         assert_eq!(far, Some(UTC + 30_000_000));
     }
 
@@ -217,14 +220,14 @@ mod tests {
         let written = offset.exchange(at(0), 0, None);
         let slept = 40_000_000;
         assert_eq!(
-            offset.exchange(at(slept + 10), 10, written.and_then(trusted)),
+            offset.exchange(at(slept + 10), 10, written.map(trusted)),
             None
         );
         assert_eq!(
-            offset.exchange(at(slept + 20), 20, written.and_then(trusted)),
+            offset.exchange(at(slept + 20), 20, written.map(trusted)),
             None
         );
-        let found = offset.exchange(at(slept + 30), 30, written.and_then(trusted));
+        let found = offset.exchange(at(slept + 30), 30, written.map(trusted));
         assert_eq!(found, Some(UTC + slept as i64));
     }
 
