@@ -50,7 +50,8 @@ pub enum Entry {
     Gap(GapEntry),
     /// Something a device's or the gateway's own link said.
     Link(LinkEntry),
-    /// The gateway's wall clock jumped or began (or ceased) to be trusted.
+    /// The gateway's wall clock jumped or began (or ceased) to be trusted; whether it is, stands
+    /// in the entry's own time.
     ClockStep {
         /// Wall clock before, as it would read at the entry's time, in µs.
         before_us: i64,
@@ -86,6 +87,11 @@ pub struct Limits {
     pub revise_for_us: i64,
     /// How long after its link dropped a device's windows are closed, in µs.
     pub offline_close_us: i64,
+    /// Longest time that frames wait for the gateway's clock to be trusted, in µs of arrival
+    /// time; 0: they never do.
+    pub clock_wait_us: i64,
+    /// Bytes of frames that wait for it at the same time; beyond, none waits any longer.
+    pub clock_hold_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -95,6 +101,8 @@ impl Default for Limits {
             pending_catalog_max: 4_096,
             revise_for_us: 24 * 3_600 * 1_000_000,
             offline_close_us: 15 * 60 * 1_000_000,
+            clock_wait_us: 10 * 60 * 1_000_000,
+            clock_hold_bytes_max: 32 << 20,
         }
     }
 }

@@ -295,6 +295,17 @@ impl Store {
         self.pipeline.next_deadline()
     }
 
+    /// Frames that wait for the gateway's clock to be trusted.
+    pub fn held_frames(&self) -> u64 {
+        self.pipeline.held_frames()
+    }
+
+    /// Wall time of the newest trusted entry, in µs; what a start's
+    /// [`crate::clock::trust::TrustWatch`] begins from.
+    pub fn newest_trusted_us(&self) -> Option<i64> {
+        self.pipeline.newest_trusted_us()
+    }
+
     /// Catalogs that batches wait for.
     pub fn wanted(&self) -> Vec<(DeviceName, CatalogHash)> {
         self.pipeline.all_wanted()

@@ -1,8 +1,16 @@
 //! Time as an argument: the one file that reads a clock.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+mod evidence;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use evidence::Evidence;
 
 /// One moment on the gateway, on both of its clocks.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,20 +26,47 @@ pub struct Timestamp {
 /// Microseconds of a second.
 pub const SECOND_US: i64 = 1_000_000;
 
+/// How often the machine is asked again whether its clock is synchronised.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What the machine says of its wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// A time service has set it.
+    Synchronised,
+    /// No time service has set it yet, but one may.
+    Unsynchronised,
+    /// Nothing: there is neither a battery-backed clock nor a time service, as in a container.
+    Silent,
+}
+
 /// Something that tells the time.
 pub trait Clock: Send + Sync {
-    /// The present moment.
+    /// The present moment, its wall clock trusted unless the machine says otherwise. What is
+    /// logged goes through [`crate::clock::trust::TrustWatch`], which also asks the log.
     fn now(&self) -> Timestamp;
+
+    /// What the machine says of its wall clock.
+    fn word(&self) -> Word {
+        if self.now().wall_trusted {
+            Word::Synchronised
+        } else {
+            Word::Unsynchronised
+        }
+    }
 }
 
 /// The machine's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
     began: Instant,
+    /// A [`Word`], as its number.
+    word: Arc<AtomicU8>,
 }
 
 impl SystemClock {
-    /// Starts the monotonic clock at zero.
+    /// Starts the monotonic clock at zero; the wall clock is taken as it is.
     #[expect(
         clippy::new_without_default,
         reason = "starting a clock is an act, not a default"
@@ -43,6 +78,46 @@ impl SystemClock {
     pub fn new() -> Self {
         Self {
             began: Instant::now(),
+            word: Arc::new(AtomicU8::new(Word::Silent as u8)),
+        }
+    }
+
+    /// Starts the monotonic clock at zero and asks the machine about the wall clock: now, which
+    /// may take two seconds, and from then on in a thread, until it is synchronised.
+    pub fn watching() -> Self {
+        let clock = Self::new();
+        let evidence = Evidence::new(Path::new("/"));
+        let word = evidence.word();
+        clock.word.store(word as u8, Ordering::Relaxed);
+        if word == Word::Silent {
+            tracing::warn!(
+                "this machine has no clock with a battery and no time service: its wall clock is taken as right"
+            );
+        }
+        if word == Word::Unsynchronised {
+            let heard = Arc::downgrade(&clock.word);
+            let asking = thread::Builder::new()
+                .name("clock".into())
+                .spawn(move || ask_on(&evidence, &heard));
+            if let Err(error) = asking {
+                tracing::warn!(%error, "the machine cannot be asked again about its clock: records stay marked as of an untrusted one until a restart");
+            }
+        }
+        clock
+    }
+}
+
+/// Asks until the clock is synchronised or nobody wants to know any more.
+fn ask_on(evidence: &Evidence, heard: &Weak<AtomicU8>) {
+    loop {
+        thread::sleep(ASK_AGAIN);
+        let Some(heard) = heard.upgrade() else {
+            return;
+        };
+        // A time service that went away again does not make a clock right.
+        if evidence.word() == Word::Synchronised {
+            heard.store(Word::Synchronised as u8, Ordering::Relaxed);
+            return;
         }
     }
 }
@@ -60,7 +135,14 @@ impl Clock for SystemClock {
         Timestamp {
             mono_us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
             wall_us,
-            wall_trusted: true,
+            wall_trusted: self.word() != Word::Unsynchronised,
         }
+    }
+
+    fn word(&self) -> Word {
+        let word = self.word.load(Ordering::Relaxed);
+        let all = [Word::Synchronised, Word::Unsynchronised, Word::Silent];
+        let known = all.into_iter().find(|one| *one as u8 == word);
+        known.unwrap_or(Word::Silent)
     }
 }

@@ -1,4 +1,5 @@
-//! Clock: from a device's uptime to UTC, boot by boot.
+//! Clock: from a device's uptime to UTC, boot by boot; beside it the gateway's own clock (`wall`:
+//! what the log tells of it; `trust`: whether it is to be believed).
 //!
 //! Terms: the *offset* of a boot is UTC minus uptime, in µs. A boot's offset comes from the first
 //! of these that is known:
@@ -7,7 +8,7 @@
 //! |---|---|---|
 //! | own | `Clock` frames, in log order: the device's own clock | `device` |
 //! | learnt | `Offset` entries: live exchanges with the gateway | `learnt`, or `untrusted` while the gateway's clock was not to be trusted |
-//! | bounded | neither: the boot lies between its neighbours | `bounded` |
+//! | bounded | neither: the boot lies between its neighbours | `bounded`, or `untrusted` where only a clock not to be trusted bounds it |
 //!
 //! Invariants:
 //! - Within a boot, learnt time never runs backwards: a corrected offset is approached by at most
@@ -18,10 +19,19 @@
 //!   of the boot after it. Without a boot before it, its first batch ends at that beginning, or
 //!   at the moment it was logged.
 //!
+//! - An offset learnt while the gateway's clock was untrusted is corrected by how far the wall
+//!   clock moved against the monotonic one until it was trusted in that start. One of a start that
+//!   never had trust places nothing once a later start is trusted: its boot is bounded then.
+//!
 //! At most [`BOOTS_MAX`] boots are remembered, as many as the session keeps open.
+
+pub mod trust;
+mod wall;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::Incarnation;
+
+pub use wall::{Moment, Wall};
 
 use crate::record::ClockQuality;
 use crate::time::{SECOND_US, Timestamp};
@@ -68,20 +78,31 @@ struct Boot {
     bounded: Option<Bounded>,
     /// How the last batch was mapped.
     applied: Option<Applied>,
-    /// Latest event time given out.
+    /// Latest event time given out that did not hang on an untrusted clock.
     latest_us: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Learnt {
     offset_us: i64,
-    trusted: bool,
+    /// When, if the gateway's clock was not to be trusted then.
+    doubted: Option<Moment>,
+}
+
+impl Boot {
+    /// Where the boot begins, as far as that is known from a clock to be trusted.
+    fn begins_us(&self) -> Option<i64> {
+        let learnt = self.learnt.filter(|learnt| learnt.doubted.is_none());
+        self.own_us.or(learnt.map(|learnt| learnt.offset_us))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Bounded {
     offset_us: i64,
     ceiling_us: i64,
+    /// Whether the gateway's clock was to be trusted, or not needed.
+    trusted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +110,22 @@ struct Applied {
     uptime_us: u64,
     offset_us: i64,
     learnt: bool,
+}
+
+impl Learnt {
+    fn correct(&mut self, wall: &Wall) {
+        let base_us = |moment: &Moment| wall.base_us(moment.start);
+        if let Some((moment, base_us)) = self.doubted.and_then(|one| Some((one, base_us(&one)?))) {
+            let moved_us = base_us.saturating_sub(moment.base_us());
+            self.offset_us = self.offset_us.saturating_add(moved_us);
+            self.doubted = None;
+        }
+    }
+
+    /// Whether it may place a frame logged at a time: nothing doubtful where that is trusted.
+    fn is_usable(&self, at: &Timestamp) -> bool {
+        self.doubted.is_none() || !at.wall_trusted
+    }
 }
 
 /// How one batch's uptimes become UTC.
@@ -139,12 +176,50 @@ impl Clocks {
         self.touch(incarnation, boot).own_us = Some(offset);
     }
 
-    /// A live exchange's offset; `trusted` says whether the gateway's clock was.
-    pub fn learn(&mut self, incarnation: Incarnation, boot: u32, offset_us: i64, trusted: bool) {
-        self.touch(incarnation, boot).learnt = Some(Learnt { offset_us, trusted });
+    /// A live exchange's offset, learnt at `moment`.
+    pub fn learn(
+        &mut self,
+        incarnation: Incarnation,
+        boot: u32,
+        offset_us: i64,
+        moment: &Moment,
+        wall: &Wall,
+    ) {
+        let mut learnt = Learnt {
+            offset_us,
+            doubted: None,
+        };
+        if !moment.at.wall_trusted {
+            let lifted = wall.lifted(moment);
+            let by_us = lifted.base_us().saturating_sub(moment.base_us());
+            learnt.offset_us = offset_us.saturating_add(by_us);
+            learnt.doubted = Some(lifted);
+        }
+        learnt.correct(wall);
+        self.touch(incarnation, boot).learnt = Some(learnt);
     }
 
-    /// How to map a batch of a boot that was logged at `at` and is complete until an uptime.
+    /// The gateway's clock became known: corrects what was learnt in its start before.
+    pub fn correct(&mut self, wall: &Wall) {
+        for learnt in self.boots.iter_mut().filter_map(|one| one.learnt.as_mut()) {
+            learnt.correct(wall);
+        }
+    }
+
+    /// Whether a boot's time hangs on the gateway's clock: it has no clock of its own, no offset
+    /// learnt from a trusted one, and no later boot that bounds it.
+    pub fn needs_wall(&self, incarnation: Incarnation, boot: u32) -> bool {
+        let same = |one: &&Boot| one.incarnation == incarnation && one.number >= boot;
+        let known = self
+            .boots
+            .iter()
+            .filter(same)
+            .any(|one| one.begins_us().is_some());
+        !known
+    }
+
+    /// How to map a batch of a boot that was logged at `at` (as well as that is known) and is
+    /// complete until an uptime.
     pub fn map(
         &mut self,
         incarnation: Incarnation,
@@ -169,8 +244,8 @@ impl Clocks {
         };
         if let Some(own_us) = one.own_us {
             mapping.offset_us = own_us;
-        } else if let Some(learnt) = one.learnt {
-            mapping.quality = if learnt.trusted {
+        } else if let Some(learnt) = one.learnt.filter(|learnt| learnt.is_usable(at)) {
+            mapping.quality = if learnt.doubted.is_none() {
                 ClockQuality::Learnt
             } else {
                 ClockQuality::Untrusted
@@ -187,7 +262,11 @@ impl Clocks {
             }
         } else {
             let bounded = *one.bounded.get_or_insert(bounded);
-            mapping.quality = ClockQuality::Bounded;
+            mapping.quality = if bounded.trusted {
+                ClockQuality::Bounded
+            } else {
+                ClockQuality::Untrusted
+            };
             mapping.offset_us = bounded.offset_us;
             mapping.ceiling_us = bounded.ceiling_us;
         }
@@ -216,7 +295,10 @@ impl Clocks {
             offset_us: mapping.offset_at(uptime_us),
             learnt: mapping.learnt,
         });
-        one.latest_us = one.latest_us.max(Some(event_us));
+        // What a doubtful clock said bounds no other boot.
+        if mapping.quality != ClockQuality::Untrusted {
+            one.latest_us = one.latest_us.max(Some(event_us));
+        }
     }
 
     /// Where a boot lies that was never seen live.
@@ -231,21 +313,29 @@ impl Clocks {
         let after = self.boots.iter().filter(same);
         let after = after.filter(|one| one.number > boot);
         let begins = after
-            .filter_map(|one| Some((one.number, one.own_us.or(one.learnt.map(|l| l.offset_us))?)))
+            .filter_map(|one| Some((one.number, one.begins_us()?)))
             .min();
-        let ceiling_us = begins.map_or(at.wall_us, |(_, utc_us)| utc_us);
         let before = self.boots.iter().filter(same);
         let before = before.filter(|one| one.number < boot);
         let ended = before
             .filter_map(|one| Some((one.number, one.latest_us?)))
             .max();
+        let trusted = begins.is_some() || at.wall_trusted;
+        let ceiling_us = begins.map_or(at.wall_us, |(_, utc_us)| utc_us);
         let offset_us = match ended {
             Some((_, utc_us)) => utc_us,
             None => ceiling_us.saturating_sub_unsigned(complete_until_us),
         };
+        // A ceiling that is not to be trusted would press all samples into one moment.
+        let ceiling_us = if trusted || ended.is_none() {
+            ceiling_us.max(offset_us)
+        } else {
+            i64::MAX
+        };
         Bounded {
             offset_us,
-            ceiling_us: ceiling_us.max(offset_us),
+            ceiling_us,
+            trusted,
         }
     }
 

@@ -21,6 +21,9 @@ pub struct Counters {
     pub entries_unreadable: u64,
     /// Parts of the state that could not be read when the gateway started.
     pub parts_lost: u64,
+    /// Times that frames no longer waited for the gateway's clock because `clock.hold_bytes_max`
+    /// was reached; the records are marked.
+    pub clock_holds_cut_short: u64,
 }
 
 /// What one device sent and what became of it.
@@ -38,10 +41,13 @@ pub struct DeviceCounters {
     pub frames_lost_here: u64,
     /// Gaps whose end is not known: how many frames they held cannot be said.
     pub gaps_open: u64,
-    /// Frames that wait for their catalog now.
+    /// Frames that wait for their catalog or the gateway's clock now.
     pub frames_waiting: u64,
     /// Samples in those frames.
     pub samples_waiting: u64,
+    /// Frames taken before the gateway's clock was trusted because too many of the device waited
+    /// for it; their records are marked.
+    pub frames_not_held: u64,
     /// Windows closed for good before their time because a rule had too many open.
     pub windows_crowded_out: u64,
     /// Epochs begun behind the first one.

@@ -9,7 +9,7 @@
 //!
 //! An early close does not move the watermark, and emits only windows with fresh samples: a
 //! revision comes at the next early close or when the watermark passes, never per sample. An idle
-//! device is one whose link is up, without backlog and without frames waiting for a catalog,
+//! device is one whose link is up, without backlog and without frames waiting,
 //! while the gateway is subscribed.
 
 use tidegate_shared::mutation::{Mutation, is_on};
@@ -18,11 +18,13 @@ use super::device::{Device, Scene};
 use super::emission::Cause;
 use super::lane::Lane;
 use super::plan::Plan;
+use crate::clock::Moment;
 use crate::entry::{Limits, LinkChange};
 
 impl Device {
-    /// The link said something; `trusted` tells of the gateway's clock.
-    pub fn link(&mut self, change: &LinkChange, now_us: i64, trusted: bool) {
+    /// The link said something, at a moment.
+    pub fn link(&mut self, scene: &Scene<'_>, change: &LinkChange, moment: &Moment) {
+        let now_us = scene.now_us;
         match *change {
             LinkChange::Opened {
                 incarnation,
@@ -43,7 +45,9 @@ impl Device {
                 incarnation,
                 boot,
                 offset_us,
-            } => self.clocks.learn(incarnation, boot, offset_us, trusted),
+            } => self
+                .clocks
+                .learn(incarnation, boot, offset_us, moment, scene.wall),
             LinkChange::Backlog(backlog) => {
                 if self.link.backlog && !backlog {
                     self.link.quiet_us = now_us;

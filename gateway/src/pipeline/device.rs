@@ -16,7 +16,7 @@ use super::catalogs::{Catalogs, Found};
 use super::emission::{Cause, Emission, Source};
 use super::plan::{self, Plan, glob};
 use super::sensor::Sensor;
-use crate::clock::Clocks;
+use crate::clock::{Clocks, Moment, Wall};
 use crate::entry::Limits;
 use crate::ledger::counters::{DeviceCounters, FrameKind, Rejection};
 
@@ -43,18 +43,21 @@ pub(super) struct Device {
     pub plans: Vec<Arc<Plan>>,
     pub active: usize,
     pub waiting: VecDeque<Waiting>,
-    /// The catalog that the first waiting frame needs.
+    /// The catalog of the first waiting frame that lacks one.
     pub wanted: Option<CatalogHash>,
+    /// Whether the first waiting frame waits for the gateway's clock.
+    pub holds: bool,
     pub recent: VecDeque<FrameCounts>,
     pub link: Link,
     pub damage: Damage,
     pub counts: DeviceCounts,
 }
 
-/// A frame that waits for its catalog, or behind one that does.
+/// A frame that waits for its catalog or the gateway's clock, or behind one that does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Waiting {
-    pub at: crate::time::Timestamp,
+    /// When it was logged.
+    pub moment: Moment,
     pub bytes: Vec<u8>,
     /// The catalog it names.
     pub catalog: Option<CatalogHash>,
@@ -112,6 +115,7 @@ pub(super) struct DeviceCounts {
     pub lost_here: u64,
     pub gaps_open: u64,
     pub crowded_out: u64,
+    pub not_held: u64,
     pub epochs: u64,
     pub parts_lost: u64,
 }
@@ -125,6 +129,12 @@ pub(super) struct Scene<'a> {
     pub limits: &'a Limits,
     /// Arrival time of the entry.
     pub now_us: i64,
+    /// What is known of the gateway's wall clock.
+    pub wall: &'a Wall,
+    /// Whether frames wait for it to be known.
+    pub holds: bool,
+    /// Counts the bytes of those that do.
+    pub held_bytes: &'a mut u64,
     pub emission: &'a mut Emission,
 }
 
@@ -156,6 +166,7 @@ impl Device {
             active: 0,
             waiting: VecDeque::new(),
             wanted: None,
+            holds: false,
             recent: VecDeque::new(),
             link: Link::default(),
             damage: Damage::None,
@@ -377,6 +388,7 @@ impl Device {
             gaps_open: counts.gaps_open,
             frames_waiting: self.waiting.len() as u64,
             samples_waiting: self.waiting.iter().map(|one| one.samples).sum(),
+            frames_not_held: counts.not_held,
             windows_crowded_out: counts.crowded_out,
             epochs: counts.epochs,
             parts_lost: counts.parts_lost,

@@ -5,6 +5,7 @@
 //!                    ─▶ no-such-catalog: waiting frames that name it are rejected, others go on
 //!                    ─▶ others: behind waiting frames if there are any, else taken
 //! taken ─▶ batch or totals whose catalog is missing: waits
+//!       ─▶ batch whose time needs the gateway's clock, untrusted as yet: waits
 //!       ─▶ batch or totals: see `samples`
 //! ```
 //! A frame is used as a whole or rejected as a whole.
@@ -14,17 +15,26 @@ use tidegate_shared::frame::{self, Header};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
 use tidegate_shared::message::{CatalogPart, EventCode, Up};
 
+use super::catalogs::Found;
 use super::decoded::Decoded;
 use super::device::{Device, FrameCounts, Scene, Waiting};
+use crate::clock::Moment;
 use crate::entry::{FrameEntry, GapEntry, Verdict};
 use crate::ledger::counters::{FrameKind, Rejection};
-use crate::time::Timestamp;
 
 /// What became of a frame that was to be taken.
 pub(super) enum Taken {
     Done,
-    /// It needs a catalog that has not come.
-    Waits(CatalogHash),
+    Waits(Need),
+}
+
+/// What a frame waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A catalog that has not come.
+    Catalog(CatalogHash),
+    /// The gateway's clock, to be trusted.
+    Clock,
 }
 
 impl Device {
@@ -33,7 +43,7 @@ impl Device {
         &mut self,
         scene: &mut Scene<'_>,
         decoded: &mut Decoded,
-        at: &Timestamp,
+        moment: &Moment,
         entry: &FrameEntry,
     ) {
         let Ok(frame) = frame::read(&entry.bytes) else {
@@ -68,14 +78,7 @@ impl Device {
                 }
                 self.drain(scene, decoded);
             }
-            _ if !self.waiting.is_empty() => self.wait(scene, decoded, at, &entry.bytes),
-            _ => match self.take(scene, decoded, at, &frame.header, &up, false) {
-                Taken::Done => {}
-                Taken::Waits(hash) => {
-                    self.wanted = Some(hash);
-                    self.wait(scene, decoded, at, &entry.bytes);
-                }
-            },
+            _ => self.admit(scene, decoded, moment, &frame.header, &up, &entry.bytes),
         }
     }
 
@@ -142,9 +145,60 @@ impl Device {
         }
     }
 
+    /// Takes a frame, or puts it behind those that wait.
+    fn admit(
+        &mut self,
+        scene: &mut Scene<'_>,
+        decoded: &mut Decoded,
+        moment: &Moment,
+        header: &Header,
+        up: &Up<'_>,
+        bytes: &[u8],
+    ) {
+        if self.holds && self.waiting.len() >= scene.limits.pending_catalog_max as usize {
+            self.stop_holding(scene, decoded);
+        }
+        if self.waiting.is_empty() {
+            match self.take(scene, decoded, moment, header, up, false) {
+                Taken::Done => return,
+                Taken::Waits(need) => self.stop_at(need),
+            }
+        }
+        self.wait(scene, decoded, moment, bytes);
+    }
+
+    fn stop_at(&mut self, need: Need) {
+        match need {
+            Need::Catalog(hash) => self.wanted = Some(hash),
+            Need::Clock => self.holds = true,
+        }
+    }
+
+    /// Too many frames wait for the gateway's clock: they are taken without it.
+    fn stop_holding(&mut self, scene: &mut Scene<'_>, decoded: &mut Decoded) {
+        let waited = self.waiting.len();
+        let holds = std::mem::replace(&mut scene.holds, false);
+        self.drain(scene, decoded);
+        scene.holds = holds;
+        self.counts.not_held += (waited - self.waiting.len()) as u64;
+    }
+
+    /// Takes what waits for the gateway's clock, as far as it need not any more.
+    pub fn go_on(&mut self, scene: &mut Scene<'_>, decoded: &mut Decoded) {
+        if self.holds {
+            self.drain(scene, decoded);
+        }
+    }
+
     /// Puts a frame behind those that wait. When too many do, a batch or totals is rejected and
     /// anything else is taken out of turn.
-    fn wait(&mut self, scene: &mut Scene<'_>, decoded: &mut Decoded, at: &Timestamp, bytes: &[u8]) {
+    fn wait(
+        &mut self,
+        scene: &mut Scene<'_>,
+        decoded: &mut Decoded,
+        moment: &Moment,
+        bytes: &[u8],
+    ) {
         let Ok((header, up)) = read(bytes) else {
             return;
         };
@@ -161,11 +215,12 @@ impl Device {
                 }
                 Up::Totals(_) => self.reject_frame(Rejection::NoCatalog),
                 _ => {
-                    self.take(scene, decoded, at, &header, &up, false);
+                    self.take(scene, decoded, moment, &header, &up, false);
                 }
             }
             if self.waiting.is_empty() {
                 self.wanted = None;
+                self.holds = false;
             }
             return;
         }
@@ -173,8 +228,13 @@ impl Device {
             Up::Batch(body) if decoded.read(body).is_ok() => decoded.count(),
             _ => 0,
         };
+        if self.holds {
+            *scene.held_bytes += bytes.len() as u64;
+            // Asked for already, so that it is there when the clock is.
+            self.wanted = self.wanted.or(catalog.filter(|hash| self.lacks(*hash)));
+        }
         self.waiting.push_back(Waiting {
-            at: *at,
+            moment: *moment,
             bytes: bytes.to_vec(),
             catalog,
             samples,
@@ -182,18 +242,25 @@ impl Device {
         });
     }
 
+    fn lacks(&self, hash: CatalogHash) -> bool {
+        matches!(self.catalogs.find(hash), Found::Missing)
+    }
+
     /// Takes waiting frames until one has to wait on.
     fn drain(&mut self, scene: &mut Scene<'_>, decoded: &mut Decoded) {
+        self.holds = false;
         while let Some(one) = self.waiting.pop_front() {
             let Ok((header, up)) = read(&one.bytes) else {
                 self.reject_frame(Rejection::Undecodable);
                 continue;
             };
-            match self.take(scene, decoded, &one.at, &header, &up, one.evicted) {
+            match self.take(scene, decoded, &one.moment, &header, &up, one.evicted) {
                 Taken::Done => {}
-                Taken::Waits(hash) => {
-                    self.wanted = Some(hash);
+                Taken::Waits(need) => {
                     self.waiting.push_front(one);
+                    let named = self.waiting.iter().filter_map(|one| one.catalog);
+                    self.wanted = named.into_iter().find(|hash| self.lacks(*hash));
+                    self.stop_at(need);
                     return;
                 }
             }
@@ -235,13 +302,13 @@ impl Device {
         &mut self,
         scene: &mut Scene<'_>,
         decoded: &mut Decoded,
-        at: &Timestamp,
+        moment: &Moment,
         header: &Header,
         up: &Up<'_>,
         evicted: bool,
     ) -> Taken {
         match up {
-            Up::Batch(body) => return self.batch(scene, decoded, at, header, body, evicted),
+            Up::Batch(body) => return self.batch(scene, decoded, moment, header, body, evicted),
             Up::Totals(totals) => return self.totals(scene, header, totals),
             Up::Clock(clock) => {
                 self.enter(scene, header.incarnation);

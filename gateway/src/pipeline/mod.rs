@@ -10,6 +10,8 @@
 //! - [`Pipeline::apply`] never fails: bad content is a counted rejection.
 //! - Any entry is also a tick: closes that are due when it was made happen before it is applied.
 //! - Snapshot and restore between any two entries changes no record.
+//! - While the gateway's clock is untrusted, a device stops at the first frame whose time needs
+//!   it, for a bounded time (`hold`).
 //!
 //! ```text
 //! entry ─▶ arrival: closes that are due ─▶ frame ─▶ intake ─▶ clock ─▶ sensor ─▶ lane ─▶ window
@@ -26,6 +28,7 @@ mod decoded;
 mod device;
 mod distribution;
 mod emission;
+mod hold;
 mod intake;
 mod lane;
 mod part;
@@ -43,8 +46,10 @@ use arrival::Arrival;
 use decoded::Decoded;
 use device::{Device, Scene};
 use emission::Emission;
+use hold::Hold;
 use plan::{Plan, RULES_MAX, Versions};
 
+use crate::clock::{Moment, Wall};
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
 use crate::ledger::counters::Counters;
 use crate::record::Emitted;
@@ -63,6 +68,10 @@ pub struct Pipeline {
     plans: Vec<Arc<Plan>>,
     limits: Limits,
     arrival: Arrival,
+    wall: Wall,
+    hold: Hold,
+    /// Devices whose frames wait for the gateway's clock.
+    holding: BTreeSet<DeviceName>,
     /// Since when the gateway is subscribed, if it is.
     subscribed_us: Option<i64>,
     devices: BTreeMap<DeviceName, Device>,
@@ -90,6 +99,9 @@ impl Pipeline {
             plans: Vec::new(),
             limits: Limits::default(),
             arrival: Arrival::default(),
+            wall: Wall::default(),
+            hold: Hold::default(),
+            holding: BTreeSet::new(),
             subscribed_us: None,
             devices: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -110,8 +122,13 @@ impl Pipeline {
             self.subscribed_us = None;
             self.schedule_all();
         }
+        let moment = Moment {
+            start: logged.start,
+            at: logged.at,
+        };
         self.arrival.advance(logged.start, logged.at);
         self.fire();
+        self.tell_time(moment);
         match &logged.entry {
             Entry::Started {
                 log_incarnation,
@@ -127,14 +144,15 @@ impl Pipeline {
                 self.schedule_all();
             }
             Entry::Frame(frame) => self.with_device(&frame.device, |device, scene, decoded| {
-                device.frame(scene, decoded, &logged.at, frame);
+                device.frame(scene, decoded, &moment, frame);
             }),
             Entry::Gap(gap) => self.with_device(&gap.device, |device, _, _| device.gap(gap)),
             Entry::Link(LinkEntry {
                 device: Some(name),
                 change,
-            }) => self.with_device(name, |device, scene, _| {
-                device.link(change, scene.now_us, logged.at.wall_trusted);
+            }) => self.with_device(name, |device, scene, decoded| {
+                device.link(scene, change, &moment);
+                device.go_on(scene, decoded);
             }),
             Entry::Link(LinkEntry {
                 device: None,
@@ -143,8 +161,8 @@ impl Pipeline {
             Entry::Tally { device, counts } => {
                 self.tallies.insert(device.clone(), counts.clone());
             }
-            // A step of the gateway's clock reaches devices as newly learnt offsets. Decisions
-            // change nothing yet. A tick's time was all it had to say.
+            // A step of the gateway's clock reaches devices as newly learnt offsets; timers run
+            // on without it. Decisions change nothing yet. A tick's time was all it had to say.
             Entry::ClockStep { .. } | Entry::Decision { .. } | Entry::Tick => {}
         }
         self.emission.drain(position, out);
@@ -152,8 +170,25 @@ impl Pipeline {
 
     /// When a tick is wanted: monotonic time in µs of the newest entry's gateway start.
     pub fn next_deadline(&self) -> Option<u64> {
-        let (due_us, _) = self.deadlines.first()?;
-        Some(self.arrival.mono_us(*due_us))
+        let close_us = self.deadlines.first().map(|(due_us, _)| *due_us);
+        let hold_us = self.hold.until_us(&self.limits);
+        let hold_us = hold_us.filter(|_| !self.holding.is_empty());
+        let due_us = close_us.into_iter().chain(hold_us).min()?;
+        Some(self.arrival.mono_us(due_us))
+    }
+
+    /// Frames that wait for the gateway's clock to be trusted, or behind one that does.
+    pub fn held_frames(&self) -> u64 {
+        let held = self
+            .holding
+            .iter()
+            .filter_map(|name| self.devices.get(name));
+        held.map(|device| device.waiting.len() as u64).sum()
+    }
+
+    /// Wall time of the newest trusted entry, in µs: no later wall clock is to be earlier.
+    pub fn newest_trusted_us(&self) -> Option<i64> {
+        self.wall.newest_trusted_us()
     }
 
     /// The catalog that a device's frames wait for.
@@ -174,6 +209,7 @@ impl Pipeline {
         let mut counters = Counters {
             entries_unreadable: self.entries_unreadable,
             parts_lost: self.parts_lost,
+            clock_holds_cut_short: self.hold.cut_short,
             ..Counters::default()
         };
         for (name, device) in &self.devices {
@@ -217,6 +253,27 @@ impl Pipeline {
         self.schedule_all();
     }
 
+    /// Takes what an entry says of the gateway's clock; devices that it kept waiting go on.
+    fn tell_time(&mut self, moment: Moment) {
+        let became_known = self.wall.advance(moment);
+        if became_known {
+            for device in self.devices.values_mut() {
+                device.clocks.correct(&self.wall);
+            }
+        }
+        let anyone = !self.holding.is_empty();
+        let now_us = self.arrival.now_us();
+        let limits = &self.limits;
+        let is_over = self
+            .hold
+            .advance(moment.start, &self.wall, anyone, now_us, limits);
+        if became_known || is_over {
+            for name in self.holding.clone() {
+                self.with_device(&name, Device::go_on);
+            }
+        }
+    }
+
     fn own_link(&mut self, change: &LinkChange) {
         if let LinkChange::Subscribed(subscribed) = change {
             let since_us = self.subscribed_us.unwrap_or(self.arrival.now_us());
@@ -241,9 +298,17 @@ impl Pipeline {
             device: name.as_str(),
             limits: &self.limits,
             now_us: self.arrival.now_us(),
+            wall: &self.wall,
+            holds: self.hold.is_on(),
+            held_bytes: &mut self.hold.bytes,
             emission: &mut self.emission,
         };
         act(device, &mut scene, &mut self.decoded);
+        if device.holds {
+            self.holding.insert(name.clone());
+        } else {
+            self.holding.remove(name);
+        }
         let due_us = device.deadline_us(self.subscribed_us, &self.limits);
         self.schedule(name, due_us);
     }

@@ -12,8 +12,10 @@ use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::arrival::Arrival;
 use super::device::Device;
+use super::hold::Hold;
 use super::plan::Versions;
 use super::{Pipeline, Tallies};
+use crate::clock::Wall;
 use crate::entry::Limits;
 use crate::rules::RuleSet;
 
@@ -55,6 +57,8 @@ struct Base {
     versions: Versions,
     limits: Limits,
     arrival: Arrival,
+    wall: Wall,
+    hold: Hold,
     subscribed_us: Option<i64>,
     devices: Vec<DeviceName>,
     epoch_max: u32,
@@ -73,6 +77,8 @@ impl Pipeline {
             versions: self.versions.clone(),
             limits: self.limits,
             arrival: self.arrival.clone(),
+            wall: self.wall.clone(),
+            hold: self.hold.clone(),
             subscribed_us: self.subscribed_us,
             devices: self.devices.keys().cloned().collect(),
             epoch_max: self.epoch_max(),
@@ -108,6 +114,8 @@ impl Pipeline {
             pipeline.versions = base.versions;
             pipeline.limits = base.limits;
             pipeline.arrival = base.arrival;
+            pipeline.wall = base.wall;
+            pipeline.hold = base.hold;
             pipeline.subscribed_us = base.subscribed_us;
             pipeline.epoch_base = base.epoch_max;
             pipeline.tallies = base.tallies;
@@ -148,6 +156,9 @@ impl Pipeline {
                 let now_us = pipeline.arrival.now_us();
                 Device::damaged(name.as_str(), &pipeline.plans, epoch_lost, now_us)
             };
+            if device.holds {
+                pipeline.holding.insert(name.clone());
+            }
             pipeline.devices.insert(name, device);
         }
         pipeline.schedule_all();

@@ -14,9 +14,9 @@ use super::catalogs::Found;
 use super::decoded::Decoded;
 use super::device::{Damage, Device, FrameCounts, RECENT_MAX, Scene};
 use super::emission::Cause;
-use super::intake::Taken;
+use super::intake::{Need, Taken};
 use super::lane::Tide;
-use crate::clock::{EARLIEST_US, Mapping, latest_plausible_us};
+use crate::clock::{EARLIEST_US, Mapping, Moment, latest_plausible_us};
 use crate::ledger::counters::Rejection;
 use crate::record::id::SampleIdentity;
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ impl Device {
     ) -> Taken {
         let hash = totals.head.catalog;
         match self.catalogs.find(hash) {
-            Found::Missing => return Taken::Waits(hash),
+            Found::Missing => return Taken::Waits(Need::Catalog(hash)),
             Found::Unreadable => {
                 self.reject_frame(Rejection::NoCatalog);
                 return Taken::Done;
@@ -60,7 +60,7 @@ impl Device {
         &mut self,
         scene: &mut Scene<'_>,
         decoded: &mut Decoded,
-        at: &Timestamp,
+        moment: &Moment,
         header: &Header,
         body: &[u8],
         evicted: bool,
@@ -71,7 +71,7 @@ impl Device {
         }
         let hash = decoded.head.catalog;
         match self.catalogs.find(hash) {
-            Found::Missing => return Taken::Waits(hash),
+            Found::Missing => return Taken::Waits(Need::Catalog(hash)),
             Found::Unreadable => {
                 self.reject_frame(Rejection::NoCatalog);
                 self.reject_samples(Rejection::NoCatalog, decoded.count());
@@ -79,12 +79,18 @@ impl Device {
             }
             Found::Sensors(_) => {}
         }
-        self.enter(scene, header.incarnation);
+        let (incarnation, boot) = (header.incarnation, header.mark.boot);
+        let is_known = !scene.holds || scene.wall.knows(moment);
+        if !is_known && self.clocks.needs_wall(incarnation, boot) {
+            return Taken::Waits(Need::Clock);
+        }
+        let at = scene.wall.best(moment);
+        self.enter(scene, incarnation);
         self.use_catalog(scene, hash);
-        let mapping = self.map(scene, decoded, at, header);
-        self.fold(scene, decoded, at, header, &mapping);
+        let mapping = self.map(scene, decoded, &at, header);
+        self.fold(scene, decoded, &at, header, &mapping);
         self.remember(decoded, header, evicted);
-        self.advance(scene, decoded, at, header, &mapping);
+        self.advance(scene, decoded, &at, header, &mapping);
         Taken::Done
     }
 

@@ -7,7 +7,7 @@ use super::mistake::{Findings, Kind, nearest};
 use super::quantity::show_size;
 use super::settings::{LogSettings, Settings, SinkSettings};
 use super::tree::short;
-use super::typed::{Typed, TypedGateway, TypedLimits, TypedLog, TypedRule};
+use super::typed::{Typed, TypedClock, TypedGateway, TypedLimits, TypedLog, TypedRule};
 use super::{Rule, RuleSet};
 use crate::entry::Limits;
 
@@ -21,7 +21,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     check_forwards(&typed, findings);
     check_spools(&typed, findings);
     let log = resolve_log(&typed.log, findings);
-    let limits = resolve_limits(&typed.gateway, &typed.limits);
+    let limits = resolve_limits(&typed.gateway, &typed.limits, &typed.clock);
     let rules = typed
         .rules
         .into_iter()
@@ -59,7 +59,7 @@ fn resolve_rule(typed: TypedRule) -> Option<Rule> {
     })
 }
 
-fn resolve_limits(gateway: &TypedGateway, typed: &TypedLimits) -> Limits {
+fn resolve_limits(gateway: &TypedGateway, typed: &TypedLimits, clock: &TypedClock) -> Limits {
     let default = Limits::default();
     Limits {
         devices_max: gateway.devices_max.unwrap_or(default.devices_max),
@@ -68,6 +68,8 @@ fn resolve_limits(gateway: &TypedGateway, typed: &TypedLimits) -> Limits {
             .unwrap_or(default.pending_catalog_max),
         revise_for_us: typed.revise_for_us.unwrap_or(default.revise_for_us),
         offline_close_us: typed.offline_close_us.unwrap_or(default.offline_close_us),
+        clock_wait_us: clock.wait_us.unwrap_or(default.clock_wait_us),
+        clock_hold_bytes_max: clock.hold_bytes_max.unwrap_or(default.clock_hold_bytes_max),
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Settings {
     pub site: SiteName,
     /// `gateway.data_dir`, default `./tidegate-data`.
     pub data_dir: PathBuf,
-    /// `gateway.devices_max` and the limits of `[limits]`.
+    /// `gateway.devices_max` and the limits of `[limits]` and `[clock]`.
     pub limits: Limits,
     /// `[mqtt]`.
     pub mqtt: MqttSettings,

@@ -81,6 +81,17 @@ fn three_mistakes_are_told_at_once_with_their_places() {
     );
 }
 
+#[test]
+fn the_wait_for_a_trusted_clock_may_be_none() {
+    for (wait, us) in [("0s", 0), ("90s", 90_000_000), ("1d", 86_400_000_000)] {
+        let text = format!("{MINUTE}\n[clock]\nwait = \"{wait}\"\nhold_bytes_max = \"1 MiB\"\n");
+        let (settings, warnings) = parse(&text, "tidegate.toml").unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(settings.limits.clock_wait_us, us);
+        assert_eq!(settings.limits.clock_hold_bytes_max, 1 << 20);
+    }
+}
+
 const MINUTE: &str = r#"
 [gateway]
 site = "pump-house"
@@ -111,6 +122,8 @@ fn a_whole_configuration_becomes_settings() {
             pending_catalog_max: 4_096,
             revise_for_us: 86_400_000_000,
             offline_close_us: 900_000_000,
+            clock_wait_us: 600_000_000,
+            clock_hold_bytes_max: 32 << 20,
         },
         mqtt: MqttSettings::External {
             host: "127.0.0.1".into(),

@@ -12,7 +12,7 @@ use tidegate_shared::message::{Hello, Progress, RefusedReason};
 use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::marks::{DeviceMarks, FloorMark, PAIRS_MAX, Place};
-use super::offset::Offset;
+use super::offset::{Offset, Written};
 use super::reply::Whom;
 use super::{REFUSED_AFTER_MS, Session};
 use crate::entry::{Entry, GapEntry, LinkChange, Uncounted};
@@ -211,7 +211,10 @@ impl Session {
         let written = self.live.devices.get(device).and_then(|marks| marks.offset);
         let written = written
             .filter(|mark| (mark.incarnation, mark.boot) == (whom.incarnation, whom.boot))
-            .map(|mark| mark.offset_us);
+            .map(|mark| Written {
+                offset_us: mark.offset_us,
+                trusted: mark.trusted,
+            });
         let found = self.link(device).offset.exchange(now, uptime_us, written);
         if let Some(offset_us) = found {
             let change = LinkChange::Offset {

@@ -109,6 +109,8 @@ pub(super) struct OffsetMark {
     pub incarnation: Incarnation,
     pub boot: u32,
     pub offset_us: i64,
+    /// Whether the gateway's clock was trusted then.
+    pub trusted: bool,
 }
 
 /// What a pair is to a device.
@@ -128,7 +130,7 @@ pub(super) enum Place<'m> {
 impl Marks {
     /// Folds one entry of the log, in order.
     pub fn apply(&mut self, logged: &Logged) {
-        self.fold(&logged.entry);
+        self.fold(&logged.entry, logged.at.wall_trusted);
     }
 
     /// Devices known.
@@ -172,13 +174,14 @@ impl Marks {
         (marks, unreadable)
     }
 
-    pub(super) fn fold(&mut self, entry: &Entry) {
+    /// Folds an entry made while the gateway's clock was trusted, or not.
+    pub(super) fn fold(&mut self, entry: &Entry, wall_trusted: bool) {
         match entry {
             Entry::Started { .. } => self.gateway.subscribed = false,
             Entry::Frame(frame) => self.device(&frame.device).frame(frame),
             Entry::Gap(gap) => self.device(&gap.device).gap(gap),
             Entry::Link(LinkEntry { device, change }) => match device {
-                Some(device) => self.device(device).link(change),
+                Some(device) => self.device(device).link(change, wall_trusted),
                 None => {
                     if let LinkChange::Subscribed(subscribed) = change {
                         self.gateway.subscribed = *subscribed;
@@ -282,7 +285,7 @@ impl DeviceMarks {
         self.open(gap.incarnation, gap.boot).skip(gap.through);
     }
 
-    fn link(&mut self, change: &LinkChange) {
+    fn link(&mut self, change: &LinkChange, trusted: bool) {
         match change {
             LinkChange::Opened {
                 incarnation,
@@ -317,6 +320,7 @@ impl DeviceMarks {
                     incarnation: *incarnation,
                     boot: *boot,
                     offset_us: *offset_us,
+                    trusted,
                 });
             }
             LinkChange::Backlog(backlog) => self.backlog = *backlog,

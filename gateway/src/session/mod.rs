@@ -190,6 +190,8 @@ pub struct Session {
     pending_bytes: usize,
     store_busy: bool,
     restored: bool,
+    /// Whether the entries of the event at hand carry a trusted wall clock.
+    wall_trusted: bool,
     out: Vec<Effect>,
 }
 
@@ -226,12 +228,14 @@ impl Session {
             pending_bytes: 0,
             store_busy: false,
             restored: false,
+            wall_trusted: false,
             out: Vec::new(),
         }
     }
 
     /// Takes one event; what is to be done is added to `effects`, in order.
     pub fn handle(&mut self, now: Timestamp, event: Event<'_>, effects: &mut impl Extend<Effect>) {
+        self.wall_trusted = now.wall_trusted;
         match event {
             Event::Subscribed => {
                 let step = self.watch.subscribed(now.mono_us);
@@ -288,7 +292,7 @@ impl Session {
         }
         let entries = self.tallies.take_entries();
         for entry in &entries {
-            self.live.fold(entry);
+            self.live.fold(entry, self.wall_trusted);
         }
         entries
     }
@@ -305,7 +309,7 @@ impl Session {
 
     /// Puts an entry into the next batch; the live marks know it from here on.
     fn append(&mut self, entry: Entry) {
-        self.live.fold(&entry);
+        self.live.fold(&entry, self.wall_trusted);
         self.out.push(Effect::Append(entry));
     }
 

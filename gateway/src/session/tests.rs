@@ -351,6 +351,37 @@ fn an_untrusted_clock_is_not_passed_on() {
     bench.now.wall_trusted = false;
     bench.send(1, 1);
     assert_eq!(acks(&bench.commit())[0].utc_us, 0);
+    bench.now.wall_trusted = true;
+    bench.now.wall_us += 86_400_000_000;
+    bench.send(1, 2);
+    assert_eq!(acks(&bench.commit())[0].utc_us, bench.now.wall_us);
+}
+
+#[test]
+fn a_doubtful_offset_is_written_until_there_is_a_trusted_one() {
+    let mut bench = Bench::new(config());
+    let mut say_hello = |wall_trusted, ahead_us: i64| -> Vec<i64> {
+        bench.restart(config());
+        bench.now = Timestamp {
+            wall_trusted,
+            wall_us: at(bench.now.mono_us).wall_us + ahead_us,
+            ..bench.now
+        };
+        let effects = bench.hello(1, mark(1, 1), mark(0, 0), 0);
+        bench.commit();
+        let changes = changes(&effects).into_iter();
+        let offsets = changes.filter_map(|change| match change {
+            LinkChange::Offset { offset_us, .. } => Some(offset_us - UTC),
+            _ => None,
+        });
+        offsets.collect()
+    };
+    assert_eq!(say_hello(false, -500), [-500]);
+    assert_eq!(say_hello(false, -500), [-500], "of this start");
+    assert_eq!(say_hello(true, -500), [-500], "trusted now");
+    assert_eq!(say_hello(true, -500), [0; 0]);
+    assert_eq!(say_hello(false, -86_400_000_000), [0; 0]);
+    assert_eq!(say_hello(true, 86_400_000_000), [86_400_000_000]);
 }
 
 #[test]

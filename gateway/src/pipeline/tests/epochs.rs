@@ -133,20 +133,3 @@ fn a_device_without_a_clock_gets_learnt_times_and_an_unseen_boot_bounded_ones() 
     let (learnt, bounded) = (ClockQuality::Learnt, ClockQuality::Bounded);
     assert_eq!(clocks, [learnt, bounded, learnt]);
 }
-
-#[test]
-fn an_offset_learnt_while_the_gateway_mistrusts_its_clock_is_untrusted() {
-    let mut script = Script::empty();
-    script.rules(&[rule("r", 60, 0)]);
-    script.at.wall_trusted = false;
-    let incarnation = script.incarnation;
-    script.link(LinkChange::Offset {
-        incarnation,
-        boot: 1,
-        offset_us: EPOCH_US,
-    });
-    script.catalog(&two_sensors());
-    script.batch(60 * S, &[(0, &[(10 * S, 1)])]);
-    let run = script.run();
-    assert_eq!(run.emitted[0].record.clock, ClockQuality::Untrusted);
-}

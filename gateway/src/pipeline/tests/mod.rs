@@ -8,4 +8,6 @@ mod naive;
 mod rejections;
 mod restore;
 mod script;
+mod untrusted;
+mod untrusted_random;
 mod versions;

@@ -1,4 +1,4 @@
-//! `[gateway]`, `[log]` and `[limits]`: the gateway's own settings.
+//! `[gateway]`, `[log]`, `[limits]` and `[clock]`: the gateway's own settings.
 
 use std::path::PathBuf;
 
@@ -13,12 +13,14 @@ use crate::rules::tree::{Section, duration, malformed, size, text, whole};
 /// Keys of `[gateway]` that later versions know.
 pub(super) const LATER: &[&str] = &["name", "standby", "metrics"];
 /// Keys of `[limits]` that later versions know.
-pub(super) const LATER_LIMITS: &[&str] = &["pipeline_memory_max", "clock_wait"];
+pub(super) const LATER_LIMITS: &[&str] = &["pipeline_memory_max"];
 
 /// Most devices that `devices_max` may admit: each costs session and pipeline state.
 const DEVICES_MAX_BOUND: u64 = 100_000;
-/// Longest of the two limits in time: a month.
+/// Longest of the limits in time: a month.
 const LIMIT_US_MAX: i64 = 31 * 86_400 * 1_000_000;
+/// Longest wait for a trusted clock: records are held back meanwhile, and frames fill memory.
+const WAIT_US_MAX: i64 = 86_400 * 1_000_000;
 
 /// `[gateway]` as typed.
 #[derive(Debug, Default)]
@@ -161,6 +163,31 @@ impl TypedLimits {
             pending_catalog_max,
             revise_for_us,
             offline_close_us,
+        }
+    }
+}
+
+/// `[clock]` as typed.
+#[derive(Debug, Default)]
+pub(in crate::rules) struct TypedClock {
+    /// `wait` in µs.
+    pub(in crate::rules) wait_us: Option<i64>,
+    /// `hold_bytes_max`.
+    pub(in crate::rules) hold_bytes_max: Option<u64>,
+}
+
+impl TypedClock {
+    pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Self {
+        let wait_us = section
+            .get("wait")
+            .and_then(|value| duration("`wait`", value, 0..=WAIT_US_MAX, findings));
+        let hold_bytes_max = section
+            .get("hold_bytes_max")
+            .and_then(|value| size("`hold_bytes_max`", value, 64 << 10..=1 << 32, findings));
+        section.close(findings);
+        Self {
+            wait_us,
+            hold_bytes_max,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
 
-pub(super) use self::gateway::{TypedGateway, TypedLimits, TypedLog};
+pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
 pub(super) use self::rule::TypedRule;
 pub(super) use self::sink::TypedSink;
 use super::mistake::{Findings, Kind};
@@ -31,7 +31,7 @@ pub(super) const NAME_BYTES_MAX: usize = 64;
 
 /// Sections of later versions.
 const LATER: &[&str] = &[
-    "alert", "audit", "budget", "clock", "device", "http", "pipeline", "update",
+    "alert", "audit", "budget", "device", "http", "pipeline", "update",
 ];
 
 /// A text of the file with its place.
@@ -50,6 +50,7 @@ pub(super) struct Typed {
     pub(super) mqtt: Option<MqttSettings>,
     pub(super) log: TypedLog,
     pub(super) limits: TypedLimits,
+    pub(super) clock: TypedClock,
     pub(super) sinks: Vec<TypedSink>,
     pub(super) rules: Vec<TypedRule>,
     /// Whether rules were typed at all, be it in a way that cannot be read.
@@ -81,6 +82,11 @@ impl Typed {
             .and_then(|value| section("[limits]", value, gateway::LATER_LIMITS, findings))
             .map(|section| TypedLimits::read(section, findings))
             .unwrap_or_default();
+        let clock = top
+            .get("clock")
+            .and_then(|value| section("[clock]", value, &[], findings))
+            .map(|section| TypedClock::read(section, findings))
+            .unwrap_or_default();
         let sinks = top
             .get("sink")
             .map(|value| read_sinks(value, findings))
@@ -96,6 +102,7 @@ impl Typed {
             mqtt,
             log,
             limits,
+            clock,
             sinks,
             rules,
             rules_given,
