@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use tidegate_shared::body::{BodyError, Writer};
 use tidegate_shared::frame::{self, Header};
 use tidegate_shared::ids::{Incarnation, Mark, SiteName, Term};
-use tidegate_shared::message::{Down, Hello, Presence, Progress, Up};
+use tidegate_shared::message::{self, Down, Hello, Presence, Progress, up};
 
 use super::*;
-use crate::session::{Session, SessionConfig};
+use crate::session::{Marks, SessionConfig};
 
 const MS: u64 = 1_000;
 const S: u64 = 1_000 * MS;
@@ -31,7 +32,7 @@ impl Script {
     fn begun() -> Self {
         let site = SiteName::try_from("plant").unwrap();
         let config = SessionConfig::new(site.clone(), 500, Term(77), 1);
-        let session = Session::new(config, crate::session::Marks::default());
+        let session = Session::new(config, Marks::default());
         let config = Config {
             site,
             start: 1,
@@ -88,21 +89,33 @@ impl Script {
     }
 
     /// A device's message arrives.
-    fn up(&mut self, mono_us: u64, sequence: u32, message: &Up<'_>) {
+    fn up(
+        &mut self,
+        mono_us: u64,
+        sequence: u32,
+        body: impl FnOnce(&mut Writer<'_>) -> Result<(), BodyError>,
+    ) {
         let header = Header {
             key_id: 0,
             incarnation: Incarnation(7),
             mark: Mark { boot: 1, sequence },
         };
         let mut buffer = [0; 512];
-        let (bytes, _) =
-            frame::write(&header, &mut buffer, |writer| message.write(writer)).unwrap();
+        let (bytes, _) = frame::write(&header, &mut buffer, body).unwrap();
         let event = Event::Received {
             topic: "tidegate/v1/plant/pump-1/up",
             retained: false,
             payload: bytes,
         };
         self.event(mono_us, event);
+    }
+
+    /// A sequenced frame arrives.
+    fn report(&mut self, mono_us: u64, sequence: u32) {
+        self.up(mono_us, sequence, |writer| {
+            writer.varint(up::BATCH.into())?;
+            writer.put(&[sequence as u8; 8])
+        });
     }
 
     fn hello(&mut self, mono_us: u64) {
@@ -121,7 +134,9 @@ impl Script {
             },
             ..Hello::default()
         };
-        self.up(mono_us, 0, &Up::Hello(hello));
+        self.up(mono_us, 0, |writer| {
+            message::write(writer, up::HELLO, &hello)
+        });
     }
 
     fn acked(&self) -> Vec<u32> {
@@ -161,7 +176,7 @@ fn frames(entries: &[Logged]) -> usize {
 fn an_ack_leaves_when_its_batch_is_durable_and_not_before() {
     let mut script = Script::begun();
     script.hello(2 * S);
-    script.up(2 * S, 1, &Up::Report(&[1]));
+    script.report(2 * S, 1);
     assert!(script.batch().is_none() && script.acked().is_empty());
     assert_eq!(script.conductor.next_deadline(), 3 * S);
     script.event(3 * S, Event::Deadline);
@@ -179,7 +194,7 @@ fn what_came_during_a_slow_settle_goes_out_behind_it() {
     script.event(3 * S, Event::Deadline);
     let first = script.batch().expect("the hello is an entry");
     script.durable(3 * S, first);
-    script.up(3 * S, 1, &Up::Report(&[1]));
+    script.report(3 * S, 1);
     script.event(9 * S, Event::Deadline);
     assert!(script.batch().is_none(), "one batch is out at a time");
     script.settled(9 * S, None);
@@ -191,7 +206,7 @@ fn what_came_during_a_slow_settle_goes_out_behind_it() {
 fn a_refused_batch_is_offered_again_before_all_else_and_nothing_is_acked() {
     let mut script = Script::begun();
     script.hello(2 * S);
-    script.up(2 * S, 1, &Up::Report(&[1]));
+    script.report(2 * S, 1);
     script.event(3 * S, Event::Deadline);
     let batch = script.batch().unwrap();
     script.refused(3 * S, batch.clone(), Fault::DiskFull);
@@ -199,7 +214,7 @@ fn a_refused_batch_is_offered_again_before_all_else_and_nothing_is_acked() {
     assert!(matches!(script.told()[..], [News::LogFailing { .. }]));
     assert_eq!(script.names(), ["log-failing"]);
     // A frame that comes meanwhile stays on the device, which is told to wait.
-    script.up(3 * S + MS, 2, &Up::Report(&[2]));
+    script.report(3 * S + MS, 2);
     assert_eq!(script.acked(), [0]);
     script.event(3 * S + RETRY_US, Event::Deadline);
     let again = script.batch().expect("it is offered again after a second");
@@ -230,7 +245,7 @@ fn a_spool_that_refuses_is_asked_again_and_takes_nothing_meanwhile() {
     };
     script.event(3 * S, Event::Report(report));
     assert_eq!(script.names(), ["spool-failing"]);
-    script.up(3 * S + MS, 1, &Up::Report(&[1]));
+    script.report(3 * S + MS, 1);
     assert_eq!(script.acked(), [0]);
     script.event(3 * S + RETRY_US, Event::Deadline);
     assert!(script.effects.contains(&Effect::Settle));
@@ -245,7 +260,7 @@ fn tallies_wait_for_a_store_that_works() {
     script.event(3 * S, Event::Deadline);
     let batch = script.batch().unwrap();
     script.refused(3 * S, batch.clone(), Fault::DiskFailing);
-    script.up(3 * S, 5, &Up::Report(&[1]));
+    script.report(3 * S, 5);
     let due = S + 2 * TALLY_WAIT_US;
     for second in 4..30 {
         script.event(second * S, Event::Deadline);
@@ -261,7 +276,7 @@ fn tallies_wait_for_a_store_that_works() {
 fn a_clean_stop_brings_what_is_pending_to_disk_with_its_tallies() {
     let mut script = Script::begun();
     script.hello(2 * S);
-    script.up(2 * S, 5, &Up::Report(&[1]));
+    script.report(2 * S, 5);
     script.event(2 * S + MS, Event::Stop);
     let batch = script.batch().expect("a stop does not wait for commit_ms");
     let is_tally = |one: &Logged| matches!(one.entry, Entry::Tally { .. });
