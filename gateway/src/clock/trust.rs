@@ -22,9 +22,9 @@ use serde::Serialize;
 use crate::entry::Entry;
 use crate::time::{SECOND_US, Timestamp, Word};
 
-/// 2026-11-01T00:00:00Z: no copy of this version ran earlier. Raised with each release; a
+/// 2025-10-01T00:00:00Z: no copy of this version ran earlier. Raised with each release; a
 /// constant, so that equal sources build equal binaries.
-pub const BUILT_US: i64 = 1_793_491_200 * SECOND_US;
+pub const BUILT_US: i64 = 1_759_276_800 * SECOND_US;
 /// How far a trusted clock may go back without being doubted: time services step by less.
 pub const BACK_US: i64 = 10 * SECOND_US;
 /// A synchronised clock is believed against the log after this long, as monotonic time.

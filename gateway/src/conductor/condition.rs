@@ -5,6 +5,8 @@ use std::io;
 
 use serde::Serialize;
 
+use crate::clock::trust::Distrust;
+
 /// What kind of trouble a disk makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +73,8 @@ pub enum Condition {
     ClockUntrusted {
         /// Since this (untrusted) wall clock time, in µs.
         since_us: i64,
+        /// Why not.
+        why: Distrust,
     },
     /// Another gateway owns the site: nothing is logged or acked.
     Standby {

@@ -32,9 +32,10 @@ use tidegate_shared::topic::Topic;
 pub use condition::{Condition, Fault};
 pub use start::{Draws, Start, StartError, start};
 
+use crate::clock::trust::{STEP_US, Trust, TrustWatch};
 use crate::entry::{ENGINE, Entry, Logged};
 use crate::session::{self, Session};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Word};
 
 /// Bytes of pending entries that do not wait any longer.
 pub const BATCH_BYTES: usize = 64 << 10;
@@ -42,8 +43,6 @@ pub const BATCH_BYTES: usize = 64 << 10;
 pub const TALLY_WAIT_US: u64 = 10_000_000;
 /// A store that refused is asked again after this long, in µs.
 pub const RETRY_US: u64 = 1_000_000;
-/// The wall clock moved against the monotonic one by more than this, in µs: a step, and an entry.
-pub const CLOCK_STEP_US: u64 = 1_000_000;
 
 /// What a conductor needs to know.
 #[derive(Debug, Clone)]
@@ -150,8 +149,8 @@ pub enum News {
         /// What it reads.
         after_us: i64,
     },
-    /// The wall clock is to be trusted (true), or no more.
-    ClockTrusted(bool),
+    /// The wall clock is to be trusted, or not any more.
+    ClockTrusted(Trust),
     /// The log cannot be written: nothing is acked until it can.
     LogFailing {
         /// What kind of trouble.
@@ -194,7 +193,8 @@ pub struct Conductor {
     tally_at_us: u64,
     /// Since when the store cannot take more, and why.
     trouble: Option<Condition>,
-    last: Timestamp,
+    watch: TrustWatch,
+    word: Word,
     connected: bool,
     clock_since_us: i64,
     standby_since_us: i64,
@@ -223,8 +223,16 @@ enum Out {
 }
 
 impl Conductor {
-    /// A conductor at rest. `first` are the entries that this start begins with.
-    pub fn new(config: Config, session: Session, first: Vec<Entry>, now: Timestamp) -> Self {
+    /// A conductor at rest. `first` are the entries that this start begins with; `watch` knows
+    /// the log's newest time, `word` is what the machine says of its wall clock.
+    pub fn new(
+        config: Config,
+        session: Session,
+        first: Vec<Entry>,
+        (mut watch, word): (TrustWatch, Word),
+        now: Timestamp,
+    ) -> Self {
+        let (now, _) = watch.handle(now, word);
         let mut conductor = Self {
             config,
             session,
@@ -233,7 +241,8 @@ impl Conductor {
             tick_at_us: None,
             tally_at_us: now.mono_us + TALLY_WAIT_US,
             trouble: None,
-            last: now,
+            watch,
+            word,
             connected: false,
             clock_since_us: now.wall_us,
             standby_since_us: now.wall_us,
@@ -264,9 +273,9 @@ impl Conductor {
     /// What keeps the gateway from working as usual; none when all is well.
     pub fn conditions(&self) -> Vec<Condition> {
         let mut conditions: Vec<Condition> = self.trouble.iter().cloned().collect();
-        if !self.last.wall_trusted {
+        if let Trust::Untrusted { why, .. } = self.watch.trust() {
             let since_us = self.clock_since_us;
-            conditions.push(Condition::ClockUntrusted { since_us });
+            conditions.push(Condition::ClockUntrusted { since_us, why });
         }
         if self.session.is_standby() {
             let since_us = self.standby_since_us;
@@ -278,9 +287,14 @@ impl Conductor {
         conditions
     }
 
+    /// What the machine says of its wall clock from now on.
+    pub fn hear(&mut self, word: Word) {
+        self.word = word;
+    }
+
     /// Takes one event; what is to be done is added to `effects`, in order.
     pub fn handle(&mut self, now: Timestamp, event: Event<'_>, effects: &mut Vec<Effect>) {
-        self.note_time(now, effects);
+        let now = self.note_time(now, effects);
         match event {
             Event::Subscribed => {
                 self.connected = true;
@@ -319,6 +333,7 @@ impl Conductor {
 
     /// Says goodbye: nothing is appended any more.
     pub fn stop(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let (now, _) = self.watch.handle(now, self.word);
         self.drive(now, session::Event::Stop, effects);
     }
 
@@ -341,33 +356,30 @@ impl Conductor {
         self.pending.since_us + self.config.commit_ms * 1_000
     }
 
-    /// A jump of the wall clock, or of the trust in it, becomes an entry before anything else.
-    fn note_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let passed = now.mono_us.saturating_sub(self.last.mono_us) as i64;
-        let before_us = self.last.wall_us.saturating_add(passed);
-        let trust_changed = now.wall_trusted != self.last.wall_trusted;
-        self.last = now;
-        let after_us = now.wall_us;
-        let stepped = after_us.abs_diff(before_us) > CLOCK_STEP_US;
-        if trust_changed {
-            self.clock_since_us = after_us;
-            effects.push(Effect::Tell(News::ClockTrusted(now.wall_trusted)));
+    /// The moment as it is to be logged. A jump of the wall clock, or of the trust in it, becomes
+    /// an entry before anything else.
+    fn note_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Timestamp {
+        let (now, step) = self.watch.handle(now, self.word);
+        let Some(step) = step else {
+            return now;
+        };
+        if let Some((_, trust)) = step.trust {
+            self.clock_since_us = now.wall_us;
+            // Frames that wait for the clock can go on, or must begin to wait.
+            self.pending.now = true;
+            effects.push(Effect::Tell(News::ClockTrusted(trust)));
         }
-        if stepped {
+        let (before_us, after_us) = (step.before_us, step.after_us);
+        if before_us.abs_diff(after_us) > STEP_US {
             effects.push(Effect::Tell(News::ClockStepped {
                 before_us,
                 after_us,
             }));
         }
-        if (stepped || trust_changed) && !self.session.is_standby() {
-            self.push(
-                now,
-                Entry::ClockStep {
-                    before_us,
-                    after_us,
-                },
-            );
+        if !self.session.is_standby() {
+            self.push(now, step.entry());
         }
+        now
     }
 
     fn push(&mut self, at: Timestamp, entry: Entry) {

@@ -6,12 +6,13 @@ use tidegate_shared::ids::Term;
 
 use super::{Conductor, Config};
 use crate::disk::Disk;
-use crate::entry::{ENGINE, Entry};
+use crate::clock::trust::{TrustWatch, wait_us};
+use crate::entry::{ENGINE, Entry, Limits};
 use crate::identity::{self, Identity, IdentityUnwritten};
 use crate::rules::settings::Settings;
 use crate::session::{Session, SessionConfig};
 use crate::store::{OpenReport, Store, StoreError};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Word};
 
 /// What a start draws from the system's entropy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
-/// Counts the start, opens the store, and writes down what this start begins with.
+/// Counts the start, opens the store, asks the log what it knows of the time, and writes down what this start begins with.
 ///
 /// # Errors
 /// The disk refused; nothing was said to anybody.
@@ -61,7 +62,7 @@ pub fn start(
     disk: &Arc<dyn Disk>,
     settings: &Settings,
     draws: Draws,
-    now: Timestamp,
+    (now, word): (Timestamp, Word),
 ) -> Result<Start, StartError> {
     let identity = identity::begin(disk, draws.gateway)?;
     let (store, report) = Store::open(disk, settings, draws.incarnation, now)?;
@@ -70,10 +71,12 @@ pub fn start(
     } else {
         store.log_incarnation()
     };
+    let mut limits = settings.limits;
+    limits.clock_wait_us = wait_us(limits.clock_wait_us, word);
     let term = Term(draws.term);
     let site = settings.site.clone();
     let mut config = SessionConfig::new(site.clone(), identity.gateway, term, identity.start);
-    config.limits = settings.limits;
+    config.limits = limits;
     let session = Session::new(config, store.marks().clone());
     let will = session.offline_payload();
     let config = Config {
@@ -83,11 +86,12 @@ pub fn start(
         commit_ms: settings.log.commit_ms,
         spare_incarnation: draws.spare_incarnation,
     };
-    let first = first_entries(&store, settings, log_incarnation, term);
+    let first = first_entries(&store, settings, &limits, log_incarnation, term);
+    let watch = TrustWatch::new(store.newest_trusted_us());
     Ok(Start {
         identity,
         term,
-        conductor: Conductor::new(config, session, first, now),
+        conductor: Conductor::new(config, session, first, (watch, word), now),
         store,
         report,
         will,
@@ -98,6 +102,7 @@ pub fn start(
 fn first_entries(
     store: &Store,
     settings: &Settings,
+    limits: &Limits,
     log_incarnation: u32,
     term: Term,
 ) -> Vec<Entry> {
@@ -111,8 +116,8 @@ fn first_entries(
         let text = settings.rules.to_json();
         entries.push(Entry::Rules { text });
     }
-    if *store.limits() != settings.limits {
-        entries.push(Entry::Limits(settings.limits));
+    if store.limits() != limits {
+        entries.push(Entry::Limits(*limits));
     }
     entries
 }

@@ -16,7 +16,7 @@ const S: u64 = 1_000 * MS;
 fn at(mono_us: u64) -> Timestamp {
     Timestamp {
         mono_us,
-        wall_us: 1_700_000_000_000_000 + mono_us as i64,
+        wall_us: 1_800_000_000_000_000 + mono_us as i64,
         wall_trusted: true,
     }
 }
@@ -41,7 +41,13 @@ impl Script {
             spare_incarnation: 9,
         };
         let mut script = Self {
-            conductor: Conductor::new(config, session, vec![Entry::Tick], at(0)),
+            conductor: Conductor::new(
+                config,
+                session,
+                vec![Entry::Tick],
+                (TrustWatch::new(None), Word::Synchronised),
+                at(0),
+            ),
             effects: Vec::new(),
         };
         script.event(0, Event::Subscribed);

@@ -8,6 +8,7 @@ use tidegate_shared::ids::SiteName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::writer::{Question as StoreQuestion, Writer};
+use crate::clock::trust::Trust;
 use crate::conductor::service::Request;
 use crate::conductor::{Condition, Conductor, Effect, Event, News, Report};
 use crate::ledger;
@@ -115,6 +116,7 @@ impl Core {
     /// One event through the conductor, its effects carried out.
     fn handle(&mut self, event: Event<'_>) {
         let now = self.clock.now();
+        self.conductor.hear(self.clock.word());
         let mut effects = Vec::new();
         self.conductor.handle(now, event, &mut effects);
         self.carry_out(now, effects);
@@ -190,8 +192,9 @@ fn tell(news: &News) {
             before_us,
             after_us,
         } => tracing::warn!(before_us, after_us, "the wall clock stepped"),
-        News::ClockTrusted(true) => tracing::info!("the wall clock is to be trusted"),
-        News::ClockTrusted(false) => tracing::warn!(
+        News::ClockTrusted(Trust::Trusted) => tracing::info!("the wall clock is to be trusted"),
+        News::ClockTrusted(Trust::Untrusted { why, .. }) => tracing::warn!(
+            ?why,
             "the wall clock is not to be trusted: frames are logged and acked, those whose time needs it wait"
         ),
         News::LogFailing { fault, why } => tracing::error!(

@@ -32,7 +32,7 @@ use crate::disk::real::RealDisk;
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 use crate::rules::settings::{MqttSettings, Settings};
 use crate::sinks::{self, SinkError, SinkHandle};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{Clock, SystemClock, Timestamp, Word};
 
 /// Questions that may wait for the core.
 const QUESTIONS_MAX: usize = 16;
@@ -114,9 +114,9 @@ impl Gateway {
     /// # Errors
     /// What could not be started; the rest is stopped again.
     pub async fn start(settings: Settings) -> Result<Self, RunError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::watching());
         let data_dir = DataDir::hold(&settings.data_dir)?;
-        let begun = begin(&settings, clock.now())?;
+        let begun = begin(&settings, (clock.now(), clock.word()))?;
         let (broker, embedded) = broker(&settings.mqtt).await?;
         let Start {
             identity,
@@ -238,7 +238,7 @@ impl Gateway {
 }
 
 /// Counts the start and opens the store.
-fn begin(settings: &Settings, now: Timestamp) -> Result<Start, RunError> {
+fn begin(settings: &Settings, now: (Timestamp, Word)) -> Result<Start, RunError> {
     let disk = RealDisk::open(&settings.data_dir).map_err(|source| RunError::Disk {
         dir: settings.data_dir.clone(),
         source,

@@ -11,7 +11,7 @@ use tidegate_gateway::disk::{Disk, FaultDisk};
 use tidegate_gateway::rules::settings::Settings;
 use tidegate_gateway::session::PENDING_BYTES_MAX;
 use tidegate_gateway::store::Store;
-use tidegate_gateway::time::Timestamp;
+use tidegate_gateway::time::{Timestamp, Word};
 use tidegate_shared::frame;
 use tidegate_shared::message::Down;
 use tidegate_shared::mutation::{Mutation, is_on};
@@ -132,6 +132,14 @@ impl Node {
         )
     }
 
+    fn word(&self) -> Word {
+        if self.trusted {
+            Word::Synchronised
+        } else {
+            Word::Unsynchronised
+        }
+    }
+
     fn timestamp(&self, began_us: u64, now_us: u64) -> Timestamp {
         Timestamp {
             mono_us: now_us - began_us,
@@ -150,7 +158,7 @@ impl Node {
             term: self.dice.bits() as u32 | 1,
         };
         let number = self.number;
-        let started = match start(&disk, &self.settings, draws, now) {
+        let started = match start(&disk, &self.settings, draws, (now, self.word())) {
             Ok(started) => started,
             Err(error) => {
                 story.tell(|| format!("gateway {number} cannot start: {error}"));
@@ -376,10 +384,12 @@ impl Node {
             return;
         };
         let now = self.timestamp(began_us, around.now_us);
+        let word = self.word();
         let Some(running) = &mut self.running else {
             return;
         };
         let mut effects = Vec::new();
+        running.conductor.hear(word);
         running.conductor.handle(now, event, &mut effects);
         for effect in effects {
             match effect {
