@@ -54,10 +54,6 @@ impl Script {
         let first = script.batch().expect("a start begins with a batch");
         script.durable(0, first);
         script.settled(0, None);
-        script.event(S, Event::Deadline);
-        let rest = script.batch().expect("the subscription is an entry");
-        script.durable(S, rest);
-        script.settled(S, None);
         assert!(script.conductor.is_at_rest());
         script
     }
