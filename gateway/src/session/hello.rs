@@ -190,6 +190,7 @@ impl Session {
                 incarnation,
                 floor: said.floor,
                 acked: said.acked,
+                held: progress.depth,
             };
             self.append_link(Some(device), change);
         }

@@ -301,6 +301,7 @@ impl DeviceMarks {
                 incarnation,
                 floor,
                 acked,
+                held: _,
             } => {
                 self.floor = Some(FloorMark {
                     incarnation: *incarnation,

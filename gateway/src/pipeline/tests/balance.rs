@@ -26,6 +26,7 @@ fn sensor(script: &Script, name: &str) -> SensorCounters {
 fn floor(script: &Script, floor: u32, acked: u32) -> LinkChange {
     let mark = |sequence| Mark { boot: 1, sequence };
     LinkChange::Floor {
+        held: 0,
         incarnation: script.incarnation,
         floor: mark(floor),
         acked: mark(acked),
