@@ -22,6 +22,8 @@ use crate::disk::overlay::OverlayDisk;
 use crate::disk::{Disk, RealDisk};
 use crate::entry::{Entry, Limits, Logged};
 use crate::kill_point::KillPoint;
+use crate::ledger::balance::{Balances, balances};
+use crate::ledger::counters::Counters;
 use crate::ledger;
 use crate::log::{Base, LocalLog, Log, LogError, Opened, Part, Recovery};
 use crate::pipeline::{self, Pipeline};
@@ -29,6 +31,7 @@ use crate::record::Emitted;
 use crate::rules::settings::{Settings, SinkSettings};
 use crate::rules::{Priority, RuleSet};
 use crate::session::Marks;
+use crate::spool::counters as spool;
 use crate::spool::{QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::time::Timestamp;
 
@@ -303,8 +306,28 @@ impl Store {
 
     /// The ledger as far as the store knows it.
     pub fn ledger(&self) -> Value {
+        let (pipeline, spool) = self.counters();
+        ledger::of_store(self.log.end(), &pipeline, &spool)
+    }
+
+    /// The three balances of the books as they stand.
+    pub fn balances(&self) -> Balances {
+        let (pipeline, spool) = self.counters();
+        balances(&pipeline, &spool)
+    }
+
+    /// The counters of pipeline and spool, records on their way between them among those spooled.
+    pub fn counters(&self) -> (Counters, spool::Counters) {
         let spool = lock(&self.spool);
-        ledger::of_store(self.log.end(), &self.pipeline.counters(), &spool.counters())
+        let mut counters = spool.counters();
+        for one in &self.unspooled {
+            for sink in &one.forward {
+                if !spool.holds(sink, one.priority, one.place) {
+                    counters.expect(sink, &one.record);
+                }
+            }
+        }
+        (self.pipeline.counters(), counters)
     }
 
     /// A log that lost its tail must not give out positions below what the spool holds: a queue
