@@ -23,6 +23,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::entry::{Entry, Limits, Logged};
 use crate::kill_point::KillPoint;
 use crate::ledger::balance::{Balances, balances};
+use crate::ledger::past::{self, PastError};
 use crate::ledger::counters::Counters;
 use crate::ledger;
 use crate::log::{Base, LocalLog, Log, LogError, Opened, Part, Recovery};
@@ -36,9 +37,9 @@ use crate::spool::{QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::time::Timestamp;
 
 /// The log's only partition.
-const PARTITION: u32 = 0;
+pub(crate) const PARTITION: u32 = 0;
 /// Folder of the log.
-const LOG: &str = "log";
+pub(crate) const LOG: &str = "log";
 /// Kind of the parts that hold session marks; the pipeline's kinds are counted from
 /// [`PIPELINE_KINDS`].
 const PART_MARKS: u16 = 1;
@@ -72,6 +73,9 @@ pub enum LookError {
     /// Its store could not be opened.
     #[error("the store could not be read; nothing was changed")]
     Store(#[from] StoreError),
+    /// What it was earlier could not be found.
+    #[error("what the store held earlier could not be read")]
+    Past(#[from] PastError),
 }
 
 /// What an opening found.
@@ -412,6 +416,28 @@ fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
             })
         })
         .collect()
+}
+
+/// The balances since a moment (UTC in µs), from the files of a data directory, which stay as they
+/// are: `now` are the present ones of the gateway that runs on it, or else those of its files.
+///
+/// # Errors
+/// The directory is missing, newer, or cannot be read.
+pub fn read_since(
+    settings: &Settings,
+    now: Balances,
+    asked_us: i64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Balances, LookError> {
+    DataDir::check(&settings.data_dir)?;
+    let real: Arc<dyn Disk> = Arc::new(RealDisk::open(&settings.data_dir)?);
+    let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::new(real));
+    Ok(past::since(&disk, settings, now, asked_us, progress)?)
+}
+
+/// The pipeline of a base; without one, empty.
+pub(crate) fn restore_pipeline(settings: &Settings, base: Option<Base>) -> Pipeline {
+    restore(settings, base, &mut OpenReport::default()).1
 }
 
 /// Marks and pipeline from a base; without one, empty.

@@ -18,6 +18,7 @@
 
 pub mod balance;
 pub mod counters;
+pub mod past;
 
 use std::collections::BTreeMap;
 

@@ -160,6 +160,8 @@ pub struct Counters {
     pub sinks: BTreeMap<String, BTreeMap<String, RuleCounts>>,
     /// Records that the disk lost, by sink; those without are left out.
     pub lost: BTreeMap<String, u64>,
+    /// Number of the delivery journal's next entry: those before it are counted here.
+    pub journaled: u64,
 }
 
 impl Counters {

@@ -200,6 +200,7 @@ impl Spool {
     /// Every counter, with records that are not durable yet among those spooled.
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters.clone();
+        counters.journaled = self.journal.taken();
         for queue in &self.queues {
             if queue.lost_records > 0 {
                 let lost = counters.lost.entry(queue.sink.clone()).or_default();

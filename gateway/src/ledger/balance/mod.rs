@@ -54,6 +54,8 @@ pub struct Balances {
     pub balanced: bool,
     /// Whether something is unknown.
     pub unknown: bool,
+    /// Number of the delivery journal's first entry that is not counted here.
+    pub journaled: u64,
     /// Of which time, when not of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Since>,
@@ -78,6 +80,7 @@ pub fn balances(counters: &Counters, spool: &spool::Counters) -> Balances {
         samples: samples::rows(counters),
         rules: rules::rows(counters),
         sinks: sinks::rows(counters, spool),
+        journaled: spool.journaled,
         ..Balances::default()
     };
     let sensors = counters.devices.values().flat_map(|one| one.sensors.values());
@@ -120,7 +123,7 @@ macro_rules! terms {
             }
 
             /// These less earlier ones.
-            pub(super) fn less(&self, then: &Self) -> Self {
+            pub(in crate::ledger) fn less(&self, then: &Self) -> Self {
                 Self { $($field: self.$field.saturating_sub(then.$field)),+ }
             }
         }
