@@ -40,6 +40,9 @@ pub(super) struct Books {
     awaited: u64,
     /// Whether Totals taken now tell of every eviction known of the living boot.
     tells: bool,
+    /// Boots that nothing was heard of, and when that was, in µs altogether.
+    unheard: u64,
+    unheard_us: i64,
     doubts: Doubts,
 }
 
@@ -74,6 +77,7 @@ impl Books {
     /// A Hello opened a boot: the others are over.
     pub fn opened(&mut self, of: Boot, now_us: i64) {
         if self.lives != Some(of) {
+            self.note_unheard(of, now_us);
             self.lives = Some(of);
             // What the boot before has not told, the Totals of this one do not tell either.
             self.doubts.gone_frames += std::mem::take(&mut self.doubts.untold_frames);
@@ -87,6 +91,20 @@ impl Books {
         one.over_us = None;
     }
 
+    /// Boots between the newest known of an incarnation and this one were never heard of.
+    fn note_unheard(&mut self, (incarnation, boot): Boot, now_us: i64) {
+        let same = self.boots.iter().filter(|one| one.of.0 == incarnation);
+        let Some(newest) = same.max_by_key(|one| one.of.1) else {
+            return;
+        };
+        let unheard = boot.saturating_sub(newest.of.1.saturating_add(1));
+        if unheard > 0 {
+            let us = now_us.saturating_sub(newest.heard_us);
+            self.unheard += u64::from(unheard);
+            self.unheard_us = self.unheard_us.saturating_add(us);
+        }
+    }
+
     /// A frame was logged as the next of its boot. Returns how many before it are missing without
     /// a gap: the log lost them.
     pub fn frame(&mut self, of: Boot, mark: Mark, ended: bool, now_us: i64) -> u64 {
@@ -95,6 +113,10 @@ impl Books {
         let lives = self.lives == Some(of);
         let is_known = self.boots.iter().any(|one| one.of == of);
         let blind = self.blind && !is_known;
+        if !is_known && !lives {
+            // A boot that was not heard of brings its backlog.
+            self.unheard = self.unheard.saturating_sub(1);
+        }
         let one = self.boot(of, now_us);
         let next = one.through.saturating_add(1);
         let missing = mark.sequence.saturating_sub(next);
@@ -163,7 +185,11 @@ impl Books {
     pub fn doubts(&self) -> Doubts {
         let mut doubts = self.doubts;
         doubts.frames_awaited = self.awaited;
-        doubts.boots += self.boots.len() as u64;
+        doubts.boots += self.boots.len() as u64 + self.unheard;
+        if self.unheard > 0 {
+            doubts.boots_unfinished += self.unheard;
+            doubts.unfinished_us = doubts.unfinished_us.saturating_add(self.unheard_us);
+        }
         for us in self.boots.iter().filter_map(BootBook::unfinished_us) {
             doubts.boots_unfinished += 1;
             doubts.unfinished_us = doubts.unfinished_us.saturating_add(us);
