@@ -127,6 +127,9 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     /// Frames, and the uptime, since the last Totals.
     totals_frames: u16,
     totals_us: u64,
+    /// Floor and acked as they stood at an eviction that the gateway was not told of: what is
+    /// between them was evicted, and an ack that comes meanwhile must not hide it.
+    eviction: Option<(Mark, Mark)>,
     /// Frames were lost since the link was told.
     evicted: bool,
     /// Samples were lost since the last Totals.
@@ -208,6 +211,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             announced: false,
             totals_frames: 0,
             totals_us: 0,
+            eviction: None,
             evicted: false,
             totals_due: false,
             first_news: 0,
@@ -407,6 +411,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         let was_welcomed = self.link.is_welcomed();
         self.drive(now, event, outgoing);
         if self.link.is_welcomed() && !was_welcomed {
+            self.eviction = None;
             let taken = usize::from(self.link.frame_bytes_max());
             self.batch.set_bytes_max(FRAME.min(taken));
             self.freeze_changed_totals();

@@ -216,6 +216,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             }
         }
         self.announced = self.is_catalog_held();
+        self.eviction = None;
         self.handle(now, link::Event::Renamed(incarnation), outgoing);
     }
 
@@ -325,6 +326,11 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             return;
         };
         self.evicted = true;
+        let acked = self.link.acked();
+        let is_known = self.eviction.is_none_or(|(_, before)| before == acked);
+        if entry.mark > acked && is_known {
+            self.eviction = Some((self.floor(), acked));
+        }
         match entry.content {
             Content::Catalog(hash) if hash == self.hash => self.announced = false,
             Content::Batch(_) => self.totals_due = true,

@@ -649,3 +649,27 @@ fn a_conflict_at_the_first_samples_keeps_the_totals_whole() {
     assert_eq!(held(&device), before[1..], "nothing of it was told before");
     assert_eq!(device.counts(0).taken, 140);
 }
+
+#[test]
+fn an_ack_does_not_hide_an_eviction_that_was_not_told() {
+    let catalog = catalog_of(&[sensor("a", false)]);
+    let outbox = RamOutbox::<16_384, 4>::new();
+    let mut device: Device<'_, _, 1, 60, 256> =
+        Device::new(identity(), DeviceConfig::default(), catalog, outbox).unwrap();
+    let mark = |sequence| Mark { boot: 3, sequence };
+    let mut minute = 0;
+    let mut batch = |device: &mut Device<'_, _, 1, 60, 256>| {
+        device.sample(0, minute * 60 * SECOND, Reading::Good(1)).unwrap();
+        minute += 1;
+        device.advance(minute * 60 * SECOND);
+    };
+    (0..3).for_each(|_| batch(&mut device));
+    batch(&mut device);
+    // Sequences 1 (the catalog, moved to the back) and 2 are gone, and nobody was told.
+    let told = (device.progress().floor, device.progress().acked);
+    device.outbox.pop_through(mark(4));
+    assert_eq!((device.progress().floor, device.progress().acked), told);
+    let mut out = [0; 256];
+    device.write(Publish::Progress, &mut out).unwrap();
+    assert!(device.progress().floor > told.0, "told once");
+}

@@ -66,7 +66,7 @@ fn step(dies: bool) -> impl Strategy<Value = Step> {
         20 => Just(Step::Publish),
         25 => (1..12_u8).prop_map(Step::Deliver),
         25 => (1..6_u8).prop_map(Step::Answer),
-        3 => Just(Step::LoseUp),
+        3 => Just(if dies { Step::LoseUp } else { Step::Reconnect }),
         3 => Just(Step::LoseDown),
         2 => Just(Step::DoubleUp),
         3 => Just(Step::Reconnect),
@@ -485,9 +485,11 @@ fn audit(world: &World) {
         assert_eq!(row.taken, Some(world.taken[at] as i64), "{row:?}");
         assert_eq!(terms.suppressed, counts.suppressed as i64, "{row:?}");
         assert_eq!(terms.failed, counts.failed as i64, "{row:?}");
-        assert_eq!((terms.lost_here, terms.unknown), (0, 0), "{row:?}");
         let lost = terms.taken_min - terms.suppressed - terms.failed - logged[at] as i64;
-        assert_eq!(terms.lost_on_device, lost, "{row:?}");
+        // A Progress that tells of an eviction may die with its connection behind an ack that
+        // hides it: then it is unknown which of those counted as evicted were logged.
+        assert!(terms.lost_here == 0 && terms.unknown <= 0, "{row:?}");
+        assert_eq!(terms.lost_on_device + terms.unknown, lost, "{row:?}");
     }
     let reasons: Vec<Reason> = balances
         .samples
@@ -495,7 +497,8 @@ fn audit(world: &World) {
         .flat_map(|row| row.unknowns.iter().map(|one| one.reason))
         .collect();
     if world.deaths == 0 {
-        assert_eq!(reasons, [], "{:?}", balances.samples);
+        let known = |reason: &Reason| *reason == Reason::EvictedNotTaken;
+        assert!(reasons.iter().all(known), "{:?}", balances.samples);
     }
 }
 
@@ -522,16 +525,17 @@ fn histories_evict_conflict_and_lose() {
     use proptest::test_runner::TestRunner;
 
     let mut runner = TestRunner::deterministic();
-    let strategy = prop::collection::vec(step(true), 250);
-    let (mut lost, mut reasons) = (0, Vec::new());
-    for _ in 0..20 {
+    let (mut lost, mut exact, mut reasons) = (0, 0, Vec::new());
+    for number in 0..30 {
+        let strategy = prop::collection::vec(step(number % 3 > 0), 250);
         let world = run(&strategy.new_tree(&mut runner).unwrap().current());
         let balances = world.balances();
         lost += balances.total.samples.lost_on_device;
+        exact += u32::from(balances.total.samples.unknown == 0);
         for row in &balances.samples {
             reasons.extend(row.unknowns.iter().map(|one| one.reason));
         }
     }
-    assert!(lost > 1_000, "{lost}");
+    assert!(lost > 500 && exact > 10, "{lost} {exact}");
     assert!(reasons.contains(&Reason::UnfinishedBoot), "{reasons:?}");
 }
