@@ -3,9 +3,7 @@
 use tidegate_shared::body::{BodyError, Reader, Writer};
 use tidegate_shared::frame::{self, HEADER_BYTES_MAX, TRAILER_BYTES};
 use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
-use tidegate_shared::message::{
-    self, CatalogPart, DeviceClock, Event, EventCode, TotalsHead, up,
-};
+use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, TotalsHead, up};
 
 use super::{Device, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
 use crate::link;

@@ -659,7 +659,9 @@ fn an_ack_does_not_hide_an_eviction_that_was_not_told() {
     let mark = |sequence| Mark { boot: 3, sequence };
     let mut minute = 0;
     let mut batch = |device: &mut Device<'_, _, 1, 60, 256>| {
-        device.sample(0, minute * 60 * SECOND, Reading::Good(1)).unwrap();
+        device
+            .sample(0, minute * 60 * SECOND, Reading::Good(1))
+            .unwrap();
         minute += 1;
         device.advance(minute * 60 * SECOND);
     };

@@ -75,7 +75,8 @@ fn moment(text: &str) -> Result<Moment, String> {
     let utc = utc.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC).ok());
     utc.map(|at| Moment::At(at.timestamp().as_microsecond()))
         .ok_or_else(|| {
-            "write a UTC time such as 2020-02-08T13:30:00Z, or a duration back such as 2h".to_owned()
+            "write a UTC time such as 2020-02-08T13:30:00Z, or a duration back such as 2h"
+                .to_owned()
         })
 }
 

@@ -42,7 +42,9 @@ pub(super) enum Failure {
         path: PathBuf,
     },
     /// The books do not balance.
-    #[error("the books do not balance: some samples were counted wrongly; none was lost by looking")]
+    #[error(
+        "the books do not balance: some samples were counted wrongly; none was lost by looking"
+    )]
     Unbalanced,
     /// Something is unknown, and that was asked not to be.
     #[error("the books balance, but something is unknown")]

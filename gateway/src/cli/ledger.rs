@@ -19,11 +19,9 @@ pub(super) fn show(args: &LedgerArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
     let (mut ledger, origin) = fetch(&settings)?;
     let mut balances: Balances =
-        serde_json::from_value(ledger["balances"].clone()).map_err(|source| {
-            Failure::Failed {
-                command: "ledger",
-                source: source.into(),
-            }
+        serde_json::from_value(ledger["balances"].clone()).map_err(|source| Failure::Failed {
+            command: "ledger",
+            source: source.into(),
         })?;
     if let Some(asked) = args.since {
         balances = since(&settings, balances, asked.us())?;
@@ -61,7 +59,9 @@ fn judge(balances: &Balances, strict: bool) -> Result<(), Failure> {
 }
 
 fn since(settings: &Settings, now: Balances, asked_us: i64) -> Result<Balances, Failure> {
-    let style = ProgressStyle::with_template("reading the log back {wide_bar} {pos} of at most {len} entries");
+    let style = ProgressStyle::with_template(
+        "reading the log back {wide_bar} {pos} of at most {len} entries",
+    );
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let found = wiring::read_since(settings, now, asked_us, &mut |done, entries| {

@@ -17,16 +17,18 @@ use crate::entry::Logged;
 use crate::log::{Base, LocalLog, Log, LogError};
 use crate::pipeline::Pipeline;
 use crate::rules::settings::Settings;
+use crate::spool::SpoolError;
 use crate::spool::counters as spool;
 use crate::spool::journal::{self, Journaled, Outcome, Shares};
-use crate::spool::SpoolError;
 use crate::store;
 
 /// Why the balances of an earlier moment cannot be found.
 #[derive(Debug, thiserror::Error)]
 pub enum PastError {
     /// The log cannot be read.
-    #[error("the log could not be read back; nothing was changed: ask again, a running gateway may have recycled what was being read")]
+    #[error(
+        "the log could not be read back; nothing was changed: ask again, a running gateway may have recycled what was being read"
+    )]
     Log(#[from] LogError),
     /// The delivery journal cannot be read.
     #[error("the delivery journal could not be read back; nothing was changed: ask again")]

@@ -418,7 +418,10 @@ fn is_ended(bytes: &[u8]) -> bool {
     let Ok(frame) = frame::read(bytes) else {
         return false;
     };
-    frame.body.first().is_some_and(|kind| u32::from(*kind) == up::EVENT)
+    frame
+        .body
+        .first()
+        .is_some_and(|kind| u32::from(*kind) == up::EVENT)
         && matches!(Up::read(frame.body), Ok(Up::Event(event)) if event.code == EventCode::Ended)
 }
 

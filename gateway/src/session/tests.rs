@@ -939,6 +939,9 @@ fn a_boot_that_ended_is_closed_exactly() {
     bench.send(2, 1);
     bench.commit();
     let third = bench.hello(3, mark(3, 1), mark(2, 1), 0);
-    let open: Vec<_> = gaps(&third).iter().map(|gap| (gap.boot, gap.through)).collect();
+    let open: Vec<_> = gaps(&third)
+        .iter()
+        .map(|gap| (gap.boot, gap.through))
+        .collect();
     assert_eq!(open, [(2, u32::MAX)], "nobody knows what the second sent");
 }

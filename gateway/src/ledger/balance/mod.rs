@@ -83,7 +83,10 @@ pub fn balances(counters: &Counters, spool: &spool::Counters) -> Balances {
         journaled: spool.journaled,
         ..Balances::default()
     };
-    let sensors = counters.devices.values().flat_map(|one| one.sensors.values());
+    let sensors = counters
+        .devices
+        .values()
+        .flat_map(|one| one.sensors.values());
     balances.total.unmatched = sensors.map(|sensor| signed(sensor.unmatched)).sum();
     balances.add_up();
     balances

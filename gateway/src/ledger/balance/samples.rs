@@ -84,7 +84,9 @@ fn sensor_row(
     (name, sensor): (&str, &str),
     counts: &SensorCounters,
 ) -> SampleRow {
-    let taken = counts.taken.map(|told| signed(told) + signed(counts.beyond));
+    let taken = counts
+        .taken
+        .map(|told| signed(told) + signed(counts.beyond));
     let known = |count: Option<u64>| count.map_or(0, signed);
     let rejected: u64 = counts.rejected.values().sum();
     let mut terms = SampleTerms {
@@ -96,11 +98,8 @@ fn sensor_row(
         logged: signed(counts.logged),
         ..SampleTerms::default()
     };
-    let accounted = terms.suppressed
-        + terms.failed
-        + terms.lost_on_device
-        + terms.rejected
-        + terms.logged;
+    let accounted =
+        terms.suppressed + terms.failed + terms.lost_on_device + terms.rejected + terms.logged;
     let left = terms.taken_min - accounted;
     let mut unknowns = explain(&mut terms, left, counters, device);
     if taken.is_none() {
@@ -166,7 +165,10 @@ fn missing(device: &DeviceCounters) -> Vec<Unknown> {
     };
     vec![
         of(Reason::UntoldEvictions, Bound::Frames(doubts.untold_frames)),
-        of(Reason::UntoldEvictions, Bound::Samples(doubts.untold_samples)),
+        of(
+            Reason::UntoldEvictions,
+            Bound::Samples(doubts.untold_samples),
+        ),
         of(Reason::EarlierBoot, gone),
         of(Reason::EarlierBoot, Bound::Samples(doubts.gone_samples)),
         of(
@@ -210,9 +212,21 @@ fn device_row(name: &str, device: &DeviceCounters, sensors: &[SampleRow]) -> Opt
         ..SampleTerms::default()
     };
     let unknowns: Vec<Unknown> = [
-        (Reason::WaitingOnDevice, doubts.frames_awaited, Bound::Frames(doubts.frames_awaited)),
-        (Reason::WaitingForCatalog, device.frames_waiting, Bound::Samples(device.samples_waiting)),
-        (Reason::UnfinishedBoot, doubts.boots_unfinished, Bound::Us(doubts.unfinished_us)),
+        (
+            Reason::WaitingOnDevice,
+            doubts.frames_awaited,
+            Bound::Frames(doubts.frames_awaited),
+        ),
+        (
+            Reason::WaitingForCatalog,
+            device.frames_waiting,
+            Bound::Samples(device.samples_waiting),
+        ),
+        (
+            Reason::UnfinishedBoot,
+            doubts.boots_unfinished,
+            Bound::Us(doubts.unfinished_us),
+        ),
     ]
     .into_iter()
     .filter(|(_, count, _)| *count > 0)

@@ -35,12 +35,13 @@ impl Balances {
             row.terms = row.terms.less(&terms);
         }
         // What no longer has a row has ended: its terms went back to 0.
-        self.samples.extend(samples.into_values().map(|row| SampleRow {
-            taken: row.taken.map(|taken| -taken),
-            terms: SampleTerms::default().less(&row.terms),
-            unknowns: Vec::new(),
-            ..row.clone()
-        }));
+        self.samples
+            .extend(samples.into_values().map(|row| SampleRow {
+                taken: row.taken.map(|taken| -taken),
+                terms: SampleTerms::default().less(&row.terms),
+                unknowns: Vec::new(),
+                ..row.clone()
+            }));
         let rules = by_key(&then.rules, rule_key);
         for row in &mut self.rules {
             if let Some(before) = rules.get(&rule_key(row)) {

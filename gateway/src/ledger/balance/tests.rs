@@ -62,7 +62,10 @@ fn what_the_device_told_and_what_came_behind_that_is_taken() {
 #[test]
 fn what_is_missing_or_too_much_without_a_reason_does_not_balance() {
     for (logged, difference) in [(90, 10), (110, -10)] {
-        let balances = of(&of_device(device(sensor(Some([100, 0, 0, 0]), [0, logged, 0]))));
+        let balances = of(&of_device(device(sensor(
+            Some([100, 0, 0, 0]),
+            [0, logged, 0],
+        ))));
         assert!(!balances.balanced);
         assert_eq!(balances.samples[0].terms.difference, difference);
         assert_eq!(balances.total.samples.difference, difference);
@@ -87,11 +90,17 @@ fn what_the_disk_lost_is_the_difference_where_it_is_known_to_have_lost() {
     device.frames_lost_here = 1;
     let counters = of_device(device);
     let terms = of(&counters).samples[0].terms;
-    assert_eq!((terms.lost_here, terms.unknown, terms.difference), (100, 0, 0));
+    assert_eq!(
+        (terms.lost_here, terms.unknown, terms.difference),
+        (100, 0, 0)
+    );
     let mut both = counters;
     both.devices.get_mut("d").unwrap().doubts.untold_samples = 60;
     let terms = of(&both).samples[0].terms;
-    assert_eq!((terms.lost_here, terms.unknown, terms.difference), (40, 60, 0));
+    assert_eq!(
+        (terms.lost_here, terms.unknown, terms.difference),
+        (40, 60, 0)
+    );
 }
 
 #[test]
@@ -142,12 +151,16 @@ fn what_no_sensor_is_known_of_has_a_row_of_its_own() {
     );
     assert_eq!(balances.total.samples.taken_min, 130);
     // The catalog came later, and Totals told of ten of them under the sensor's name.
-    one.sensors.insert("s".into(), sensor(Some([110, 0, 0, 0]), [0, 100, 0]));
+    one.sensors
+        .insert("s".into(), sensor(Some([110, 0, 0, 0]), [0, 100, 0]));
     let balances = of(&of_device(one));
     assert_eq!(balances.samples[0].terms.unknown, 10);
     assert_eq!(reasons(&balances.samples[0]), [Reason::SensorUnknown]);
     let total = balances.total.samples;
-    assert_eq!((total.taken_min, total.rejected, total.unknown), (130, 30, 0));
+    assert_eq!(
+        (total.taken_min, total.rejected, total.unknown),
+        (130, 30, 0)
+    );
 }
 
 #[test]
@@ -209,8 +222,19 @@ fn a_rule_and_a_sink_balance() {
 fn a_sample_that_a_rule_or_a_sink_forgot_does_not_balance() {
     let mut counters = with_rule();
     let sensors = &mut counters.devices.get_mut("d").unwrap().sensors;
-    sensors.get_mut("s").unwrap().rules.get_mut("r").unwrap().late -= 1;
-    assert_eq!(balances(&counters, &with_sink(60, 77)).rules[0].terms.difference, 1);
+    sensors
+        .get_mut("s")
+        .unwrap()
+        .rules
+        .get_mut("r")
+        .unwrap()
+        .late -= 1;
+    assert_eq!(
+        balances(&counters, &with_sink(60, 77)).rules[0]
+            .terms
+            .difference,
+        1
+    );
     let lost = with_sink(60, 75);
     let row = |spool: &spool::Counters| balances(&with_rule(), spool).sinks[0].terms;
     assert_eq!((row(&lost).difference, row(&lost).lost_here), (2, 0));
@@ -233,7 +257,13 @@ fn records_of_counters_that_were_lost_are_unknown() {
 fn balances_of_two_moments_subtract_to_balances() {
     let then = balances(&with_rule(), &with_sink(60, 77));
     let mut counters = with_rule();
-    let one = counters.devices.get_mut("d").unwrap().sensors.get_mut("s").unwrap();
+    let one = counters
+        .devices
+        .get_mut("d")
+        .unwrap()
+        .sensors
+        .get_mut("s")
+        .unwrap();
     (one.taken, one.logged) = (Some(140), 140);
     let rule = one.rules.get_mut("r").unwrap();
     (rule.matched, rule.folded, rule.open) = (140, 125, 2);

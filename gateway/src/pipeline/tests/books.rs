@@ -111,13 +111,8 @@ fn device(catalog: &'static [u8], incarnation: u32, boot: u32) -> Small {
         reset: ResetReason::PowerOn,
         seed: boot,
     };
-    let mut device = Device::new(
-        identity,
-        DeviceConfig::default(),
-        catalog,
-        RamOutbox::new(),
-    )
-    .unwrap();
+    let mut device =
+        Device::new(identity, DeviceConfig::default(), catalog, RamOutbox::new()).unwrap();
     device.set_gate(
         1,
         GateConfig {
@@ -394,7 +389,11 @@ impl World {
                 self.boot(boot);
             }
             Step::KillGateway => self.kill(),
-            Step::Rules(both) => self.rules(if both { &["local", "cloud"] } else { &["local"] }),
+            Step::Rules(both) => self.rules(if both {
+                &["local", "cloud"]
+            } else {
+                &["local"]
+            }),
         }
     }
 

@@ -9,4 +9,5 @@ mod naive;
 mod rejections;
 mod restore;
 mod script;
+mod since;
 mod versions;
