@@ -394,6 +394,6 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
 /// The head of a Totals message.
 fn totals_head(body: &[u8]) -> Option<TotalsHead> {
     let mut reader = Reader::new(body);
-    let is_totals = reader.varint_u32().ok()? == u32::from(up::TOTALS);
+    let is_totals = reader.varint_u32().ok()? == up::TOTALS;
     is_totals.then(|| reader.value().ok()).flatten()
 }

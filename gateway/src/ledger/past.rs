@@ -213,7 +213,7 @@ impl Departures {
         for row in &then.sinks {
             folded.insert(key_of(row), row.terms.folded);
         }
-        then.sinks = now.sinks.clone();
+        then.sinks.clone_from(&now.sinks);
         for row in &mut then.sinks {
             let key = key_of(row);
             let left = self.sinks.get(&key).copied().unwrap_or_default();

@@ -135,8 +135,8 @@ fn explain(
     };
     reasons.extend(boundless(counters, device));
     reasons.retain(|one| one.bound.samples() != Some(0));
-    let bounds = reasons.iter().map(|one| one.bound.samples());
-    let bound = bounds.fold(Some(0_u64), |sum, one| Some(sum?.saturating_add(one?)));
+    let mut bounds = reasons.iter().map(|one| one.bound.samples());
+    let bound = bounds.try_fold(0_u64, |sum, one| Some(sum.saturating_add(one?)));
     let bound = bound.map_or(i64::MAX, signed);
     terms.unknown = left.clamp(-bound, bound);
     let rest = left - terms.unknown;
