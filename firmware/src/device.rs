@@ -14,6 +14,8 @@
 //!    frame, or was counted as suppressed, failed or evicted. It never falls.
 //! 4. The catalog is frozen before the first batch that names it, and again when it was evicted.
 //! 5. `Ended` is the last frame of a planned stop, its Totals before it.
+//! 6. Totals are an exact cut: the batch is closed before them, so every sample they count as taken
+//!    was suppressed, failed, evicted, or stands in a frame before them.
 
 mod error;
 mod freeze;
@@ -125,10 +127,15 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     /// Frames, and the uptime, since the last Totals.
     totals_frames: u16,
     totals_us: u64,
+    /// Floor and acked as they stood at an eviction that the gateway was not told of: what is
+    /// between them was evicted, and an ack that comes meanwhile must not hide it.
+    eviction: Option<(Mark, Mark)>,
     /// Frames were lost since the link was told.
     evicted: bool,
     /// Samples were lost since the last Totals.
     totals_due: bool,
+    /// Sequence of this incarnation's and boot's first frame of samples or Totals; 0 before it.
+    first_news: u32,
     /// What a new incarnation is to begin from, until the shell draws one.
     rename_from: Option<Mark>,
     no_catalog_until: Moment,
@@ -204,8 +211,10 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             announced: false,
             totals_frames: 0,
             totals_us: 0,
+            eviction: None,
             evicted: false,
             totals_due: false,
+            first_news: 0,
             rename_from: None,
             no_catalog_until: Moment::default(),
             stopped: false,
@@ -402,6 +411,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         let was_welcomed = self.link.is_welcomed();
         self.drive(now, event, outgoing);
         if self.link.is_welcomed() && !was_welcomed {
+            self.eviction = None;
             let taken = usize::from(self.link.frame_bytes_max());
             self.batch.set_bytes_max(FRAME.min(taken));
             self.freeze_changed_totals();
@@ -466,15 +476,16 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             .sensors
             .get(usize::from(sensor))
             .and_then(|state| state.last_us);
-        let index = self.totals.take(sensor);
         if time_us < self.complete_us || last_us.is_some_and(|last| time_us <= last) {
+            self.totals.take(sensor);
             self.totals.fail(sensor);
             return Err(SampleError::Backwards);
         }
-        // Times ascend over all sensors: what is earlier than this one was given.
+        // Times ascend over all sensors: what is earlier than this one was given. Totals that
+        // this freezes must not count the sample yet, which stands in no frame.
         self.advance(time_us);
         self.uptime_us = self.uptime_us.max(time_us);
-        Ok(index)
+        Ok(self.totals.take(sensor))
     }
 
     fn drive(&mut self, now: Moment, event: link::Event, outgoing: &mut impl Extend<Publish>) {

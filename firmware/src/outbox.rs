@@ -27,6 +27,8 @@ pub enum Content {
     Catalog(CatalogHash),
     /// Samples that name the catalog with this hash.
     Batch(CatalogHash),
+    /// Counts of what became of the samples.
+    Totals,
     /// Anything else.
     Other,
 }
@@ -76,6 +78,9 @@ pub trait Outbox {
 
     /// What is known of the oldest frame above `mark`.
     fn next_after(&self, mark: Mark) -> Option<Entry>;
+
+    /// Tells the receipt of the frame at `mark`, if it is held.
+    fn receipt(&self, mark: Mark, each: impl FnMut(u8, u8));
 
     /// What is known of the frame at `mark`.
     fn get(&self, mark: Mark) -> Option<Entry>;

@@ -1,4 +1,8 @@
-//! Totals: what became of every sample on the device, cumulative since the boot began.
+//! Totals: what became of every sample on the device, cumulative since the boot began, or since the
+//! boot took a new incarnation.
+//!
+//! Invariant: whoever freezes Totals closes the open batch first. So they are an exact cut: a sample
+//! that they count as taken was suppressed, failed, evicted, or stands in a frame before them.
 
 use tidegate_shared::body::{BodyError, Writer, varint_bytes};
 use tidegate_shared::frame::{HEADER_BYTES_MAX, TRAILER_BYTES};
@@ -49,6 +53,17 @@ impl<const SENSORS: usize> Totals<SENSORS> {
     /// Counts samples as dropped with a frame that the outbox could not keep.
     pub fn evict(&mut self, sensor: u16, samples: u64) {
         self.count(sensor, |counts| counts.evicted += samples);
+    }
+
+    /// Counts a sample that is held as taken: it is sent again under another incarnation.
+    pub fn resend(&mut self, sensor: u16, samples: u64) {
+        self.count(sensor, |counts| counts.taken += samples);
+    }
+
+    /// Begins anew at 0.
+    pub fn begin_anew(&mut self) {
+        self.counts = [Counts::default(); SENSORS];
+        self.changed = true;
     }
 
     /// One sensor's counts.
@@ -124,8 +139,13 @@ impl<const SENSORS: usize> Totals<SENSORS> {
             first,
             count,
         };
-        let sensors = first..first.saturating_add(count);
-        write_totals(writer, &head, sensors.map(|sensor| self.get(sensor)))
+        self.write_under(writer, &head)
+    }
+
+    /// Writes the Totals message with a head.
+    pub fn write_under(&self, writer: &mut Writer<'_>, head: &TotalsHead) -> Result<(), BodyError> {
+        let sensors = head.first..head.first.saturating_add(head.count);
+        write_totals(writer, head, sensors.map(|sensor| self.get(sensor)))
     }
 
     fn count(&mut self, sensor: u16, change: impl FnOnce(&mut Counts)) {

@@ -180,6 +180,8 @@ pub enum LinkChange {
         floor: Mark,
         /// Highest frame acknowledged.
         acked: Mark,
+        /// Frames held when it was said.
+        held: u32,
     },
     /// The offset of a boot's uptime, learnt from live exchanges (minimum filter), changed.
     Offset {

@@ -23,19 +23,23 @@ use crate::disk::{Disk, RealDisk};
 use crate::entry::{Entry, Limits, Logged};
 use crate::kill_point::KillPoint;
 use crate::ledger;
+use crate::ledger::balance::{Balances, balances};
+use crate::ledger::counters::Counters;
+use crate::ledger::past::{self, PastError};
 use crate::log::{Base, LocalLog, Log, LogError, Opened, Part, Recovery};
 use crate::pipeline::{self, Pipeline};
 use crate::record::Emitted;
 use crate::rules::settings::{Settings, SinkSettings};
 use crate::rules::{Priority, RuleSet};
 use crate::session::Marks;
+use crate::spool::counters as spool;
 use crate::spool::{QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::time::Timestamp;
 
 /// The log's only partition.
-const PARTITION: u32 = 0;
+pub(crate) const PARTITION: u32 = 0;
 /// Folder of the log.
-const LOG: &str = "log";
+pub(crate) const LOG: &str = "log";
 /// Kind of the parts that hold session marks; the pipeline's kinds are counted from
 /// [`PIPELINE_KINDS`].
 const PART_MARKS: u16 = 1;
@@ -69,6 +73,9 @@ pub enum LookError {
     /// Its store could not be opened.
     #[error("the store could not be read; nothing was changed")]
     Store(#[from] StoreError),
+    /// What it was earlier could not be found.
+    #[error("what the store held earlier could not be read")]
+    Past(#[from] PastError),
 }
 
 /// What an opening found.
@@ -323,8 +330,28 @@ impl Store {
 
     /// The ledger as far as the store knows it.
     pub fn ledger(&self) -> Value {
+        let (pipeline, spool) = self.counters();
+        ledger::of_store(self.log.end(), &pipeline, &spool)
+    }
+
+    /// The three balances of the books as they stand.
+    pub fn balances(&self) -> Balances {
+        let (pipeline, spool) = self.counters();
+        balances(&pipeline, &spool)
+    }
+
+    /// The counters of pipeline and spool, records on their way between them among those spooled.
+    pub fn counters(&self) -> (Counters, spool::Counters) {
         let spool = lock(&self.spool);
-        ledger::of_store(self.log.end(), &self.pipeline.counters(), &spool.counters())
+        let mut counters = spool.counters();
+        for one in &self.unspooled {
+            for sink in &one.forward {
+                if !spool.holds(sink, one.priority, one.place) {
+                    counters.expect(sink, &one.record);
+                }
+            }
+        }
+        (self.pipeline.counters(), counters)
     }
 
     /// A log that lost its tail must not give out positions below what the spool holds: a queue
@@ -409,6 +436,28 @@ fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
             })
         })
         .collect()
+}
+
+/// The balances since a moment (UTC in µs), from the files of a data directory, which stay as they
+/// are: `now` are the present ones of the gateway that runs on it, or else those of its files.
+///
+/// # Errors
+/// The directory is missing, newer, or cannot be read.
+pub fn read_since(
+    settings: &Settings,
+    now: Balances,
+    asked_us: i64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Balances, LookError> {
+    DataDir::check(&settings.data_dir)?;
+    let real: Arc<dyn Disk> = Arc::new(RealDisk::open(&settings.data_dir)?);
+    let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::new(real));
+    Ok(past::since(&disk, settings, now, asked_us, progress)?)
+}
+
+/// The pipeline of a base; without one, empty.
+pub(crate) fn restore_pipeline(settings: &Settings, base: Option<Base>) -> Pipeline {
+    restore(settings, base, &mut OpenReport::default()).1
 }
 
 /// Marks and pipeline from a base; without one, empty.

@@ -1,9 +1,9 @@
 //! Freezing: a message gets its sequence, its bytes, and its place in the outbox.
 
-use tidegate_shared::body::{BodyError, Writer};
+use tidegate_shared::body::{BodyError, Reader, Writer};
 use tidegate_shared::frame::{self, HEADER_BYTES_MAX, TRAILER_BYTES};
 use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
-use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, up};
+use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, TotalsHead, up};
 
 use super::{Device, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
 use crate::link;
@@ -96,14 +96,16 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         }
     }
 
+    /// Closes the batch, so that what the Totals count as taken stands in frames before them.
     fn freeze_totals(&mut self) {
+        self.close_batch();
         // Noted first: what the Totals' own frames evict is news again.
         self.totals.note_sent();
         self.totals_due = false;
         let mut first = 0;
         while first < self.count {
             let count = self.totals.part(first, self.count, FRAME);
-            self.freeze(Content::Other, &|device, writer| {
+            self.freeze(Content::Totals, &|device, writer| {
                 device
                     .totals
                     .write(writer, device.hash, device.uptime_us, first, count)
@@ -157,6 +159,11 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
 
     /// Draws the consequences of a new incarnation: frees the frames before the conflicting one
     /// (the gateway has those) and renumbers the others from 1, boot by boot.
+    ///
+    /// A gateway adds up the Totals of incarnations. So when samples or Totals of this boot went
+    /// out under the old one, the Totals begin anew with what is sent again, those held are
+    /// rewritten to say so, and what was suppressed, failed or evicted since the last Totals
+    /// under the old incarnation is not told: the gateway sees that boot end without its Totals.
     pub fn rename(
         &mut self,
         now: Moment,
@@ -171,8 +178,15 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             ..from
         });
         self.identity.incarnation = incarnation;
+        let anew = from.boot == self.identity.boot
+            && self.first_news != 0
+            && self.first_news < from.sequence;
+        if anew {
+            self.totals.begin_anew();
+        }
         let (mut after, mut mark) = (Mark::default(), Mark::default());
         self.sequence = 1;
+        self.first_news = 0;
         while let Some(entry) = self.outbox.next_after(after) {
             after = entry.mark;
             if mark.boot != entry.mark.boot {
@@ -182,25 +196,45 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
                 };
             }
             mark.sequence += 1;
-            self.renumber(&entry, mark);
             if mark.boot == self.identity.boot {
+                if anew {
+                    let totals = &mut self.totals;
+                    self.outbox.receipt(entry.mark, |sensor, samples| {
+                        totals.resend(sensor.into(), samples.into());
+                    });
+                }
+                self.note_news(entry.content, mark.sequence);
                 self.sequence = mark.sequence + 1;
+            }
+            self.renumber(&entry, mark, anew && mark.boot == self.identity.boot);
+        }
+        if anew {
+            for (sensor, samples) in self.batch.receipt() {
+                self.totals.resend(sensor.into(), samples.into());
             }
         }
         self.announced = self.is_catalog_held();
+        self.eviction = None;
         self.handle(now, link::Event::Renamed(incarnation), outgoing);
     }
 
     /// Renumbers one frame. One that reads back corrupt gets its new mark with bytes that are no
     /// frame: it stays corrupt, and is evicted when it is the oldest.
-    fn renumber(&mut self, entry: &Entry, mark: Mark) {
+    /// With `anew`, Totals get the counts as they are now.
+    fn renumber(&mut self, entry: &Entry, mark: Mark, anew: bool) {
         let mut old = [0; FRAME];
         let used = self.outbox.read(entry.mark, &mut old).unwrap_or(0);
         let body = frame::read(old.get(..used).unwrap_or_default()).map(|frame| frame.body);
         let mut new = [0; FRAME];
         let header = self.header(mark);
-        let written = frame::write(&header, &mut new, |writer| {
-            writer.put(body.unwrap_or_default())
+        let body_old = body.unwrap_or_default();
+        let head = (anew && entry.content == Content::Totals)
+            .then(|| totals_head(body_old))
+            .flatten();
+        let written = frame::write(&header, &mut new, |writer| match head {
+            // Not longer: no count is above what it was.
+            Some(head) => self.totals.write_under(writer, &head),
+            None => writer.put(body_old),
         });
         let (frame, check) = match written {
             Ok(written) if body.is_ok() => written,
@@ -272,8 +306,15 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
 
     fn evict(&mut self) {
         let totals = &mut self.totals;
+        let oldest = self.outbox.next_after(Mark::default());
+        // Another firmware's sensors are not this one's: the gateway counts those frames.
+        let is_foreign = oldest.is_some_and(
+            |entry| matches!(entry.content, Content::Batch(hash) if hash != self.hash),
+        );
         let lost = self.outbox.evict(|sensor, samples| {
-            totals.evict(sensor.into(), samples.into());
+            if !is_foreign {
+                totals.evict(sensor.into(), samples.into());
+            }
         });
         self.note_lost(lost);
     }
@@ -283,10 +324,15 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             return;
         };
         self.evicted = true;
+        let acked = self.link.acked();
+        let is_known = self.eviction.is_none_or(|(_, before)| before == acked);
+        if entry.mark > acked && is_known {
+            self.eviction = Some((self.floor(), acked));
+        }
         match entry.content {
             Content::Catalog(hash) if hash == self.hash => self.announced = false,
             Content::Batch(_) => self.totals_due = true,
-            Content::Catalog(_) | Content::Other => {}
+            Content::Catalog(_) | Content::Totals | Content::Other => {}
         }
     }
 
@@ -326,9 +372,16 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         let bytes = out.get(..used).unwrap_or_default();
         let is_held = self.outbox.push(entry, bytes, receipt).is_ok();
         if is_held {
+            self.note_news(content, entry.mark.sequence);
             self.note_frozen();
         }
         is_held
+    }
+
+    fn note_news(&mut self, content: Content, sequence: u32) {
+        if self.first_news == 0 && matches!(content, Content::Batch(_) | Content::Totals) {
+            self.first_news = sequence;
+        }
     }
 
     fn note_frozen(&mut self) {
@@ -336,4 +389,11 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         self.totals_frames = self.totals_frames.saturating_add(1);
         self.frozen = true;
     }
+}
+
+/// The head of a Totals message.
+fn totals_head(body: &[u8]) -> Option<TotalsHead> {
+    let mut reader = Reader::new(body);
+    let is_totals = reader.varint_u32().ok()? == up::TOTALS;
+    is_totals.then(|| reader.value().ok()).flatten()
 }

@@ -19,9 +19,13 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             Publish::Hello => self.write_unsequenced(out, &|device, writer| {
                 message::write(writer, up::HELLO, &device.hello())
             }),
-            Publish::Progress => self.write_unsequenced(out, &|device, writer| {
-                message::write(writer, up::PROGRESS, &device.progress())
-            }),
+            Publish::Progress => {
+                let written = self.write_unsequenced(out, &|device, writer| {
+                    message::write(writer, up::PROGRESS, &device.progress())
+                });
+                self.eviction = None;
+                written
+            }
             Publish::Frame(mark) => match self.outbox.read(mark, out) {
                 Ok(bytes) => Some(bytes),
                 Err(OutboxError::Corrupt) => {
@@ -55,16 +59,22 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
 
     /// What the next Progress says.
     pub fn progress(&self) -> Progress {
+        let (floor, acked) = self
+            .eviction
+            .unwrap_or_else(|| (self.floor(), self.link.acked()));
         Progress {
-            floor: self
-                .outbox
-                .next_after(Mark::default())
-                .map_or(self.next_mark(), |one| one.mark),
-            acked: self.link.acked(),
+            floor,
+            acked,
             uptime_us: self.uptime_us,
             depth: self.outbox.len() as u32,
             clock: self.clock,
         }
+    }
+
+    /// The oldest frame held, or the next to be frozen.
+    pub(super) fn floor(&self) -> Mark {
+        let oldest = self.outbox.next_after(Mark::default());
+        oldest.map_or(self.next_mark(), |one| one.mark)
     }
 
     fn write_unsequenced(

@@ -385,10 +385,17 @@ fn a_conflict_renumbers_what_is_held_from_there_on() {
     device.rename(Moment(2), Incarnation(0xb2), &mut outgoing);
     assert!(!device.wants_rename());
     assert_eq!(outgoing, [Publish::Hello]);
+    let after = held(&device);
     assert_eq!(
-        held(&device),
-        before[2..],
+        after[..4],
+        before[2..6],
         "the same contents, those before are logged"
+    );
+    assert_eq!(before[6], Held::Totals(vec![(5, 0, 0, 0), (0, 0, 0, 0)]));
+    assert_eq!(
+        after[4],
+        Held::Totals(vec![(4, 0, 0, 0), (0, 0, 0, 0)]),
+        "the sample that went out under the old incarnation is counted there"
     );
     let first = device.outbox().next_after(Mark::default()).unwrap();
     assert_eq!(
@@ -500,6 +507,9 @@ fn a_corrupt_frame_is_dropped_and_counted_when_it_is_the_oldest() {
         fn next_after(&self, mark: Mark) -> Option<crate::outbox::Entry> {
             self.0.next_after(mark)
         }
+        fn receipt(&self, mark: Mark, each: impl FnMut(u8, u8)) {
+            self.0.receipt(mark, each);
+        }
         fn get(&self, mark: Mark) -> Option<crate::outbox::Entry> {
             self.0.get(mark)
         }
@@ -568,4 +578,100 @@ fn too_many_sensors_are_refused_by_name() {
             sensors_max: 4
         }
     );
+}
+
+/// Samples in held batches before each held Totals, of the first sensor, and those Totals.
+fn cuts(device: &Roomy) -> Vec<(u64, (u64, u64, u64, u64))> {
+    let mut batched = 0;
+    let mut cuts = vec![];
+    for one in held(device) {
+        match one {
+            Held::Batch(_, blocks) => {
+                let first = blocks.iter().filter(|block| block.0 == 0);
+                batched += first.map(|block| block.3.len() as u64).sum::<u64>();
+            }
+            Held::Totals(counts) => cuts.push((batched, counts[0])),
+            Held::Catalog | Held::Clock(_) | Held::Event(_) => {}
+        }
+    }
+    cuts
+}
+
+#[test]
+fn what_totals_count_as_taken_stands_in_frames_before_them() {
+    let mut device = device();
+    for second in 1..=2_000 {
+        device
+            .sample(0, second * SECOND, Reading::Good((second % 7) as i64))
+            .unwrap();
+        if second % 10 == 0 {
+            device.fail(0, second * SECOND + 1).unwrap();
+        }
+        if second == 1_234 {
+            welcomed(&mut device);
+        }
+    }
+    device.stop();
+    let cuts = cuts(&device);
+    assert!(cuts.len() >= 4, "{cuts:?}");
+    for (batched, (taken, suppressed, failed, evicted)) in cuts {
+        assert_eq!(taken, suppressed + failed + evicted + batched);
+    }
+}
+
+#[test]
+fn a_conflict_at_the_first_samples_keeps_the_totals_whole() {
+    let mut device = device();
+    for second in 1..=70 {
+        device.fail(0, second * SECOND).unwrap();
+        device
+            .sample(0, second * SECOND + 1, Reading::Good(1))
+            .unwrap();
+    }
+    welcomed(&mut device);
+    let before = held(&device);
+    let mark = Mark {
+        boot: 3,
+        sequence: 2,
+    };
+    let refused = Refused {
+        incarnation: Incarnation(0xa1),
+        boot: 3,
+        sequence: 2,
+        check: device.outbox().get(mark).unwrap().check,
+        reason: RefusedReason::Conflict,
+        retry_after_ms: 0,
+        term: Term(9),
+    };
+    let mut outgoing = vec![];
+    device.handle(Moment(2), link::Event::Refused(refused), &mut outgoing);
+    device.rename(Moment(2), Incarnation(0xb2), &mut outgoing);
+    assert_eq!(held(&device), before[1..], "nothing of it was told before");
+    assert_eq!(device.counts(0).taken, 140);
+}
+
+#[test]
+fn an_ack_does_not_hide_an_eviction_that_was_not_told() {
+    let catalog = catalog_of(&[sensor("a", false)]);
+    let outbox = RamOutbox::<16_384, 4>::new();
+    let mut device: Device<'_, _, 1, 60, 256> =
+        Device::new(identity(), DeviceConfig::default(), catalog, outbox).unwrap();
+    let mark = |sequence| Mark { boot: 3, sequence };
+    let mut minute = 0;
+    let mut batch = |device: &mut Device<'_, _, 1, 60, 256>| {
+        device
+            .sample(0, minute * 60 * SECOND, Reading::Good(1))
+            .unwrap();
+        minute += 1;
+        device.advance(minute * 60 * SECOND);
+    };
+    (0..3).for_each(|_| batch(&mut device));
+    batch(&mut device);
+    // Sequences 1 (the catalog, moved to the back) and 2 are gone, and nobody was told.
+    let told = (device.progress().floor, device.progress().acked);
+    device.outbox.pop_through(mark(4));
+    assert_eq!((device.progress().floor, device.progress().acked), told);
+    let mut out = [0; 256];
+    device.write(Publish::Progress, &mut out).unwrap();
+    assert!(device.progress().floor > told.0, "told once");
 }

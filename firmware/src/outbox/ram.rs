@@ -101,11 +101,15 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
             .partition_point(|slot| slot.entry.mark.cmp(&mark) != Ordering::Greater)
     }
 
+    fn tell_receipt(&self, slot: &Slot, each: &mut impl FnMut(u8, u8)) {
+        for at in (slot.start..slot.start + slot.receipt_bytes).step_by(2) {
+            each(self.byte(at), self.byte(at + 1));
+        }
+    }
+
     fn drop_oldest(&mut self, mut lost: impl FnMut(u8, u8)) -> Option<Entry> {
         let gone = *self.slots.first()?;
-        for at in (gone.start..gone.start + gone.receipt_bytes).step_by(2) {
-            lost(self.byte(at), self.byte(at + 1));
-        }
+        self.tell_receipt(&gone, &mut lost);
         self.slots.remove(0);
         self.used -= gone.span;
         self.head = if self.slots.is_empty() {
@@ -168,6 +172,12 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox for RamOutbox<BYTES, FRAMES
 
     fn next_after(&self, mark: Mark) -> Option<Entry> {
         self.slots.get(self.above(mark)).map(|slot| slot.entry)
+    }
+
+    fn receipt(&self, mark: Mark, mut each: impl FnMut(u8, u8)) {
+        if let Some(slot) = self.slot(mark) {
+            self.tell_receipt(slot, &mut each);
+        }
     }
 
     fn get(&self, mark: Mark) -> Option<Entry> {

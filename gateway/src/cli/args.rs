@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::rules::duration_us;
+use crate::time::{Clock, SystemClock};
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, Args)]
@@ -32,9 +33,51 @@ pub struct LedgerArgs {
     /// The configuration that names the data directory
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
     pub config: PathBuf,
+    /// Balance only the time since: UTC such as 2020-02-08T13:30:00Z, or a duration back such as 2h
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Fail also when something is unknown (exit code 4)
+    #[arg(long)]
+    pub strict: bool,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
+}
+
+/// A moment as it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// UTC in µs.
+    At(i64),
+    /// So many µs ago.
+    Back(i64),
+}
+
+impl Moment {
+    /// UTC in µs, by the machine's clock now.
+    pub fn us(self) -> i64 {
+        match self {
+            Self::At(us) => us,
+            Self::Back(us) => SystemClock::new().now().wall_us.saturating_sub(us),
+        }
+    }
+}
+
+/// Reads a UTC time or a duration back.
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(Moment::At(at.as_microsecond()));
+    }
+    if let Ok(us) = duration_us(text) {
+        return Ok(Moment::Back(us));
+    }
+    let utc = text.parse::<jiff::civil::DateTime>().ok();
+    let utc = utc.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    utc.map(|at| Moment::At(at.timestamp().as_microsecond()))
+        .ok_or_else(|| {
+            "write a UTC time such as 2020-02-08T13:30:00Z, or a duration back such as 2h"
+                .to_owned()
+        })
 }
 
 /// Arguments of `demo`.
@@ -71,6 +114,16 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_utc_or_back_from_now() {
+        let noon = Ok(Moment::At(1_581_168_600_000_000));
+        assert_eq!(moment("2020-02-08T13:30:00Z"), noon);
+        assert_eq!(moment("2020-02-08 13:30"), noon);
+        assert_eq!(moment("2020-02-08T14:30:00+01:00"), noon);
+        assert_eq!(moment("2h"), Ok(Moment::Back(7_200_000_000)));
+        assert!(moment("yesterday").is_err());
+    }
 
     #[test]
     fn times_are_seconds_or_durations() {

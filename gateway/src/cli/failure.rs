@@ -41,6 +41,14 @@ pub(super) enum Failure {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The books do not balance.
+    #[error(
+        "the books do not balance: some samples were counted wrongly; none was lost by looking"
+    )]
+    Unbalanced,
+    /// Something is unknown, and that was asked not to be.
+    #[error("the books balance, but something is unknown")]
+    Unknown,
     /// The running gateway could not be asked.
     #[error("the running gateway could not be asked")]
     Ask(#[from] AskError),
@@ -80,7 +88,11 @@ impl Failure {
             Self::NoData { .. } => Some(
                 "start the gateway once; a relative data_dir is taken from the working directory",
             ),
+            Self::Unbalanced => Some(
+                "the rows named above show where; keep a copy of the data directory and report it",
+            ),
             Self::ConfigMistaken { .. }
+            | Self::Unknown
             | Self::Ask(_)
             | Self::System { .. }
             | Self::Failed { .. } => None,
@@ -93,6 +105,8 @@ impl Failure {
             Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
                 2
             }
+            Self::Unbalanced => 3,
+            Self::Unknown => 4,
             Self::NoData { .. } | Self::Ask(_) | Self::System { .. } | Self::Failed { .. } => 1,
         }
     }

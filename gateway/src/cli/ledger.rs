@@ -1,30 +1,78 @@
 //! `tidegate ledger`: where every sample went, from the running gateway or from its files.
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::args::LedgerArgs;
+use super::books;
 use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::output::print;
 use super::table;
 use super::wiring;
 use crate::control::{self, AskError};
+use crate::ledger::balance::Balances;
 use crate::rules::settings::Settings;
 
-/// Shows the ledger.
+/// Shows the ledger, and fails when the books do not balance.
 pub(super) fn show(args: &LedgerArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
-    let (ledger, origin) = fetch(&settings)?;
+    let (mut ledger, origin) = fetch(&settings)?;
+    let mut balances: Balances =
+        serde_json::from_value(ledger["balances"].clone()).map_err(|source| Failure::Failed {
+            command: "ledger",
+            source: source.into(),
+        })?;
+    if let Some(asked) = args.since {
+        balances = since(&settings, balances, asked.us())?;
+        ledger["balances"] = serde_json::json!(balances);
+    }
     if args.json {
-        print(&format!("{ledger:#}\n"))
+        print(&format!("{ledger:#}\n"))?;
     } else {
         let shown = settings.data_dir.display();
+        let books = books::render(&balances);
+        // Of a time there are no counters by reason, only balances.
+        let counters = args.since.is_none().then(|| {
+            if let Some(fields) = ledger.as_object_mut() {
+                fields.remove("balances");
+            }
+            format!("\ncounters\n\n{}", table::render(&ledger))
+        });
         print(&format!(
-            "ledger of site {}, {origin} {shown}\n\n{}",
+            "ledger of site {}, {origin} {shown}\n\n{books}{}",
             settings.site,
-            table::render(&ledger)
-        ))
+            counters.unwrap_or_default(),
+        ))?;
     }
+    judge(&balances, args.strict)
+}
+
+fn judge(balances: &Balances, strict: bool) -> Result<(), Failure> {
+    if !balances.balanced {
+        return Err(Failure::Unbalanced);
+    }
+    if strict && balances.unknown {
+        return Err(Failure::Unknown);
+    }
+    Ok(())
+}
+
+fn since(settings: &Settings, now: Balances, asked_us: i64) -> Result<Balances, Failure> {
+    let style = ProgressStyle::with_template(
+        "reading the log back {wide_bar} {pos} of at most {len} entries",
+    );
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let found = wiring::read_since(settings, now, asked_us, &mut |done, entries| {
+        // Drawing costs more than an entry.
+        if done.is_multiple_of(1_024) {
+            bar.set_length(entries);
+            bar.set_position(done);
+        }
+    });
+    bar.finish_and_clear();
+    found
 }
 
 /// Asks the running gateway first: its counters are ahead of its files. Only when nobody answers

@@ -7,9 +7,12 @@
 //! | 0 | done; of `run`: stopped cleanly when asked to |
 //! | 1 | failed: the message says what happened to the data and what to try |
 //! | 2 | not begun: the command line or the configuration is mistaken |
+//! | 3 | of `ledger`: the books do not balance |
+//! | 4 | of `ledger --strict`: the books balance, but something is unknown |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM |
 
 mod args;
+mod books;
 mod check;
 mod config;
 mod failure;
@@ -35,6 +38,8 @@ Exit codes:
   0    done
   1    failed; the message says what happened to the data and what to try
   2    not begun: the command line or the configuration is mistaken
+  3    ledger: the books do not balance
+  4    ledger --strict: the books balance, but something is unknown
   130  ended at once by a second ctrl-c or SIGTERM
 
 Environment:
@@ -61,7 +66,7 @@ enum Command {
     Check(CheckArgs),
     /// Be devices: the device library on this machine, sending a CSV trace or a model of a plant
     Simulate(Box<crate::simulate::SimulateArgs>),
-    /// Show where every sample went: each counter by reason
+    /// Show where every sample went: the three balances, then each counter by reason
     Ledger(LedgerArgs),
 }
 

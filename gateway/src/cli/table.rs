@@ -128,7 +128,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// A whole number with a comma between thousands; anything else as it is.
-fn grouped(number: &str) -> String {
+pub(super) fn grouped(number: &str) -> String {
     if !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return number.to_owned();
     }
@@ -144,7 +144,7 @@ fn grouped(number: &str) -> String {
 
 /// Writes rows with their columns under each other: the first to the left, the others to the
 /// right.
-fn align(out: &mut String, rows: &[Vec<String>]) {
+pub(super) fn align(out: &mut String, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

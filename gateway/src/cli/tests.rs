@@ -18,6 +18,8 @@ fn settled_spellings_are_taken() {
         "tidegate check tidegate.toml --json",
         "tidegate ledger --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml",
+        "tidegate ledger --since 2h --strict",
+        "tidegate ledger --since 2020-02-08T13:30:00Z --json",
         "tidegate demo",
         "tidegate demo --for 12 --json",
         "tidegate --log json --log-level debug run --config pump.toml",

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::args::DemoArgs;
 use super::failure::{AnyError, Failure};
 use super::signal::StopSignals;
+use crate::ledger::balance::Balances;
 use crate::rules::settings::Settings;
 use crate::simulate::SimulateArgs;
 
@@ -40,6 +41,19 @@ pub(super) fn read_ledger(settings: &Settings) -> Result<Value, Failure> {
     failed(
         "ledger",
         crate::store::read_ledger(settings).map_err(Into::into),
+    )
+}
+
+/// Reads the balances since a moment from the files of a gateway, running or not.
+pub(super) fn read_since(
+    settings: &Settings,
+    now: Balances,
+    asked_us: i64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Balances, Failure> {
+    failed(
+        "ledger",
+        crate::store::read_since(settings, now, asked_us, progress).map_err(Into::into),
     )
 }
 

@@ -19,6 +19,8 @@ pub struct Counters {
     pub not_logged: BTreeMap<Uncounted, u64>,
     /// Log entries whose text could not be read (rules); what ran before them kept running.
     pub entries_unreadable: u64,
+    /// Log positions whose entries the disk lost.
+    pub entries_lost: u64,
     /// Parts of the state that could not be read when the gateway started.
     pub parts_lost: u64,
     /// Times that frames no longer waited for the gateway's clock because `clock.hold_bytes_max`
@@ -41,6 +43,8 @@ pub struct DeviceCounters {
     pub frames_lost_here: u64,
     /// Gaps whose end is not known: how many frames they held cannot be said.
     pub gaps_open: u64,
+    /// What the device has not told, or nobody will.
+    pub doubts: Doubts,
     /// Frames that wait for their catalog or the gateway's clock now.
     pub frames_waiting: u64,
     /// Samples in those frames.
@@ -60,17 +64,42 @@ pub struct DeviceCounters {
     pub sensors: BTreeMap<String, SensorCounters>,
 }
 
+/// What of a device's samples cannot be known (yet), with its bounds. A frame holds at most 255
+/// samples of a sensor.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubts {
+    /// Boots ever seen.
+    pub boots: u64,
+    /// Frames that the device held and had not brought when it last spoke of them.
+    pub frames_awaited: u64,
+    /// Boots that are over and ended without a planned stop.
+    pub boots_unfinished: u64,
+    /// Time in µs, summed over those boots, from their last sign to the next boot's.
+    pub unfinished_us: i64,
+    /// Frames evicted by the living boot that its Totals may not count yet.
+    pub untold_frames: u64,
+    /// Samples logged though evicted, which Totals may not count yet.
+    pub untold_samples: u64,
+    /// Frames evicted whose samples may be counted under a later boot, or never.
+    pub gone_frames: u64,
+    /// Samples logged though evicted, of which the same holds.
+    pub gone_samples: u64,
+}
+
 /// Where one sensor's samples went.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SensorCounters {
-    /// Taken on the device, as its Totals say, over all boots.
-    pub taken: u64,
+    /// Taken on the device, as its Totals say, over all boots. This and the next three are unknown
+    /// until the first Totals came.
+    pub taken: Option<u64>,
     /// Held back by the device's gate on purpose.
-    pub suppressed: u64,
+    pub suppressed: Option<u64>,
     /// Readings that failed and gave no value.
-    pub failed: u64,
+    pub failed: Option<u64>,
     /// Lost on the device with evicted frames; those logged nevertheless are taken off.
-    pub evicted: u64,
+    pub evicted: Option<u64>,
+    /// Samples logged or rejected behind their boot's newest Totals: taken as well.
+    pub beyond: u64,
     /// Samples that the device counted as evicted though their frames were logged.
     pub evicted_but_logged: u64,
     /// Samples logged and usable.
@@ -96,6 +125,8 @@ pub struct RuleCounters {
     pub folded: u64,
     /// Stand in windows not emitted yet.
     pub open: u64,
+    /// Of those folded, the ones whose records went to each sink.
+    pub forwarded: BTreeMap<String, u64>,
 }
 
 /// The kinds of sequenced frames.

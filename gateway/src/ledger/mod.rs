@@ -13,14 +13,18 @@
 //! devices.D.sensors.S.{logged, unmatched}, .rejected.REASON  samples in the log
 //! devices.D.sensors.S.rules.R.{matched, filtered.WHY, late, folded, open}
 //! sinks.K.R.{…_records, bytes…}, .devices.D.S.{…_fresh, waiting}
+//! balances.{samples, rules, sinks, total, balanced, unknown}  what these add up to
 //! ```
 
+pub mod balance;
 pub mod counters;
+pub mod past;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use self::balance::balances;
 use self::counters::{Counters, DeviceCounters, SensorCounters};
 use crate::entry::Uncounted;
 use crate::session::{Marks, Session, Tallies};
@@ -47,10 +51,12 @@ pub fn of_store(position: u64, counters: &Counters, spool: &spool::Counters) -> 
         "position": position,
         "gateway": {
             "entries_unreadable": counters.entries_unreadable,
+            "entries_lost": counters.entries_lost,
             "parts_lost": counters.parts_lost,
         },
         "devices": devices,
         "sinks": sinks_json(spool),
+        "balances": balances(counters, spool),
     })
 }
 
@@ -100,6 +106,7 @@ fn sensor_json(sensor: &SensorCounters) -> Value {
         "failed": sensor.failed,
         "evicted": sensor.evicted,
         "evicted_but_logged": sensor.evicted_but_logged,
+        "beyond": sensor.beyond,
         "logged": sensor.logged,
         "rejected": sensor.rejected,
         "unmatched": sensor.unmatched,

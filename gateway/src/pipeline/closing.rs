@@ -33,6 +33,7 @@ impl Device {
                 ..
             } => {
                 self.clocks.open(incarnation, boot);
+                self.books.opened((incarnation, boot), now_us);
                 self.link.hold_us = i64::from(hold_ms) * 1_000;
                 self.come_up(now_us);
             }
@@ -40,7 +41,11 @@ impl Device {
                 incarnation,
                 floor,
                 acked,
-            } => self.floor(incarnation, floor, acked),
+                held,
+            } => {
+                self.floor(incarnation, floor, acked);
+                self.books.floor(incarnation, floor, held, now_us);
+            }
             LinkChange::Offset {
                 incarnation,
                 boot,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
 
+use super::books::Books;
 use super::catalogs::{Catalogs, Found};
 use super::emission::{Cause, Emission, Source};
 use super::plan::{self, Plan, glob};
@@ -50,6 +51,7 @@ pub(super) struct Device {
     pub recent: VecDeque<FrameCounts>,
     pub link: Link,
     pub damage: Damage,
+    pub books: Books,
     pub counts: DeviceCounts,
 }
 
@@ -170,6 +172,7 @@ impl Device {
             recent: VecDeque::new(),
             link: Link::default(),
             damage: Damage::None,
+            books: Books::default(),
             counts: DeviceCounts::default(),
         };
         device.set_rules(name, plans);
@@ -181,6 +184,7 @@ impl Device {
         let mut device = Self::new(name, plans);
         device.epoch = epoch;
         device.damage = Damage::Fresh;
+        device.books = Books::blind();
         device.counts.parts_lost = 1;
         device.link.frame_us = now_us;
         device
@@ -203,6 +207,7 @@ impl Device {
             moved.push(u16::try_from(to).ok());
         }
         for sensor in &mut self.sensors {
+            sensor.settle(&self.plans, &plans, &moved);
             sensor.retain(&self.plans, |lane| {
                 let to = moved.get(usize::from(lane.plan)).copied().flatten();
                 let kept = to.filter(|to| usize::from(*to) < active || lane.has_windows());
@@ -386,6 +391,7 @@ impl Device {
             frames_lost_on_device: counts.lost_on_device,
             frames_lost_here: counts.lost_here,
             gaps_open: counts.gaps_open,
+            doubts: self.books.doubts(),
             frames_waiting: self.waiting.len() as u64,
             samples_waiting: self.waiting.iter().map(|one| one.samples).sum(),
             frames_not_held: counts.not_held,

@@ -51,15 +51,19 @@ impl Device {
         };
         let up = Up::read(frame.body);
         let kind = up.as_ref().map_or(FrameKind::Other, kind);
+        let header = frame.header;
         if entry.verdict == Verdict::StaleBoot {
             *self.counts.frames.entry(kind).or_default() += 1;
             self.reject_frame(Rejection::StaleBoot);
             if let Ok(Up::Batch(body)) = up {
-                self.reject_batch(decoded, body, Rejection::StaleBoot);
+                self.reject_batch(decoded, &header, body, Rejection::StaleBoot);
             }
             return;
         }
         self.link.frame_us = scene.now_us;
+        let ended = matches!(&up, Ok(Up::Event(event)) if event.code == EventCode::Ended);
+        let boot = (header.incarnation, header.mark.boot);
+        self.counts.lost_here += self.books.frame(boot, header.mark, ended, scene.now_us);
         let Ok(up) = up else {
             return self.unreadable(FrameKind::Other);
         };
@@ -74,7 +78,7 @@ impl Device {
             }
             Up::Event(event) if matches!(event.code, EventCode::NoSuchCatalog { .. }) => {
                 if let EventCode::NoSuchCatalog { hash } = event.code {
-                    self.give_up(hash);
+                    self.give_up(decoded, hash);
                 }
                 self.drain(scene, decoded);
             }
@@ -83,7 +87,7 @@ impl Device {
     }
 
     /// Sequences that will never come.
-    pub fn gap(&mut self, gap: &GapEntry) {
+    pub fn gap(&mut self, gap: &GapEntry, now_us: i64) {
         if gap.through < gap.from {
             return;
         }
@@ -94,11 +98,14 @@ impl Device {
             0
         };
         self.counts.lost_here += here;
-        if gap.through == u32::MAX {
+        let on_device = if gap.through == u32::MAX {
             self.counts.gaps_open += 1;
+            0
         } else {
-            self.counts.lost_on_device += u64::from(gap.through - gap.from) + 1 - here;
-        }
+            u64::from(gap.through - gap.from) + 1 - here
+        };
+        self.counts.lost_on_device += on_device;
+        self.books.gap(gap, on_device, now_us);
     }
 
     /// The device's floor moved: frames between acked and floor were evicted by it; those that
@@ -128,8 +135,10 @@ impl Device {
 
     pub(super) fn evicted_but_logged(&mut self, frame: &FrameCounts) {
         for (index, samples) in &frame.samples {
+            let samples = u64::from(*samples);
             if let Some(sensor) = self.sensor_of(frame.catalog, u16::from(*index)) {
-                sensor.totals.evicted_but_logged += u64::from(*samples);
+                sensor.totals.evicted_but_logged += samples;
+                self.books.evicted_but_logged(samples);
             }
         }
     }
@@ -211,7 +220,7 @@ impl Device {
             match up {
                 Up::Batch(body) => {
                     self.reject_frame(Rejection::NoCatalog);
-                    self.reject_batch(decoded, body, Rejection::NoCatalog);
+                    self.reject_batch(decoded, &header, body, Rejection::NoCatalog);
                 }
                 Up::Totals(_) => self.reject_frame(Rejection::NoCatalog),
                 _ => {
@@ -254,6 +263,7 @@ impl Device {
                 self.reject_frame(Rejection::Undecodable);
                 continue;
             };
+            self.books.is_late();
             match self.take(scene, decoded, &one.moment, &header, &up, one.evicted) {
                 Taken::Done => {}
                 Taken::Waits(need) => {
@@ -269,33 +279,50 @@ impl Device {
     }
 
     /// The device does not have a catalog any more: what waits for it is rejected.
-    fn give_up(&mut self, hash: CatalogHash) {
-        let mut rejected = Vec::new();
-        self.waiting.retain(|one| {
-            let hopeless = one.catalog == Some(hash);
-            if hopeless {
-                rejected.push(one.samples);
+    fn give_up(&mut self, decoded: &mut Decoded, hash: CatalogHash) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for one in waiting {
+            if one.catalog != Some(hash) {
+                self.waiting.push_back(one);
+                continue;
             }
-            !hopeless
-        });
-        for samples in rejected {
             self.reject_frame(Rejection::NoCatalog);
-            self.reject_samples(Rejection::NoCatalog, samples);
+            self.reject_samples(Rejection::NoCatalog, one.samples);
+            if let Ok((header, Up::Batch(body))) = read(&one.bytes)
+                && decoded.read(body).is_ok()
+            {
+                self.remember(decoded, &header, one.evicted);
+            }
         }
     }
 
-    /// Counts a batch's samples as rejected, by sensor as far as its catalog is known.
-    fn reject_batch(&mut self, decoded: &mut Decoded, body: &[u8], reason: Rejection) {
+    /// Counts a batch's samples as rejected, by sensor as far as its catalog is known, and
+    /// remembers them: the device may evict the batch before it hears of its ack.
+    fn reject_batch(
+        &mut self,
+        decoded: &mut Decoded,
+        header: &Header,
+        body: &[u8],
+        reason: Rejection,
+    ) {
         if decoded.read(body).is_err() {
             return;
         }
+        let boot = (header.incarnation, header.mark.boot);
         for block in &decoded.blocks {
             let samples = block.samples() as u64;
-            match self.sensor_of(decoded.head.catalog, block.sensor) {
-                Some(sensor) => sensor.reject(reason, samples),
-                None => self.reject_samples(reason, samples),
+            let Some(sensor) = self.sensor_of(decoded.head.catalog, block.sensor) else {
+                self.reject_samples(reason, samples);
+                continue;
+            };
+            sensor.reject(reason, samples);
+            if reason == Rejection::StaleBoot {
+                sensor.totals.came_stale(samples);
+            } else {
+                sensor.totals.overtook(boot, header.mark.sequence, samples);
             }
         }
+        self.remember(decoded, header, false);
     }
 
     fn take(

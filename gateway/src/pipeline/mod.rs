@@ -21,6 +21,7 @@
 
 mod accumulator;
 mod arrival;
+mod books;
 mod catalogs;
 mod closing;
 mod decimal;
@@ -83,6 +84,10 @@ pub struct Pipeline {
     /// What was counted without being logged; `None` is of no admitted device.
     tallies: Tallies,
     entries_unreadable: u64,
+    /// The position after the newest entry, once there is one.
+    next_position: Option<u64>,
+    /// Positions at which no entry came.
+    entries_lost: u64,
     parts_lost: u64,
     decoded: Decoded,
     emission: Emission,
@@ -109,6 +114,8 @@ impl Pipeline {
             epoch_base: 0,
             tallies: Tallies::new(),
             entries_unreadable: 0,
+            next_position: None,
+            entries_lost: 0,
             parts_lost: 0,
             decoded: Decoded::default(),
             emission: Emission::default(),
@@ -126,6 +133,7 @@ impl Pipeline {
             start: logged.start,
             at: logged.at,
         };
+        self.note_position(position);
         self.arrival.advance(logged.start, logged.at);
         self.fire();
         self.tell_time(moment);
@@ -146,7 +154,9 @@ impl Pipeline {
             Entry::Frame(frame) => self.with_device(&frame.device, |device, scene, decoded| {
                 device.frame(scene, decoded, &moment, frame);
             }),
-            Entry::Gap(gap) => self.with_device(&gap.device, |device, _, _| device.gap(gap)),
+            Entry::Gap(gap) => self.with_device(&gap.device, |device, scene, _| {
+                device.gap(gap, scene.now_us);
+            }),
             Entry::Link(LinkEntry {
                 device: Some(name),
                 change,
@@ -166,6 +176,14 @@ impl Pipeline {
             Entry::ClockStep { .. } | Entry::Decision { .. } | Entry::Tick => {}
         }
         self.emission.drain(position, out);
+    }
+
+    /// Positions are given out in order: those left out were lost by the disk.
+    fn note_position(&mut self, position: u64) {
+        if let Some(next) = self.next_position {
+            self.entries_lost += position.saturating_sub(next);
+        }
+        self.next_position = Some(position.saturating_add(1));
     }
 
     /// When a tick is wanted: monotonic time in µs of the newest entry's gateway start.
@@ -208,6 +226,7 @@ impl Pipeline {
     pub fn counters(&self) -> Counters {
         let mut counters = Counters {
             entries_unreadable: self.entries_unreadable,
+            entries_lost: self.entries_lost,
             parts_lost: self.parts_lost,
             clock_holds_cut_short: self.hold.cut_short,
             ..Counters::default()

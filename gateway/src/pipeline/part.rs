@@ -64,6 +64,8 @@ struct Base {
     epoch_max: u32,
     tallies: Tallies,
     entries_unreadable: u64,
+    next_position: Option<u64>,
+    entries_lost: u64,
     parts_lost: u64,
 }
 
@@ -84,6 +86,8 @@ impl Pipeline {
             epoch_max: self.epoch_max(),
             tallies: self.tallies.clone(),
             entries_unreadable: self.entries_unreadable,
+            next_position: self.next_position,
+            entries_lost: self.entries_lost,
             parts_lost: self.parts_lost,
         };
         let mut parts = vec![part(KIND_BASE, "", &base)];
@@ -120,6 +124,8 @@ impl Pipeline {
             pipeline.epoch_base = base.epoch_max;
             pipeline.tallies = base.tallies;
             pipeline.entries_unreadable = base.entries_unreadable;
+            pipeline.next_position = base.next_position;
+            pipeline.entries_lost = base.entries_lost;
             pipeline.parts_lost = base.parts_lost;
             expected = base.devices;
         } else {

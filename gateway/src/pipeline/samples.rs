@@ -45,12 +45,15 @@ impl Device {
         };
         self.enter(scene, header.incarnation);
         self.use_catalog(scene, hash);
+        let boot = (header.incarnation, header.mark.boot);
         for (index, counts) in (totals.head.first..).zip(counts) {
             if let Some(sensor) = self.sensor_of(hash, index) {
-                sensor
-                    .totals
-                    .take(header.incarnation, header.mark.boot, counts);
+                sensor.totals.take(boot, header.mark.sequence, counts);
             }
+        }
+        let end = usize::from(totals.head.first) + usize::from(totals.head.count);
+        if end >= self.slots.len() {
+            self.books.told(boot);
         }
         Taken::Done
     }
@@ -75,6 +78,7 @@ impl Device {
             Found::Unreadable => {
                 self.reject_frame(Rejection::NoCatalog);
                 self.reject_samples(Rejection::NoCatalog, decoded.count());
+                self.remember(decoded, header, evicted);
                 return Taken::Done;
             }
             Found::Sensors(_) => {}
@@ -155,6 +159,8 @@ impl Device {
             };
             let unusable = decoded.resolve(&block, mapping, latest_us);
             let sensor = &mut self.sensors[usize::from(slot)];
+            let boot = (header.incarnation, header.mark.boot);
+            sensor.totals.came(boot, block.samples() as u64);
             sensor.reject(Rejection::BadSample, unusable.bad);
             sensor.reject(Rejection::ImplausibleTime, unusable.implausible);
             let emission = &mut *scene.emission;
@@ -180,7 +186,7 @@ impl Device {
     }
 
     /// Remembers how many samples the frame held, should the device report it as evicted.
-    fn remember(&mut self, decoded: &Decoded, header: &Header, evicted: bool) {
+    pub(super) fn remember(&mut self, decoded: &Decoded, header: &Header, evicted: bool) {
         let samples = decoded.blocks.iter().map(|block| {
             // Both fit: a catalog has at most 256 sensors, a block at most 255 samples.
             (block.sensor as u8, block.samples() as u8)

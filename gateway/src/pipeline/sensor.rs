@@ -1,16 +1,17 @@
 //! Sensors: what a device's catalog says of one, its lanes, and where its samples went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::catalog::{Kind, Scale, SensorInfo};
-use tidegate_shared::ids::{Incarnation, SensorName};
-use tidegate_shared::message::Counts;
+use tidegate_shared::ids::SensorName;
 
+use super::books::TotalCounts;
 use super::lane::{Lane, LaneCounts, Sample, Tide};
 use super::plan::{Bounds, Plan, glob};
 use crate::ledger::counters::{Filter, Rejection, RuleCounters, SensorCounters};
+use crate::rules::Rule;
 
 /// A catalog's description of a sensor, as far as it changes what is computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,44 +38,20 @@ impl From<&SensorInfo<'_>> for Meta {
 pub(super) struct Sensor {
     pub meta: Meta,
     pub lanes: Vec<Lane>,
-    /// Counts of lanes that are gone, by rule.
-    past: Vec<(String, LaneCounts)>,
+    past: Vec<Past>,
     pub logged: u64,
     pub unmatched: u64,
     pub rejected: BTreeMap<Rejection, u64>,
     pub totals: TotalCounts,
 }
 
-/// A sensor's Totals: the latest of each boot, summed over boots.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TotalCounts {
-    boot: Option<(Incarnation, u32)>,
-    latest: Counts,
-    past: Counts,
-    /// Samples that the device counts as evicted though their frames were logged.
-    pub evicted_but_logged: u64,
-}
-
-impl TotalCounts {
-    /// Takes a boot's cumulative counts.
-    pub fn take(&mut self, incarnation: Incarnation, boot: u32, counts: Counts) {
-        if self.boot != Some((incarnation, boot)) {
-            self.past = self.sum();
-            self.boot = Some((incarnation, boot));
-        }
-        self.latest = counts;
-    }
-
-    /// Sum over all boots; saturating, as a device may claim anything.
-    pub fn sum(&self) -> Counts {
-        let (past, latest) = (&self.past, &self.latest);
-        Counts {
-            taken: past.taken.saturating_add(latest.taken),
-            suppressed: past.suppressed.saturating_add(latest.suppressed),
-            failed: past.failed.saturating_add(latest.failed),
-            evicted: past.evicted.saturating_add(latest.evicted),
-        }
-    }
+/// Counts of lanes that are gone, or that forwarded elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Past {
+    rule: String,
+    /// The sinks that its records went to.
+    forward: Vec<String>,
+    counts: LaneCounts,
 }
 
 impl Sensor {
@@ -119,17 +96,27 @@ impl Sensor {
     pub fn retain(&mut self, plans: &[Arc<Plan>], mut keep: impl FnMut(&mut Lane) -> bool) {
         let past = &mut self.past;
         self.lanes.retain_mut(|lane| {
-            let name = plans[usize::from(lane.plan)].rule.name.as_str();
+            let rule = &plans[usize::from(lane.plan)].rule;
             let counts = lane.counts;
             let kept = keep(lane);
             if !kept {
-                match past.iter_mut().find(|(rule, _)| rule == name) {
-                    Some((_, sum)) => sum.add(&counts),
-                    None => past.push((name.to_owned(), counts)),
-                }
+                put_past(past, rule, &counts);
             }
             kept
         });
+    }
+
+    /// Puts apart what lanes counted under rules that forward elsewhere from now on, so that each
+    /// sink's share of what is folded stays known. `moved` says where in `new` an old plan is.
+    pub fn settle(&mut self, old: &[Arc<Plan>], new: &[Arc<Plan>], moved: &[Option<u16>]) {
+        for lane in &mut self.lanes {
+            let before = &old[usize::from(lane.plan)].rule;
+            let to = moved.get(usize::from(lane.plan)).copied().flatten();
+            let after = to.and_then(|to| new.get(usize::from(to)));
+            if after.is_some_and(|after| after.rule.forward != before.forward) {
+                put_past(&mut self.past, before, &std::mem::take(&mut lane.counts));
+            }
+        }
     }
 
     /// Counts samples that could not be used.
@@ -211,12 +198,17 @@ impl Sensor {
         let totals = self.totals.sum();
         let mut rules: BTreeMap<String, RuleCounters> = BTreeMap::new();
         let lanes = self.lanes.iter().map(|lane| {
-            let name = &plans[usize::from(lane.plan)].rule.name;
-            (name, &lane.counts, lane.open_samples())
+            let rule = &plans[usize::from(lane.plan)].rule;
+            (&rule.name, &rule.forward, &lane.counts, lane.open_samples())
         });
-        let past = self.past.iter().map(|(name, counts)| (name, counts, 0));
-        for (name, counts, open) in lanes.chain(past) {
+        let past = self.past.iter();
+        let past = past.map(|past| (&past.rule, &past.forward, &past.counts, 0));
+        for (name, forward, counts, open) in lanes.chain(past) {
             let rule = rules.entry(name.clone()).or_default();
+            let sinks: BTreeSet<&String> = forward.iter().collect();
+            for sink in sinks {
+                *rule.forwarded.entry(sink.clone()).or_default() += counts.folded;
+            }
             rule.matched += counts.matched;
             for (filter, count) in [
                 (Filter::Keep, counts.keep),
@@ -231,17 +223,31 @@ impl Sensor {
             rule.open += open;
         }
         SensorCounters {
-            taken: totals.taken,
-            suppressed: totals.suppressed,
-            failed: totals.failed,
-            evicted: totals
-                .evicted
-                .saturating_sub(self.totals.evicted_but_logged),
+            taken: totals.map(|totals| totals.taken),
+            suppressed: totals.map(|totals| totals.suppressed),
+            failed: totals.map(|totals| totals.failed),
+            evicted: totals.map(|totals| {
+                let logged = self.totals.evicted_but_logged;
+                totals.evicted.saturating_sub(logged)
+            }),
+            beyond: self.totals.beyond(),
             evicted_but_logged: self.totals.evicted_but_logged,
             logged: self.logged,
             rejected: self.rejected.clone(),
             unmatched: self.unmatched,
             rules,
         }
+    }
+}
+
+fn put_past(past: &mut Vec<Past>, rule: &Rule, counts: &LaneCounts) {
+    let same = |one: &&mut Past| one.rule == rule.name && one.forward == rule.forward;
+    match past.iter_mut().find(same) {
+        Some(one) => one.counts.add(counts),
+        None => past.push(Past {
+            rule: rule.name.clone(),
+            forward: rule.forward.clone(),
+            counts: *counts,
+        }),
     }
 }

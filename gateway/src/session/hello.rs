@@ -191,6 +191,7 @@ impl Session {
                 incarnation,
                 floor: said.floor,
                 acked: said.acked,
+                held: progress.depth,
             };
             self.append_link(Some(device), change);
         }
@@ -259,7 +260,8 @@ fn touched(floor: u32, boot: u32) -> impl Iterator<Item = u32> {
 /// missing, in its boot what is missing below it.
 ///
 /// Of those, the ones up to `acked` were on this gateway's disk once. A boot that was acked in
-/// part and is over may have had frames behind: its gap is open-ended.
+/// part and is over may have had frames behind: its gap is open-ended, unless its newest frame
+/// says that it ended there.
 fn gaps(device: &DeviceName, marks: &DeviceMarks, said: &FloorMark) -> Vec<GapEntry> {
     let FloorMark {
         incarnation,
@@ -277,6 +279,17 @@ fn gaps(device: &DeviceName, marks: &DeviceMarks, said: &FloorMark) -> Vec<GapEn
     boots.insert(floor.boot);
     let gap = |boot: u32| {
         let through = match marks.place(incarnation, boot) {
+            Place::Pair(pair) if pair.ended && boot < floor.boot => {
+                let lost = acked.boot == boot && acked.sequence > pair.through();
+                return lost.then(|| GapEntry {
+                    device: device.clone(),
+                    incarnation,
+                    boot,
+                    from: pair.through() + 1,
+                    through: acked.sequence,
+                    lost_here: acked.sequence,
+                });
+            }
             Place::Pair(pair) => pair.through(),
             Place::Stale(_) => return None,
             Place::Openable | Place::Unopened => 0,

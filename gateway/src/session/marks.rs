@@ -17,8 +17,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::body::Reader;
-use tidegate_shared::frame::TRAILER_BYTES;
+use tidegate_shared::frame::{self, TRAILER_BYTES};
 use tidegate_shared::ids::{Check, DeviceName, Incarnation, Mark};
+use tidegate_shared::message::{EventCode, Up, up};
 
 use super::pair::{Pair, Standing};
 use crate::entry::{
@@ -274,9 +275,11 @@ impl DeviceMarks {
             return;
         };
         match entry.verdict {
-            Verdict::Next => self
-                .open(identity.incarnation, identity.mark.boot)
-                .take(identity.mark.sequence, identity.check),
+            Verdict::Next => {
+                let pair = self.open(identity.incarnation, identity.mark.boot);
+                pair.take(identity.mark.sequence, identity.check);
+                pair.ended = is_ended(&entry.bytes);
+            }
             Verdict::StaleBoot => self.stale(&identity),
         }
     }
@@ -304,6 +307,7 @@ impl DeviceMarks {
                 incarnation,
                 floor,
                 acked,
+                held: _,
             } => {
                 self.floor = Some(FloorMark {
                     incarnation: *incarnation,
@@ -411,6 +415,18 @@ impl Identity {
             check: Check(Reader::new(trailer).u32_le().ok()?),
         })
     }
+}
+
+/// Whether a frame is the last of a planned stop.
+fn is_ended(bytes: &[u8]) -> bool {
+    let Ok(frame) = frame::read(bytes) else {
+        return false;
+    };
+    frame
+        .body
+        .first()
+        .is_some_and(|kind| u32::from(*kind) == up::EVENT)
+        && matches!(Up::read(frame.body), Ok(Up::Event(event)) if event.code == EventCode::Ended)
 }
 
 fn part<T: Serialize>(value: &T) -> Vec<u8> {

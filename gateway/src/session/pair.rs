@@ -42,6 +42,8 @@ pub(super) enum Standing {
 pub(super) struct Pair {
     pub incarnation: Incarnation,
     pub boot: u32,
+    /// Whether the newest frame is the last of a planned stop.
+    pub ended: bool,
     through: u32,
     checked_through: u32,
     checks: VecDeque<u32>,
@@ -54,6 +56,7 @@ impl Pair {
         Self {
             incarnation,
             boot,
+            ended: false,
             through: 0,
             checked_through: 0,
             checks: VecDeque::new(),

@@ -951,3 +951,28 @@ fn a_part_of_the_log_that_was_lost_becomes_a_gap_of_the_marks() {
     bench.send(1, 2);
     assert_eq!(bench.counted(Uncounted::AfterGap), 1);
 }
+
+#[test]
+fn a_boot_that_ended_is_closed_exactly() {
+    let mut bench = opened();
+    bench.send(1, 1);
+    let event = message::Event {
+        uptime_us: 5,
+        code: message::EventCode::Ended,
+    };
+    let ended = frame_with(INC, mark(1, 2), |writer| {
+        message::write(writer, up::EVENT, &event)
+    });
+    bench.receive("d", &ended.0);
+    bench.commit();
+    let next = bench.hello(2, mark(2, 1), mark(1, 2), 0);
+    assert_eq!(gaps(&next), [], "all it sent is logged");
+    bench.send(2, 1);
+    bench.commit();
+    let third = bench.hello(3, mark(3, 1), mark(2, 1), 0);
+    let open: Vec<_> = gaps(&third)
+        .iter()
+        .map(|gap| (gap.boot, gap.through))
+        .collect();
+    assert_eq!(open, [(2, u32::MAX)], "nobody knows what the second sent");
+}

@@ -158,12 +158,21 @@ impl From<&Record> for Counted {
 pub struct Counters {
     /// By sink, then rule.
     pub sinks: BTreeMap<String, BTreeMap<String, RuleCounts>>,
+    /// Records that the disk lost, by sink; those without are left out.
+    pub lost: BTreeMap<String, u64>,
+    /// Number of the delivery journal's next entry: those before it are counted here.
+    pub journaled: u64,
 }
 
 impl Counters {
     /// Counts of a rule's records for a sink.
     pub fn rule(&self, sink: &str, rule: &str) -> Option<&RuleCounts> {
         self.sinks.get(sink)?.get(rule)
+    }
+
+    /// Counts fresh samples that a record not yet in its queue brings.
+    pub fn expect(&mut self, sink: &str, record: &Record) {
+        self.count(sink, &Counted::from(record), Fate::Spooled);
     }
 
     pub(super) fn count(&mut self, sink: &str, record: &Counted, fate: Fate) {

@@ -7,6 +7,7 @@
 //! 30 s, so a power cut may forget the newest commits. Their records wait again and are
 //! sent again under the same ids, and the counters say so.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct Delivery {
     pub attempts: u32,
 }
 
+/// Fresh samples by rule, device and sensor.
+pub type Shares = BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>;
+
 /// A batch that left its queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
@@ -81,6 +85,8 @@ pub struct Left {
     pub last_place: Place,
     /// Records of it that were waiting until now.
     pub records: u64,
+    /// The fresh samples in those.
+    pub shares: Shares,
     /// How it left.
     pub delivery: Delivery,
 }
@@ -107,6 +113,28 @@ pub enum Journaled {
     Dropped(Dropped),
 }
 
+impl Journaled {
+    /// When it happened.
+    pub fn at(&self) -> &Timestamp {
+        match self {
+            Self::Left(left) => &left.delivery.at,
+            Self::Dropped(dropped) => &dropped.at,
+        }
+    }
+}
+
+/// The entries that are in the files, oldest first, with their numbers: for commands that look
+/// beside a running gateway.
+///
+/// # Errors
+/// The files could not be read.
+pub fn look(
+    disk: Arc<dyn Disk>,
+) -> Result<impl Iterator<Item = Result<(u64, Journaled), SpoolError>>, SpoolError> {
+    let (journal, ..) = Journal::open(disk)?;
+    journal.read(0)
+}
+
 /// The journal's files, and the entries that are not durable in them yet.
 pub(super) struct Journal {
     log: LocalLog,
@@ -129,6 +157,11 @@ impl Journal {
             unsynced: Vec::new(),
         };
         Ok((journal, base, recovery))
+    }
+
+    /// Number of the next entry to be taken.
+    pub fn taken(&self) -> u64 {
+        self.log.end() + self.held.len() as u64
     }
 
     /// Number of the next entry, when none is held.

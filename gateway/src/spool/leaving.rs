@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
 use super::counters::{Counted, Counters, Fate};
-use super::journal::{Delivery, Journaled, Left, Outcome};
+use super::journal::{Delivery, Journaled, Left, Outcome, Shares};
 use super::queue::Found;
 use super::{QueueId, Spool, SpoolError};
 use crate::record::Place;
@@ -60,6 +60,7 @@ impl Spool {
         let mut places: Option<(Place, Place)> = None;
         let (mut records, mut lost) = (0, Vec::new());
         let mut weights: BTreeMap<String, u64> = BTreeMap::new();
+        let mut shares = Shares::new();
         let counters = &mut self.counters;
         let before = queue.done.count();
         queue.walk(first, last + 1, |found| {
@@ -74,7 +75,10 @@ impl Spool {
                     places = Some((places.map_or(place, |(first, _)| first), place));
                     records += 1;
                     counters.count(&sink, &Counted::from(&record), fate);
-                    *weights.entry(record.rule).or_default() += bytes.len() as u64;
+                    *weights.entry(record.rule.clone()).or_default() += bytes.len() as u64;
+                    let sensors = shares.entry(record.rule).or_default();
+                    let sensors = sensors.entry(record.device).or_default();
+                    *sensors.entry(record.sensor).or_default() += record.fresh;
                 }
             }
             ControlFlow::Continue(())
@@ -103,6 +107,7 @@ impl Spool {
             first_place,
             last_place,
             records,
+            shares,
             delivery,
         };
         Ok((newly > 0).then_some(left))

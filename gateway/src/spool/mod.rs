@@ -185,6 +185,12 @@ impl Spool {
         Ok(self.get(id)?.mark)
     }
 
+    /// Whether a queue has (had) the record of a place, pending ones included.
+    pub fn holds(&self, sink: &str, priority: Priority, place: Place) -> bool {
+        let queue = self.queue(sink, priority);
+        queue.is_some_and(|id| self.queues[id.0].has(place))
+    }
+
     /// The highest place in any queue. The log must not end before its position: then it lost its
     /// tail, and [`crate::log::LocalLog::advance_to`] the position behind keeps new records above the marks.
     pub fn highest_mark(&self) -> Option<Place> {
@@ -194,7 +200,12 @@ impl Spool {
     /// Every counter, with records that are not durable yet among those spooled.
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters.clone();
+        counters.journaled = self.journal.taken();
         for queue in &self.queues {
+            if queue.lost_records > 0 {
+                let lost = counters.lost.entry(queue.sink.clone()).or_default();
+                *lost += queue.lost_records;
+            }
             for pending in &queue.pending {
                 counters.count(&queue.sink, &pending.counted, Fate::Spooled);
             }

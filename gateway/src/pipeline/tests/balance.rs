@@ -6,9 +6,11 @@ use tidegate_shared::ids::Mark;
 use tidegate_shared::message::Counts;
 
 use super::script::{S, Script, name, rule};
-use crate::entry::{Entry, GapEntry, LinkChange, Uncounted};
-use crate::ledger::counters::{FrameKind, SensorCounters};
+use crate::entry::{Entry, GapEntry, Limits, LinkChange, Uncounted, Verdict};
+use crate::ledger::balance::{Balances, Reason, balances};
+use crate::ledger::counters::{FrameKind, Rejection, SensorCounters};
 use crate::rules::{Match, Rule};
+use crate::spool::counters as spool;
 
 fn counts(taken: u64, evicted: u64) -> Counts {
     Counts {
@@ -26,6 +28,7 @@ fn sensor(script: &Script, name: &str) -> SensorCounters {
 fn floor(script: &Script, floor: u32, acked: u32) -> LinkChange {
     let mark = |sequence| Mark { boot: 1, sequence };
     LinkChange::Floor {
+        held: 0,
         incarnation: script.incarnation,
         floor: mark(floor),
         acked: mark(acked),
@@ -43,8 +46,11 @@ fn totals_are_the_latest_of_each_boot_summed() {
     };
     script.totals(&[counts(3, 0)]);
     let a = sensor(&script, "a");
-    assert_eq!((a.taken, a.suppressed, a.failed, a.evicted), (15, 2, 4, 1));
-    assert_eq!(sensor(&script, "b").taken, 6);
+    assert_eq!(
+        (a.taken, a.suppressed, a.failed, a.evicted),
+        (Some(15), Some(2), Some(4), Some(1))
+    );
+    assert_eq!(sensor(&script, "b").taken, Some(6));
     let frames = script.run().pipeline.counters().devices["dev"]
         .frames
         .clone();
@@ -68,9 +74,9 @@ fn evicted_frames_that_were_logged_are_taken_off_once() {
         script.link(change);
     }
     let a = sensor(&script, "a");
-    assert_eq!((a.evicted, a.evicted_but_logged), (4, 4));
+    assert_eq!((a.evicted, a.evicted_but_logged), (Some(4), 4));
     let b = sensor(&script, "b");
-    assert_eq!((b.evicted, b.evicted_but_logged), (1, 2));
+    assert_eq!((b.evicted, b.evicted_but_logged), (Some(1), 2));
 }
 
 #[test]
@@ -86,7 +92,7 @@ fn evicted_frames_are_taken_off_though_they_waited_for_their_catalog() {
     script.totals(&[counts(1, 1)]);
     script.link(change);
     let z = sensor(&script, "z");
-    assert_eq!((z.logged, z.evicted, z.evicted_but_logged), (1, 0, 1));
+    assert_eq!((z.logged, z.evicted, z.evicted_but_logged), (1, Some(0), 1));
 }
 
 #[test]
@@ -148,4 +154,89 @@ fn samples_that_no_rule_matches_are_unmatched() {
     let (a, b) = (sensor(&script, "a"), sensor(&script, "b"));
     assert_eq!((a.logged, a.unmatched, a.rules.len()), (2, 2, 0));
     assert_eq!((b.logged, b.unmatched, b.rules["r"].open), (1, 0, 1));
+}
+
+fn books(script: &Script) -> Balances {
+    balances(
+        &script.run().pipeline.counters(),
+        &spool::Counters::default(),
+    )
+}
+
+#[test]
+fn a_batch_rejected_whole_and_then_evicted_counts_once() {
+    let mut script = Script::new(&[]);
+    script.batch(S / 2, &[(0, &[(1, 1)])]);
+    script.batch(S, &[(0, &[(S, 1), (2 * S, 1)])]);
+    let Some(Entry::Frame(frame)) = script.log.pop().map(|one| one.entry) else {
+        panic!("a batch is a frame");
+    };
+    let mark = script.mark.sequence;
+    script.raw(frame.bytes, Verdict::StaleBoot);
+    let change = floor(&script, mark + 1, mark - 1);
+    script.link(change);
+    script.totals(&[Counts {
+        taken: 1,
+        suppressed: 0,
+        failed: 0,
+        evicted: 2,
+    }]);
+    let a = sensor(&script, "a");
+    assert_eq!((a.rejected[&Rejection::StaleBoot], a.evicted), (2, Some(0)));
+    let books = books(&script);
+    assert!(books.balanced);
+    assert_eq!(books.samples[0].terms.unknown, 0);
+    assert_eq!(books.samples[0].taken, Some(3));
+}
+
+#[test]
+fn batches_beyond_those_that_may_wait_for_a_catalog_are_still_accounted_for() {
+    let mut script = Script::new(&[]);
+    script.push(Entry::Limits(Limits {
+        pending_catalog_max: 2,
+        ..Limits::default()
+    }));
+    let catalog = [super::script::sensor("z", "", 0)];
+    let bytes = super::script::catalog_bytes(&catalog);
+    script.catalog = tidegate_shared::catalog::hash(&bytes);
+    for at in 1..=4 {
+        script.batch(at * S, &[(0, &[(at * S, 1)])]);
+    }
+    let waiting = books(&script);
+    assert!(waiting.balanced && waiting.unknown);
+    assert_eq!(waiting.total.samples.waiting_for_catalog, 2);
+    assert_eq!(waiting.total.samples.rejected, 2);
+    script.catalog(&catalog);
+    script.totals(&[Counts {
+        taken: 4,
+        ..Counts::default()
+    }]);
+    let books = books(&script);
+    let z = books
+        .samples
+        .iter()
+        .find(|row| row.sensor.as_deref() == Some("z"));
+    let z = z.unwrap();
+    assert_eq!((z.taken, z.terms.logged, z.terms.unknown), (Some(4), 2, 2));
+    assert_eq!(z.unknowns[0].reason, Reason::SensorUnknown);
+    let total = &books.total.samples;
+    assert_eq!((total.taken_min, total.rejected, total.unknown), (4, 2, 0));
+    assert!(books.balanced);
+}
+
+#[test]
+fn a_sequence_that_the_log_lost_is_lost_here() {
+    let mut script = Script::new(&[]);
+    script.batch(S, &[(0, &[(S, 1)])]);
+    script.batch(2 * S, &[(0, &[(2 * S, 1), (2 * S + 1, 1)])]);
+    let lost = script.log.len() - 1;
+    script.totals(&[Counts {
+        taken: 3,
+        ..Counts::default()
+    }]);
+    script.log.remove(lost);
+    let counters = script.run().pipeline.counters();
+    assert_eq!(counters.devices["dev"].frames_lost_here, 1);
+    let row = &books(&script).samples[0];
+    assert_eq!((row.terms.lost_here, row.terms.difference), (2, 0));
 }

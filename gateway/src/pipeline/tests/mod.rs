@@ -1,6 +1,7 @@
 //! The pipeline as scripts of log entries and the records they give.
 
 mod balance;
+mod books;
 mod closes;
 mod epochs;
 mod memory;
@@ -10,4 +11,5 @@ mod restore;
 mod script;
 mod untrusted;
 mod untrusted_random;
+mod since;
 mod versions;

@@ -48,6 +48,7 @@ fn eventful() -> Script {
     script.batch(400 * S, &[(0, &[(300 * S, 1)])]);
     let (incarnation, boot) = (script.incarnation, script.mark.boot);
     script.link(LinkChange::Floor {
+        held: 0,
         incarnation,
         floor: script.mark,
         acked: Mark { boot, sequence: 3 },

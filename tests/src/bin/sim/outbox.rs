@@ -91,6 +91,12 @@ impl Outbox for SimOutbox {
         self.held.iter().filter(inside).count()
     }
 
+    fn receipt(&self, mark: Mark, mut tell: impl FnMut(u8, u8)) {
+        for (sensor, samples) in self.find(mark).into_iter().flat_map(|held| &held.receipt) {
+            tell(*sensor, *samples);
+        }
+    }
+
     fn pop_through(&mut self, through: Mark) {
         while self
             .held
