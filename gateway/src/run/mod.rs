@@ -134,6 +134,8 @@ impl Gateway {
             identity.start,
         );
         config.limits = settings.limits;
+        config.window = settings.intake.window_max;
+        config.pending_bytes_max = settings.intake.pending_bytes_max;
         let session = Session::new(config, store.marks().clone());
         let will = Will {
             topic: tidegate_shared::topic::Topic::Gateway

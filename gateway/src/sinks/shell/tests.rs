@@ -53,6 +53,9 @@ impl Bench {
             batch_records_max: 100,
             batch_bytes_max: 1 << 20,
             timeout_ms: 10_000,
+            drain_bytes_per_s: None,
+            drain_records_per_s: None,
+            drain_spread_ms: 0,
         };
         let queue = Arc::new(MemoryQueue::default());
         let mut appended = 0;
