@@ -26,17 +26,20 @@ mod offset;
 mod pair;
 mod presence;
 mod reply;
+#[cfg(test)]
+mod returning;
 mod sequenced;
 #[cfg(test)]
 mod simulation;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::BTreeMap;
 
 use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark, SiteName, Term};
-use tidegate_shared::limits::{FRAME_BYTES_MAX, WINDOW_MAX};
+use tidegate_shared::limits::{FRAME_BYTES_DEFAULT, FRAME_BYTES_MAX, WINDOW_MAX};
 use tidegate_shared::topic::Topic;
 
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
@@ -46,9 +49,14 @@ pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX}
 pub use pair::{CHECKS_MAX, GAPS_MAX};
 pub use presence::{ANSWER_US, REPEAT_US, STANDBY_US};
 pub use tally::Tallies;
+pub use turns::{
+    BUDGET_BYTES_FIRST, BUDGET_BYTES_MIN, LEASE_US, PAUSE_US_MAX, PAUSE_US_MIN, Pacing, QUICK_US,
+    SLOW_US, TURN_WINDOWS,
+};
 
 use offset::Offset;
 use presence::{Step, Watch};
+use turns::{Ask, Grant, Turns, lot};
 
 /// Most effects of one event, `Durable` and `StoreBusy` excepted: the first makes one ack per
 /// pair it moves, the second one entry per device whose link changed meanwhile. The largest is a
@@ -188,6 +196,7 @@ pub struct Session {
     links: BTreeMap<DeviceName, Link>,
     tallies: Tallies,
     pending_bytes: usize,
+    turns: Turns,
     store_busy: bool,
     restored: bool,
     out: Vec<Effect>,
@@ -200,6 +209,8 @@ struct Link {
     pending_frames: u32,
     /// Frames the device announced that have not come yet.
     awaited: u32,
+    /// Bytes of its longest frame in this start; 0 before the first.
+    frame_bytes: usize,
     /// The newest Hello or Progress: incarnation, boot, uptime in µs.
     heard: Option<(Incarnation, u32, u64)>,
     offset: Offset,
@@ -219,6 +230,7 @@ impl Session {
         Self {
             watch: Watch::new(config.gateway_id, config.start),
             tallies: Tallies::from_marks(&marks),
+            turns: Turns::new(config.pending_bytes_max),
             config,
             live: marks.clone(),
             durable: marks,
@@ -273,6 +285,16 @@ impl Session {
     /// Whether another gateway owns the site.
     pub fn is_standby(&self) -> bool {
         self.watch.is_standby()
+    }
+
+    /// How devices that came back are paced.
+    pub fn pacing(&self) -> Pacing {
+        self.turns.pacing()
+    }
+
+    /// Bytes of frames that were appended and are not durable yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
     }
 
     /// What was counted instead of logged, cumulative over all starts.
@@ -387,6 +409,35 @@ impl Session {
         {
             self.append_link(Some(device), LinkChange::Up(up));
         }
+    }
+
+    /// How many frames a device may have in flight, and when.
+    fn grant(&mut self, now: Timestamp, device: &DeviceName) -> Grant {
+        let window = self.config.window;
+        let Some(link) = self.links.get(device) else {
+            return Grant {
+                window,
+                retry_after_ms: 0,
+            };
+        };
+        let frame_bytes = if link.frame_bytes == 0 {
+            FRAME_BYTES_DEFAULT
+        } else {
+            link.frame_bytes
+        };
+        let ask = Ask {
+            awaited: link.awaited,
+            frame_bytes: frame_bytes as u64,
+            window,
+        };
+        self.turns.grant(now.mono_us, device, ask)
+    }
+
+    /// How long a device waits when the store takes nothing: not all devices equally long.
+    fn busy_ms(&self, device: &DeviceName) -> u32 {
+        let ms = self.config.retry_after_ms;
+        let spread_ms = lot(device, 0) % (u64::from(ms) / 2 + 1);
+        ms.saturating_add(u32::try_from(spread_ms).unwrap_or(0))
     }
 
     fn link(&mut self, device: &DeviceName) -> &mut Link {
