@@ -11,7 +11,7 @@
 
 mod core;
 pub mod demo;
-mod queue;
+pub(crate) mod queue;
 mod writer;
 
 use std::path::PathBuf;
