@@ -100,9 +100,9 @@ fn constants(folder: &Path, room: Option<&str>, found: &mut BTreeSet<String>) {
                 let Some((name, _)) = rest.split_once(':') else {
                     continue;
                 };
-                let is_name = name.bytes().all(|sign| {
-                    sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_'
-                });
+                let is_name = name
+                    .bytes()
+                    .all(|sign| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_');
                 if is_name && name.split('_').any(|word| word == "MAX") {
                     found.insert(format!("{of}::{name}"));
                 }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::settings::{IntakeSettings, LogSettings, MqttSettings, Settings, SinkKind, SinkSettings};
+use super::settings::{
+    IntakeSettings, LogSettings, MqttSettings, Settings, SinkKind, SinkSettings,
+};
 use super::*;
 use crate::entry::Limits;
 

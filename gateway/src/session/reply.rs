@@ -44,13 +44,7 @@ impl Session {
     }
 
     /// As [`Self::ack`], while the store takes nothing.
-    pub(super) fn ack_busy(
-        &mut self,
-        now: Timestamp,
-        device: &DeviceName,
-        whom: Whom,
-        meant: u32,
-    ) {
+    pub(super) fn ack_busy(&mut self, now: Timestamp, device: &DeviceName, whom: Whom, meant: u32) {
         let grant = Grant {
             window: self.config.window,
             retry_after_ms: self.busy_ms(device),

@@ -267,7 +267,8 @@ impl World {
 
     fn later(&mut self, after_us: u64, next: Next) {
         self.serial += 1;
-        self.next.insert((self.now_us + after_us, self.serial), next);
+        self.next
+            .insert((self.now_us + after_us, self.serial), next);
     }
 
     fn link(&mut self, number: usize, event: link::Event) {
@@ -440,7 +441,11 @@ impl World {
     fn story(&self) -> Story {
         for (number, device) in self.devices.iter().enumerate() {
             assert!(device.outbox.is_empty(), "{} holds frames", device.name);
-            assert_eq!(self.logged[&device.name], self.plan.frames_of(number), "nothing lost");
+            assert_eq!(
+                self.logged[&device.name],
+                self.plan.frames_of(number),
+                "nothing lost"
+            );
         }
         let drained_s = |little: bool| {
             let devices = self.devices.iter().enumerate();
@@ -484,10 +489,7 @@ fn a_thousand_devices_that_return_at_once_do_not_flood() {
     assert!(paced.percent() <= 110, "{paced}");
     assert!(paced.pending_peak <= 5 << 18, "{paced}");
     assert!(paced.drained_s <= 42, "{paced}");
-    assert!(
-        paced.little_drained_s * 4 <= paced.drained_s * 3,
-        "{paced}"
-    );
+    assert!(paced.little_drained_s * 4 <= paced.drained_s * 3, "{paced}");
     assert!(paced.longest_wait_s <= 30, "{paced}");
     assert!(flood.percent() > 150, "a crowd would flood: {flood}");
 }

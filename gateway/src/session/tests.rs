@@ -923,3 +923,42 @@ fn a_part_of_the_log_that_was_lost_becomes_a_gap_of_the_marks() {
     bench.send(1, 2);
     assert_eq!(bench.counted(Uncounted::AfterGap), 1);
 }
+
+#[test]
+fn a_hello_said_again_writes_nothing_and_takes_no_second_turn() {
+    let mut bench = Bench::new(config());
+    let first = bench.hello(1, mark(1, 1), mark(0, 0), 500);
+    assert!(first.len() <= EFFECTS_MAX);
+    bench.commit();
+    let pacing = bench.session.pacing();
+    assert_eq!(pacing.turns, 1);
+    for _ in 0..100 {
+        let again = bench.hello(1, mark(1, 1), mark(0, 0), 500);
+        assert_eq!(entries(&again), []);
+        assert_eq!(again.len(), 2, "a Welcome and an Ack");
+    }
+    assert_eq!(bench.session.pacing(), pacing);
+}
+
+#[test]
+fn who_gets_no_turn_is_asked_to_wait_and_its_try_is_taken() {
+    let mut config = config();
+    // Room for one window of frames.
+    config.pending_bytes_max = 8 << 10;
+    let mut bench = Bench::new(config);
+    bench.hello(1, mark(1, 1), mark(0, 0), 500);
+    bench.commit();
+    let said = hello(progress(mark(1, 1), mark(0, 0), 500));
+    let other = unsequenced(INC, 1, up::HELLO, &said);
+    let effects = bench.receive("other", &other);
+    let ack = acks(&effects)[0];
+    assert_eq!(ack.window, 1);
+    assert!((500..=30_000).contains(&ack.retry_after_ms), "{ack:?}");
+    let (bytes, _) = sequenced(INC, mark(1, 1), 1);
+    assert_eq!(frames(&bench.receive("other", &bytes)).len(), 1);
+    bench.commit();
+    // Asked again when its slot has come; the other was silent, and lost its turn.
+    bench.now.mono_us += LEASE_US + PAUSE_US_MAX;
+    let ack = acks(&bench.receive("other", &other))[0];
+    assert_eq!((ack.window, ack.retry_after_ms), (WINDOW_DEFAULT, 0));
+}

@@ -125,7 +125,7 @@ pub(super) struct Turns {
     budget: u64,
     budget_max: u64,
     reserved: u64,
-    turns: BTreeMap<DeviceName, Turn>,
+    holders: BTreeMap<DeviceName, Turn>,
     leases: BTreeSet<(u64, DeviceName)>,
     pauses: BTreeMap<DeviceName, Pause>,
     /// The next free slot of devices with little, and of those with much.
@@ -144,7 +144,7 @@ impl Turns {
             budget: BUDGET_BYTES_FIRST.min(budget_max),
             budget_max,
             reserved: 0,
-            turns: BTreeMap::new(),
+            holders: BTreeMap::new(),
             leases: BTreeSet::new(),
             pauses: BTreeMap::new(),
             slots_us: [0; 2],
@@ -156,7 +156,7 @@ impl Turns {
 
     pub fn pacing(&self) -> Pacing {
         Pacing {
-            turns: self.turns.len(),
+            turns: self.holders.len(),
             paused: self.pauses.len(),
             budget_bytes: self.budget,
             pauses: self.asked,
@@ -182,7 +182,7 @@ impl Turns {
             self.pauses.remove(device);
             return full;
         }
-        if let Some(turn) = self.turns.get(device) {
+        if let Some(turn) = self.holders.get(device) {
             if turn.frames_left == 0 && self.somebody_waits(now_us) {
                 self.end_turn(device);
                 return self.pause(now_us, device, ask);
@@ -207,7 +207,7 @@ impl Turns {
 
     /// A frame of the device was taken.
     pub fn took(&mut self, device: &DeviceName) {
-        if let Some(turn) = self.turns.get_mut(device) {
+        if let Some(turn) = self.holders.get_mut(device) {
             turn.frames_left = turn.frames_left.saturating_sub(1);
         }
     }
@@ -246,7 +246,7 @@ impl Turns {
         };
         let room = (self.budget + self.budget / 4 * u64::from(quarters)).min(self.budget_max);
         // One device always has room, however long its frames.
-        self.turns.is_empty() || self.reserved + ask.reserve() <= room
+        self.holders.is_empty() || self.reserved + ask.reserve() <= room
     }
 
     fn begin(&mut self, now_us: u64, device: &DeviceName, ask: Ask) {
@@ -257,22 +257,22 @@ impl Turns {
         };
         self.reserved += turn.reserve;
         self.leases.insert((turn.until_us, device.clone()));
-        self.turns.insert(device.clone(), turn);
+        self.holders.insert(device.clone(), turn);
     }
 
     fn renew(&mut self, now_us: u64, device: &DeviceName, ask: Ask) {
-        let left = self.turns.get(device).map_or(0, |turn| turn.frames_left);
+        let left = self.holders.get(device).map_or(0, |turn| turn.frames_left);
         self.end_turn(device);
         self.begin(now_us, device, ask);
         if left > 0
-            && let Some(turn) = self.turns.get_mut(device)
+            && let Some(turn) = self.holders.get_mut(device)
         {
             turn.frames_left = left;
         }
     }
 
     fn end_turn(&mut self, device: &DeviceName) {
-        if let Some(turn) = self.turns.remove(device) {
+        if let Some(turn) = self.holders.remove(device) {
             self.reserved -= turn.reserve;
             self.leases.remove(&(turn.until_us, device.clone()));
         }
@@ -349,7 +349,7 @@ mod tests {
         for number in 0..count {
             turns.grant(0, &name(number), ask(500));
         }
-        turns.turns.len()
+        turns.holders.len()
     }
 
     #[test]
@@ -419,7 +419,7 @@ mod tests {
         let slot = turns.pauses[&name(9)].until_us;
         assert_eq!(turns.grant(slot, &name(9), ask(500)).window, 7);
         assert_eq!(turns.grant(slot, &name(1), ask(0)).window, 7);
-        assert_eq!(turns.turns.len(), 8);
+        assert_eq!(turns.holders.len(), 8);
     }
 
     #[test]
@@ -428,7 +428,7 @@ mod tests {
         crowd(&mut turns, 10);
         let at_us = LEASE_US.max(turns.pauses[&name(9)].until_us);
         assert_eq!(turns.grant(at_us, &name(9), ask(500)).window, 7);
-        assert_eq!(turns.turns.len(), 1);
+        assert_eq!(turns.holders.len(), 1);
         assert_eq!(turns.reserved, 7 * 1_024);
     }
 

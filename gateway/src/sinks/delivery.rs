@@ -438,12 +438,7 @@ impl Machine {
         }
     }
 
-    fn send(
-        &mut self,
-        now: Timestamp,
-        mut underway: Underway,
-        effects: &mut impl Extend<Effect>,
-    ) {
+    fn send(&mut self, now: Timestamp, mut underway: Underway, effects: &mut impl Extend<Effect>) {
         underway.spent.attempts = underway.spent.attempts.saturating_add(1);
         self.counters.attempts += 1;
         if underway.is_backlog {

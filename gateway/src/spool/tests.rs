@@ -421,10 +421,17 @@ fn a_queue_done_in_too_many_places_evicts_its_oldest_and_counts_them() {
     assert_eq!(queue.done.iter().count(), DONE_RANGES_MAX);
     assert_eq!(spool.waiting(id).unwrap().records, ranges - 10);
     let counts = spool.counters().rule("cloud", "minute").unwrap().clone();
-    assert_eq!((counts.evicted_records, counts.waiting_records()), (10, ranges - 10));
+    assert_eq!(
+        (counts.evicted_records, counts.waiting_records()),
+        (10, ranges - 10)
+    );
     let (mut spool, _) = open(&disk, &queues);
     assert_eq!(
-        spool.counters().rule("cloud", "minute").unwrap().evicted_records,
+        spool
+            .counters()
+            .rule("cloud", "minute")
+            .unwrap()
+            .evicted_records,
         10
     );
     assert_eq!(waiting(&mut spool, id).len() as u64, ranges - 10);

@@ -377,7 +377,9 @@ impl World {
             .into_iter()
             .flat_map(|folder| {
                 let names = self.disk.list(folder).unwrap();
-                names.into_iter().map(move |name| format!("{folder}/{name}"))
+                names
+                    .into_iter()
+                    .map(move |name| format!("{folder}/{name}"))
             })
             .map(|path| self.disk.open(&path).unwrap().bytes().unwrap())
             .sum()
@@ -519,7 +521,10 @@ fn a_week_away_fits_its_budget_and_drains_at_its_pace() {
     let [delivered, evicted, dropped, waiting] = world.fates();
     assert_eq!((evicted, dropped, waiting), (0, 0, 0));
     assert_eq!(delivered, world.folded());
-    assert!(world.samples - delivered <= SAMPLES_PER_S * 600, "open windows");
+    assert!(
+        world.samples - delivered <= SAMPLES_PER_S * 600,
+        "open windows"
+    );
     assert_bounded(&world, budget);
     assert_within_cap(&world.arrived[..world.backlog]);
 }

@@ -402,10 +402,7 @@ fn a_backlog_found_at_a_start_begins_after_a_drawn_wait_and_goes_at_its_pace() {
     let drain = bench.machine.status().drain.unwrap();
     assert_eq!((drain.records, drain.records_per_s), (3, Some(3)));
     assert_eq!(bench.handle(ms + 999, Event::Deadline), []);
-    assert_eq!(
-        sent(&bench.handle(ms + 1_000, Event::Deadline)),
-        [4, 5, 6]
-    );
+    assert_eq!(sent(&bench.handle(ms + 1_000, Event::Deadline)), [4, 5, 6]);
     assert_eq!(bench.answer(ms + 1_900, Outcome::Confirmed), []);
     let last = bench.handle(ms + 2_000, Event::Deadline);
     assert_eq!(last[0], Effect::Tell(News::Drained { records: 6 }));

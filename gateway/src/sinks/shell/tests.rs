@@ -7,10 +7,10 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
-use crate::record::{ClockQuality, Place, Record, RecordId};
-use crate::rules::Priority;
 use crate::disk::FaultDisk;
 use crate::record::Emitted;
+use crate::record::{ClockQuality, Place, Record, RecordId};
+use crate::rules::Priority;
 use crate::run::queue::SpoolQueue;
 use crate::sinks::queue::MemoryQueue;
 use crate::sinks::status::Phase;
