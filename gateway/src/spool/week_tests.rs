@@ -385,6 +385,11 @@ impl World {
             .sum()
     }
 
+    /// Records that wait.
+    fn waiting(&self) -> u64 {
+        self.spool().queues.iter().map(Queue::waiting).sum()
+    }
+
     /// Folded samples of all rules, as the pipeline counted them.
     fn folded(&self) -> u64 {
         let ledger = self.store.ledger();
@@ -452,7 +457,7 @@ fn outage(spool_bytes_max: u64, hours: u64) -> World {
     let mut number = frames;
     // The last attempt's backoff, the spread, and the backlog at its cap, with room.
     let patience = number + (1 + hours) * HOUR_S / FRAME_S;
-    while world.machine.status().drain.is_some() || world.arrived.is_empty() {
+    while world.waiting() > 0 {
         assert!(number < patience, "the backlog never ends");
         world.live(number, number + 1);
         number += 1;
