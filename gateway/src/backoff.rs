@@ -39,6 +39,14 @@ impl Backoff {
         ceiling_us - self.draw() % (half + 1)
     }
 
+    /// Draws a number from 0 to `most`.
+    pub fn draw_up_to(&mut self, most: u64) -> u64 {
+        match most.checked_add(1) {
+            Some(count) => self.draw() % count,
+            None => self.draw(),
+        }
+    }
+
     /// Starts again at the shortest wait.
     pub fn reset(&mut self) {
         self.attempts = 0;

@@ -77,6 +77,8 @@ pub fn start(
     let site = settings.site.clone();
     let mut config = SessionConfig::new(site.clone(), identity.gateway, term, identity.start);
     config.limits = limits;
+    config.window = settings.intake.window_max;
+    config.pending_bytes_max = settings.intake.pending_bytes_max;
     let session = Session::new(config, store.marks().clone());
     let will = session.offline_payload();
     let config = Config {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::mistake::{Findings, Kind, nearest};
 use super::quantity::show_size;
-use super::settings::{LogSettings, Settings, SinkSettings};
+use super::settings::{IntakeSettings, LogSettings, Settings, SinkSettings};
 use super::tree::short;
-use super::typed::{Typed, TypedClock, TypedGateway, TypedLimits, TypedLog, TypedRule};
+use super::typed::{Typed, TypedClock, TypedLimits, TypedLog, TypedRule};
 use super::{Rule, RuleSet};
 use crate::entry::Limits;
 
@@ -21,7 +21,8 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     check_forwards(&typed, findings);
     check_spools(&typed, findings);
     let log = resolve_log(&typed.log, findings);
-    let limits = resolve_limits(&typed.gateway, &typed.limits, &typed.clock);
+    let limits = resolve_limits(&typed.limits, &typed.clock);
+    let intake = resolve_intake(&typed.limits);
     let rules = typed
         .rules
         .into_iter()
@@ -39,6 +40,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
             .data_dir
             .unwrap_or_else(|| PathBuf::from(DATA_DIR)),
         limits,
+        intake,
         mqtt: typed.mqtt?,
         log,
         sinks: sinks?,
@@ -59,10 +61,10 @@ fn resolve_rule(typed: TypedRule) -> Option<Rule> {
     })
 }
 
-fn resolve_limits(gateway: &TypedGateway, typed: &TypedLimits, clock: &TypedClock) -> Limits {
+fn resolve_limits(typed: &TypedLimits, clock: &TypedClock) -> Limits {
     let default = Limits::default();
     Limits {
-        devices_max: gateway.devices_max.unwrap_or(default.devices_max),
+        devices_max: typed.devices_max.unwrap_or(default.devices_max),
         pending_catalog_max: typed
             .pending_catalog_max
             .unwrap_or(default.pending_catalog_max),
@@ -70,6 +72,14 @@ fn resolve_limits(gateway: &TypedGateway, typed: &TypedLimits, clock: &TypedCloc
         offline_close_us: typed.offline_close_us.unwrap_or(default.offline_close_us),
         clock_wait_us: clock.wait_us.unwrap_or(default.clock_wait_us),
         clock_hold_bytes_max: clock.hold_bytes_max.unwrap_or(default.clock_hold_bytes_max),
+    }
+}
+
+fn resolve_intake(typed: &TypedLimits) -> IntakeSettings {
+    let default = IntakeSettings::default();
+    IntakeSettings {
+        pending_bytes_max: typed.pending_bytes_max.unwrap_or(default.pending_bytes_max),
+        window_max: typed.window_max.unwrap_or(default.window_max),
     }
 }
 

@@ -8,6 +8,7 @@ use tidegate_shared::ids::SiteName;
 
 use super::{RuleSet, shown_url};
 use crate::entry::Limits;
+use crate::session::{PENDING_BYTES_MAX, WINDOW_DEFAULT};
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +17,10 @@ pub struct Settings {
     pub site: SiteName,
     /// `gateway.data_dir`, default `./tidegate-data`.
     pub data_dir: PathBuf,
-    /// `gateway.devices_max` and the limits of `[limits]` and `[clock]`.
+    /// Those of `[limits]` and `[clock]` that change what the pipeline does: the log holds them.
     pub limits: Limits,
+    /// Those of `[limits]` that say what intake takes at once.
+    pub intake: IntakeSettings,
     /// `[mqtt]`.
     pub mqtt: MqttSettings,
     /// `[log]`.
@@ -102,6 +105,25 @@ impl Default for LogSettings {
     }
 }
 
+/// What intake takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntakeSettings {
+    /// `limits.pending_bytes_max`: bytes of frames that may wait for their fsync, all devices
+    /// together; default 4 MiB.
+    pub pending_bytes_max: usize,
+    /// `limits.window_max`: frames one device may have in flight; default 7.
+    pub window_max: u16,
+}
+
+impl Default for IntakeSettings {
+    fn default() -> Self {
+        Self {
+            pending_bytes_max: PENDING_BYTES_MAX,
+            window_max: WINDOW_DEFAULT,
+        }
+    }
+}
+
 /// One sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkSettings {
@@ -117,6 +139,15 @@ pub struct SinkSettings {
     pub batch_bytes_max: usize,
     /// `timeout` in ms: longest time one request may take; default 30 s.
     pub timeout_ms: u64,
+    /// `drain_bytes_per_s`: most body bytes before compression that a backlog sends a second;
+    /// default 1 MiB for `http`, none for `file`.
+    pub drain_bytes_per_s: Option<u64>,
+    /// `drain_records_per_s`: most records that a backlog sends a second; default 5,000 for
+    /// `http`, none for `file`.
+    pub drain_records_per_s: Option<u64>,
+    /// `drain_spread` in ms: longest wait, drawn by lot, before a backlog begins to go out after
+    /// an outage; default 30 s for `http`, 0 for `file`.
+    pub drain_spread_ms: u64,
 }
 
 impl SinkSettings {
@@ -128,6 +159,14 @@ impl SinkSettings {
     pub const BATCH_BYTES_MAX: u64 = 1 << 20;
     /// Default of `timeout`, in ms.
     pub const TIMEOUT_MS: u64 = 30_000;
+    /// Default of `drain_bytes_per_s` over HTTP: a batch of the default size a second, about
+    /// 1 Mbit/s when compressed; thirty times the live bytes of 1,000 devices with 8 sensors and
+    /// minute windows, so that a day away is caught up within the hour.
+    pub const DRAIN_BYTES_PER_S: u64 = 1 << 20;
+    /// Default of `drain_records_per_s` over HTTP: about as many records as the bytes above hold.
+    pub const DRAIN_RECORDS_PER_S: u64 = 5_000;
+    /// Default of `drain_spread` over HTTP, in ms: a thousand gateways begin 30 ms apart.
+    pub const DRAIN_SPREAD_MS: u64 = 30_000;
 }
 
 /// What a sink is. Its `Debug` hides what is secret in a URL.

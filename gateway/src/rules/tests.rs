@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::settings::{LogSettings, MqttSettings, Settings, SinkKind, SinkSettings};
+use super::settings::{
+    IntakeSettings, LogSettings, MqttSettings, Settings, SinkKind, SinkSettings,
+};
 use super::*;
 use crate::entry::Limits;
 
@@ -125,6 +127,10 @@ fn a_whole_configuration_becomes_settings() {
             clock_wait_us: 600_000_000,
             clock_hold_bytes_max: 32 << 20,
         },
+        intake: IntakeSettings {
+            pending_bytes_max: 4 << 20,
+            window_max: 7,
+        },
         mqtt: MqttSettings::External {
             host: "127.0.0.1".into(),
             port: 21883,
@@ -145,6 +151,9 @@ fn a_whole_configuration_becomes_settings() {
             batch_records_max: 1_000,
             batch_bytes_max: 1 << 20,
             timeout_ms: 30_000,
+            drain_bytes_per_s: Some(1 << 20),
+            drain_records_per_s: Some(5_000),
+            drain_spread_ms: 30_000,
         }],
         rules: RuleSet {
             rules: vec![Rule {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::rules::Priority;
+use crate::sinks::queue::CLASSES;
 use crate::sinks::{Delivery, Queue, SinkError, Waiting};
 use crate::spool::{self, Outcome, QueueId, Spool};
 
@@ -78,5 +79,17 @@ impl Queue for SpoolQueue {
         };
         let committed = spool.commit(id, first..=last, journaled);
         committed.map(drop).map_err(|error| failed(&error))
+    }
+
+    /// Not while the store holds the spool: a status is not worth waiting for its disk.
+    fn waiting(&self) -> Option<u64> {
+        let spool = self.spool.try_lock().ok()?;
+        let classes = CLASSES.into_iter();
+        classes
+            .map(|class| {
+                let id = spool.queue(&self.sink, class)?;
+                Some(spool.waiting(id).ok()?.records)
+            })
+            .sum()
     }
 }

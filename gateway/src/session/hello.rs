@@ -40,7 +40,7 @@ impl Session {
         }
         if self.store_busy {
             self.count(device, Uncounted::Busy);
-            let retry_after_ms = self.config.retry_after_ms;
+            let retry_after_ms = self.busy_ms(device);
             self.refuse_device(device, whom, RefusedReason::Retry, retry_after_ms);
             return;
         }

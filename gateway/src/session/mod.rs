@@ -18,6 +18,8 @@
 //!    what is logged and what is a gap are contiguous from 1.
 //! 3. The live marks equal the durable ones folded with what was appended since.
 //! 4. What is not logged is counted by reason, for its device if that is admitted.
+//! 5. Who announced frames gets a turn or a slot with each ack ([`turns`]); who is live is never
+//!    paced.
 
 mod hello;
 mod intake;
@@ -26,17 +28,20 @@ mod offset;
 mod pair;
 mod presence;
 mod reply;
+#[cfg(test)]
+mod returning;
 mod sequenced;
 #[cfg(test)]
 mod simulation;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::BTreeMap;
 
 use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark, SiteName, Term};
-use tidegate_shared::limits::{FRAME_BYTES_MAX, WINDOW_MAX};
+use tidegate_shared::limits::{FRAME_BYTES_DEFAULT, FRAME_BYTES_MAX, WINDOW_MAX};
 use tidegate_shared::topic::Topic;
 
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
@@ -46,9 +51,14 @@ pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX}
 pub use pair::{CHECKS_MAX, GAPS_MAX};
 pub use presence::{ANSWER_US, REPEAT_US, STANDBY_US};
 pub use tally::Tallies;
+pub use turns::{
+    BUDGET_BYTES_FIRST, BUDGET_BYTES_MIN, LEASE_US, PAUSE_US_MAX, PAUSE_US_MIN, Pacing, QUICK_US,
+    SLOW_US, TURN_WINDOWS,
+};
 
 use offset::Offset;
 use presence::{Step, Watch};
+use turns::{Ask, Grant, Turns, lot};
 
 /// Most effects of one event, `Durable` and `StoreBusy` excepted: the first makes one ack per
 /// pair it moves, the second one entry per device whose link changed meanwhile. The largest is a
@@ -188,6 +198,7 @@ pub struct Session {
     links: BTreeMap<DeviceName, Link>,
     tallies: Tallies,
     pending_bytes: usize,
+    turns: Turns,
     store_busy: bool,
     restored: bool,
     /// Whether the entries of the event at hand carry a trusted wall clock.
@@ -202,6 +213,8 @@ struct Link {
     pending_frames: u32,
     /// Frames the device announced that have not come yet.
     awaited: u32,
+    /// Bytes of its longest frame in this start; 0 before the first.
+    frame_bytes: usize,
     /// The newest Hello or Progress: incarnation, boot, uptime in µs.
     heard: Option<(Incarnation, u32, u64)>,
     offset: Offset,
@@ -221,6 +234,7 @@ impl Session {
         Self {
             watch: Watch::new(config.gateway_id, config.start),
             tallies: Tallies::from_marks(&marks),
+            turns: Turns::new(config.pending_bytes_max),
             config,
             live: marks.clone(),
             durable: marks,
@@ -277,6 +291,16 @@ impl Session {
     /// Whether another gateway owns the site.
     pub fn is_standby(&self) -> bool {
         self.watch.is_standby()
+    }
+
+    /// How devices that came back are paced.
+    pub fn pacing(&self) -> Pacing {
+        self.turns.pacing()
+    }
+
+    /// Bytes of frames that were appended and are not durable yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
     }
 
     /// What was counted instead of logged, cumulative over all starts.
@@ -391,6 +415,35 @@ impl Session {
         {
             self.append_link(Some(device), LinkChange::Up(up));
         }
+    }
+
+    /// How many frames a device may have in flight, and when.
+    fn grant(&mut self, now: Timestamp, device: &DeviceName) -> Grant {
+        let window = self.config.window;
+        let Some(link) = self.links.get(device) else {
+            return Grant {
+                window,
+                retry_after_ms: 0,
+            };
+        };
+        let frame_bytes = if link.frame_bytes == 0 {
+            FRAME_BYTES_DEFAULT
+        } else {
+            link.frame_bytes
+        };
+        let ask = Ask {
+            awaited: link.awaited,
+            frame_bytes: frame_bytes as u64,
+            window,
+        };
+        self.turns.grant(now.mono_us, device, ask)
+    }
+
+    /// How long a device waits when the store takes nothing: not all devices equally long.
+    fn busy_ms(&self, device: &DeviceName) -> u32 {
+        let ms = self.config.retry_after_ms;
+        let spread_ms = lot(device, 0) % (u64::from(ms) / 2 + 1);
+        ms.saturating_add(u32::try_from(spread_ms).unwrap_or(0))
     }
 
     fn link(&mut self, device: &DeviceName) -> &mut Link {

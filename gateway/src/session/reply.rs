@@ -9,6 +9,7 @@ use tidegate_shared::message::{
 use tidegate_shared::topic::Topic;
 
 use super::marks::Place;
+use super::turns::Grant;
 use super::{DOWN_EXPIRY_S, Effect, Session};
 use crate::time::Timestamp;
 
@@ -32,24 +33,32 @@ impl From<&Header> for Whom {
 }
 
 impl Session {
-    /// Says how far a pair is durable; `meant` is the sequence answered, 0 for none.
+    /// Says how far a pair is durable, and what the device may do; `meant` is the sequence
+    /// answered, 0 for none.
     pub(super) fn ack(&mut self, now: Timestamp, device: &DeviceName, whom: Whom, meant: u32) {
-        let retry_after_ms = if self.store_busy {
-            self.config.retry_after_ms
-        } else {
-            0
-        };
-        self.ack_after(now, device, whom, meant, retry_after_ms);
+        if self.store_busy {
+            return self.ack_busy(now, device, whom, meant);
+        }
+        let grant = self.grant(now, device);
+        self.ack_with(now, device, whom, meant, grant);
     }
 
-    /// As [`Self::ack`], and asks the device to wait.
-    pub(super) fn ack_after(
+    /// As [`Self::ack`], while the store takes nothing.
+    pub(super) fn ack_busy(&mut self, now: Timestamp, device: &DeviceName, whom: Whom, meant: u32) {
+        let grant = Grant {
+            window: self.config.window,
+            retry_after_ms: self.busy_ms(device),
+        };
+        self.ack_with(now, device, whom, meant, grant);
+    }
+
+    fn ack_with(
         &mut self,
         now: Timestamp,
         device: &DeviceName,
         whom: Whom,
         meant: u32,
-        retry_after_ms: u32,
+        grant: Grant,
     ) {
         let marks = self.durable.devices.get(device);
         let place = marks.map(|marks| marks.place(whom.incarnation, whom.boot));
@@ -63,8 +72,8 @@ impl Session {
             boot: whom.boot,
             through,
             check,
-            window: self.config.window,
-            retry_after_ms,
+            window: grant.window,
+            retry_after_ms: grant.retry_after_ms,
             utc_us: if now.wall_trusted { now.wall_us } else { 0 },
             term: self.config.term,
         };

@@ -41,8 +41,7 @@ impl Session {
         match standing {
             Standing::Next if !self.has_room(device, payload.len()) => {
                 self.count(device, Uncounted::Busy);
-                let retry_after_ms = self.config.retry_after_ms;
-                self.ack_after(now, device, whom, sequence, retry_after_ms);
+                self.ack_busy(now, device, whom, sequence);
             }
             Standing::Next => self.append_frame(device, frame, verdict, payload),
             Standing::Ahead => self.count(device, Uncounted::Ahead),
@@ -89,6 +88,7 @@ impl Session {
     /// Folds what became durable, and acks each pair that moved once.
     pub(super) fn settle(&mut self, now: Timestamp, entries: &[Logged]) {
         let mut moved: BTreeSet<(DeviceName, Incarnation, u32)> = BTreeSet::new();
+        self.note_pace(now, entries);
         for logged in entries {
             self.durable.apply(logged);
             match &logged.entry {
@@ -113,6 +113,17 @@ impl Session {
         }
         for (device, incarnation, boot) in moved {
             self.ack(now, &device, Whom { incarnation, boot }, 0);
+        }
+    }
+
+    /// How long the oldest frame of a commit took is how busy the store is.
+    fn note_pace(&mut self, now: Timestamp, entries: &[Logged]) {
+        let start = self.config.start;
+        let oldest = entries
+            .iter()
+            .find(|logged| logged.start == start && matches!(logged.entry, Entry::Frame(_)));
+        if let Some(oldest) = oldest {
+            self.turns.committed(now.mono_us, oldest.at.mono_us);
         }
     }
 
@@ -167,9 +178,11 @@ impl Session {
             bytes: payload.to_vec(),
         }));
         self.pending_bytes += payload.len();
+        self.turns.took(device);
         let window = u32::from(self.config.window);
         let link = self.link(device);
         link.pending_frames += 1;
+        link.frame_bytes = link.frame_bytes.max(payload.len());
         let awaited = link.awaited;
         link.awaited = awaited.saturating_sub(1);
         let has_all = awaited == 1;

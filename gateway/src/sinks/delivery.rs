@@ -4,8 +4,8 @@
 //!  Idle ──waiting──▶ Gathering ──batch──▶ Sending ──confirmed──▶ Committing ──▶ Gathering …
 //!   ▲                 │    ▲               │  ▲                   │    ▲
 //!   └──nothing left───┤    │deadline   else│  │deadline     failed│    │deadline
-//!               failed▼    │               ▼  │                   ▼    │
-//!                    ReadLater            Pausing              CommitLater
+//!      failed, backlog▼    │               ▼  │                   ▼    │
+//!            ReadLater, Draining          Pausing              CommitLater
 //! ```
 //!
 //! # Invariants
@@ -18,6 +18,7 @@
 //!   it. Only revisions wait for this: they correct what the sink has already.
 //! - No batch waits to be filled: what waits when the sink is free goes, so that a group of
 //!   windows that close together makes one request.
+//! - Backlog goes at the [`pace`] of its cap; what is not backlog never waits for it.
 //!
 //! # Answers
 //! | outcome | cause | then |
@@ -28,15 +29,19 @@
 //! | refused | other 4xx | as broken: this version drops nothing |
 
 mod event;
+mod pace;
 
 use std::sync::Arc;
 
 pub use event::{Answer, BatchLimits, Effect, Event, News, Outcome};
+pub use pace::DrainLimits;
+
+use pace::Pace;
 
 use super::SinkError;
 use super::batch::Batch;
 use super::queue::{CLASSES, Delivery, Waiting};
-use super::status::{Counters, Phase, Status};
+use super::status::{Counters, Drain, Phase, Status};
 use crate::backoff::Backoff;
 use crate::record::Place;
 use crate::rules::Priority;
@@ -57,6 +62,8 @@ struct Underway {
     batch: Arc<Batch>,
     /// What its attempts took so far.
     spent: Delivery,
+    /// It was chosen of a class that was behind.
+    is_backlog: bool,
 }
 
 impl Underway {
@@ -92,6 +99,8 @@ enum State {
     },
     /// The spool could not be read; again at the deadline.
     ReadLater { until: Timestamp },
+    /// Backlog of the class at this rank goes at the deadline; higher classes go meanwhile.
+    Draining { until: Timestamp, rank: usize },
 }
 
 /// What is known while queues are read, highest class first.
@@ -103,6 +112,8 @@ struct Gathering {
     chosen: Option<(Priority, Vec<Waiting>)>,
     /// All heads are known and the class of the oldest is being read.
     oldest_first: bool,
+    /// The backlog that waits for its pace meanwhile: only what is above it is looked for.
+    below: Option<(usize, Timestamp)>,
 }
 
 /// Delivery to one sink.
@@ -110,6 +121,7 @@ struct Gathering {
 pub struct Machine {
     limits: BatchLimits,
     backoff: Backoff,
+    pace: Pace,
     state: State,
     /// Records arrived since the reading began.
     arrived: bool,
@@ -124,11 +136,13 @@ pub struct Machine {
 
 impl Machine {
     /// A delivery that knows of nothing yet: tell it [`Event::RecordsWaiting`] first, because the
-    /// spool may hold records from before.
+    /// spool may hold records from before. Its backlog goes as fast as the sink confirms, unless
+    /// [`Self::with_drain`] says otherwise.
     pub fn new(limits: BatchLimits, seed: u64) -> Self {
         Self {
             limits,
             backoff: Backoff::new(RETRY_FIRST_US, RETRY_MOST_US, seed),
+            pace: Pace::new(DrainLimits::NONE),
             state: State::Idle,
             arrived: false,
             failing: None,
@@ -138,10 +152,20 @@ impl Machine {
         }
     }
 
+    /// The same with limits to how fast a backlog goes out.
+    #[must_use]
+    pub fn with_drain(mut self, drain: DrainLimits) -> Self {
+        self.pace = Pace::new(drain);
+        self
+    }
+
     /// Takes an event; one that the state does not await is ignored.
     pub fn handle(&mut self, now: Timestamp, event: Event, effects: &mut impl Extend<Effect>) {
         match (event, std::mem::replace(&mut self.state, State::Idle)) {
-            (Event::RecordsWaiting, State::Idle) => self.gather(effects),
+            (Event::RecordsWaiting, State::Idle) => self.gather(None, effects),
+            (Event::RecordsWaiting, State::Draining { until, rank }) if rank > 0 => {
+                self.gather(Some((rank, until)), effects);
+            }
             (Event::RecordsWaiting, state) => {
                 self.arrived = true;
                 self.state = state;
@@ -149,7 +173,7 @@ impl Machine {
             (Event::Read { class, result }, State::Gathering(gathering)) => match result {
                 Ok(waiting) => {
                     self.spool_failing = None;
-                    self.gathered(gathering, class, waiting, effects);
+                    self.gathered(now, gathering, class, waiting, effects);
                 }
                 Err(failed) => {
                     let until = self.spool_failed(now, failed.to_string(), effects);
@@ -172,7 +196,8 @@ impl Machine {
         match &self.state {
             State::Pausing { until, .. }
             | State::CommitLater { until, .. }
-            | State::ReadLater { until } => Some(*until),
+            | State::ReadLater { until }
+            | State::Draining { until, .. } => Some(*until),
             State::Idle | State::Gathering(_) | State::Sending(_) | State::Committing(_) => None,
         }
     }
@@ -187,6 +212,7 @@ impl Machine {
             State::Committing(underway) => (Phase::Committing, Some(underway)),
             State::CommitLater { underway, .. } => (Phase::SpoolFailing, Some(underway)),
             State::ReadLater { .. } => (Phase::SpoolFailing, None),
+            State::Draining { .. } => (Phase::Draining, None),
         };
         let phase = match (phase, &self.circuit) {
             (Phase::Sending | Phase::BackingOff, Some(_)) => Phase::CircuitOpen,
@@ -199,14 +225,31 @@ impl Machine {
                 .find_map(Clone::clone),
             attempts: underway.map_or(0, |underway| underway.spent.attempts),
             records_underway: underway.map_or(0, |underway| underway.batch.ids.len() as u64),
+            records_waiting: None,
+            drain: self.drain(),
             counters: self.counters,
         }
     }
 
-    /// Reads the queues, highest class first.
-    fn gather(&mut self, effects: &mut impl Extend<Effect>) {
+    /// The draining that goes on, if one does.
+    fn drain(&self) -> Option<Drain> {
+        let limits = self.pace.limits();
+        let drained = self.pace.drained();
+        self.pace.is_behind().then_some(Drain {
+            bytes_per_s: limits.bytes_per_s,
+            records_per_s: limits.records_per_s,
+            records: drained.records,
+            bytes: drained.bytes,
+        })
+    }
+
+    /// Reads the queues, highest class first; all of them, or those above a backlog that waits.
+    fn gather(&mut self, below: Option<(usize, Timestamp)>, effects: &mut impl Extend<Effect>) {
         self.arrived = false;
-        self.state = State::Gathering(Gathering::default());
+        self.state = State::Gathering(Gathering {
+            below,
+            ..Gathering::default()
+        });
         effects.extend([self.read_batch(CLASSES[0])]);
     }
 
@@ -220,6 +263,7 @@ impl Machine {
 
     fn gathered(
         &mut self,
+        now: Timestamp,
         mut gathering: Gathering,
         class: Priority,
         waiting: Vec<Waiting>,
@@ -229,7 +273,10 @@ impl Machine {
         gathering.heads[rank] = waiting.first().map(|waiting| waiting.place);
         if gathering.oldest_first {
             gathering.chosen = Some((class, waiting));
-            return self.choose(gathering, effects);
+            return self.choose(now, gathering, effects);
+        }
+        if waiting.is_empty() {
+            self.pace.emptied(rank);
         }
         if gathering.chosen.is_none() && !waiting.is_empty() {
             gathering.chosen = Some((class, waiting));
@@ -238,6 +285,16 @@ impl Machine {
             .chosen
             .as_ref()
             .is_none_or(|(_, chosen)| chosen.iter().any(|waiting| waiting.record.revision > 0));
+        if let Some((backlog, until)) = gathering.below
+            && gathering.chosen.is_none()
+            && rank + 1 == backlog
+        {
+            self.state = State::Draining {
+                until,
+                rank: backlog,
+            };
+            return;
+        }
         match CLASSES.get(rank + 1) {
             Some(&next) if looking_on => {
                 let read = if gathering.chosen.is_some() {
@@ -253,12 +310,17 @@ impl Machine {
                 self.state = State::Gathering(gathering);
                 effects.extend([read]);
             }
-            _ => self.choose(gathering, effects),
+            _ => self.choose(now, gathering, effects),
         }
     }
 
     /// Sends what may go of the records chosen; where none may, the class of the oldest first.
-    fn choose(&mut self, mut gathering: Gathering, effects: &mut impl Extend<Effect>) {
+    fn choose(
+        &mut self,
+        now: Timestamp,
+        mut gathering: Gathering,
+        effects: &mut impl Extend<Effect>,
+    ) {
         let Some((class, waiting)) = gathering.chosen.take() else {
             return self.rest(effects);
         };
@@ -276,43 +338,114 @@ impl Machine {
                 .count(),
             None => waiting.len(),
         };
-        let batch = Batch::render(
-            class,
-            &waiting[..free],
-            self.limits.records_max,
-            self.limits.bytes_max,
-        );
-        match (batch, others) {
-            (Some(batch), _) => self.send(
-                Underway {
-                    batch: Arc::new(batch),
-                    spent: Delivery::default(),
-                },
-                effects,
-            ),
-            (None, Some((_, at))) if !gathering.oldest_first => {
+        match (free, others) {
+            (0, Some((_, at))) if !gathering.oldest_first => {
                 gathering.oldest_first = true;
                 self.state = State::Gathering(gathering);
                 effects.extend([self.read_batch(CLASSES[at])]);
             }
             // What was seen has been evicted meanwhile: look again, if anything is left.
-            (None, Some(_)) => self.gather(effects),
-            (None, None) => self.rest(effects),
+            (0, Some(_)) => self.gather(None, effects),
+            (0, None) => self.rest(effects),
+            _ => {
+                let fills = waiting.len() >= self.limits.records_max.max(1);
+                self.offer(now, class, &waiting[..free], fills, effects);
+            }
         }
+    }
+
+    /// Sends a batch of these records now, or when the pace allows. `fills` says that the read
+    /// they came of held as many records as a batch takes: there may be more.
+    fn offer(
+        &mut self,
+        now: Timestamp,
+        class: Priority,
+        free: &[Waiting],
+        fills: bool,
+        effects: &mut impl Extend<Effect>,
+    ) {
+        let rank = rank(class);
+        if self.pace.wait(now.mono_us, rank).is_some() {
+            return self.drain_later(now, rank);
+        }
+        let BatchLimits {
+            records_max,
+            bytes_max,
+        } = self.limits;
+        let Some(batch) = Batch::render(class, free, records_max, bytes_max) else {
+            return self.rest(effects);
+        };
+        let more = fills || batch.ids.len() < free.len();
+        let was_behind = self.pace.is_class_behind(rank);
+        let backoff = &mut self.backoff;
+        let begins = self
+            .pace
+            .choose(now.mono_us, rank, more, |most| backoff.draw_up_to(most));
+        if begins {
+            self.begin_drain(now, rank, effects);
+        }
+        if self.pace.wait(now.mono_us, rank).is_some() {
+            return self.drain_later(now, rank);
+        }
+        if !more && was_behind {
+            self.end_drain(rank, effects);
+        }
+        let underway = Underway {
+            batch: Arc::new(batch),
+            spent: Delivery::default(),
+            is_backlog: more || was_behind,
+        };
+        self.send(now, underway, effects);
+    }
+
+    fn begin_drain(&mut self, now: Timestamp, rank: usize, effects: &mut impl Extend<Effect>) {
+        self.counters.drains += 1;
+        let until_us = self.pace.wait(now.mono_us, rank).unwrap_or(now.mono_us);
+        // Every minute's group of windows may be more than a batch: that is no news.
+        let wait_us = until_us - now.mono_us;
+        if wait_us > 0 {
+            effects.extend([Effect::Tell(News::Draining {
+                limits: self.pace.limits(),
+                wait_us,
+            })]);
+        }
+    }
+
+    fn end_drain(&mut self, rank: usize, effects: &mut impl Extend<Effect>) {
+        self.pace.emptied(rank);
+        if !self.pace.is_behind() && self.pace.is_told() {
+            effects.extend([Effect::Tell(News::Drained {
+                records: self.pace.drained().records,
+            })]);
+        }
+    }
+
+    fn drain_later(&mut self, now: Timestamp, rank: usize) {
+        let until_us = self.pace.wait(now.mono_us, rank).unwrap_or(now.mono_us);
+        self.counters.drain_waits += 1;
+        self.state = State::Draining {
+            until: later(now, until_us - now.mono_us),
+            rank,
+        };
     }
 
     /// Nothing waits; unless something arrived while the queues were read.
     fn rest(&mut self, effects: &mut impl Extend<Effect>) {
         if self.arrived {
-            self.gather(effects);
+            self.gather(None, effects);
         } else {
             self.state = State::Idle;
         }
     }
 
-    fn send(&mut self, mut underway: Underway, effects: &mut impl Extend<Effect>) {
+    fn send(&mut self, now: Timestamp, mut underway: Underway, effects: &mut impl Extend<Effect>) {
         underway.spent.attempts = underway.spent.attempts.saturating_add(1);
         self.counters.attempts += 1;
+        if underway.is_backlog {
+            let batch = &underway.batch;
+            let (records, bytes) = (batch.ids.len() as u64, batch.body.len() as u64);
+            self.pace.spend(now.mono_us, records, bytes);
+        }
         effects.extend([Effect::Send(Arc::clone(&underway.batch))]);
         self.state = State::Sending(underway);
     }
@@ -348,9 +481,15 @@ impl Machine {
             }
         };
         self.counters.failed_bytes += answer.sent_bytes + answer.header_bytes;
+        self.pace.away(now.mono_us);
+        let rank = rank(underway.batch.class);
+        let paced = underway
+            .is_backlog
+            .then(|| self.pace.wait(now.mono_us, rank));
+        let paced_us = paced.flatten().map_or(0, |until_us| until_us - now.mono_us);
         self.state = State::Pausing {
             underway,
-            until: later(now, wait_us),
+            until: later(now, wait_us.max(paced_us)),
         };
     }
 
@@ -362,6 +501,7 @@ impl Machine {
     ) {
         underway.spent.at = now;
         self.backoff.reset();
+        self.pace.back(now.mono_us);
         let was_failing = self.failing.take().is_some();
         let was_open = self.circuit.take().is_some();
         if was_failing || was_open {
@@ -371,6 +511,10 @@ impl Machine {
         self.counters.batches += 1;
         self.counters.records += underway.batch.ids.len() as u64;
         self.counters.body_bytes += underway.batch.body.len() as u64;
+        if underway.is_backlog {
+            self.counters.drained_records += underway.batch.ids.len() as u64;
+            self.counters.drained_bytes += underway.batch.body.len() as u64;
+        }
         self.commit(underway, effects);
     }
 
@@ -395,7 +539,7 @@ impl Machine {
             Ok(()) => {
                 self.spool_failing = None;
                 self.backoff.reset();
-                self.gather(effects);
+                self.gather(None, effects);
             }
             Err(failed) => {
                 let until = self.spool_failed(now, failed.to_string(), effects);
@@ -421,9 +565,13 @@ impl Machine {
     fn wake(&mut self, now: Timestamp, state: State, effects: &mut impl Extend<Effect>) {
         let due = |until: Timestamp| until.mono_us <= now.mono_us;
         match state {
-            State::Pausing { underway, until } if due(until) => self.send(underway, effects),
+            State::Pausing { underway, until } if due(until) => {
+                self.send(now, underway, effects);
+            }
             State::CommitLater { underway, until } if due(until) => self.commit(underway, effects),
-            State::ReadLater { until } if due(until) => self.gather(effects),
+            State::ReadLater { until } | State::Draining { until, .. } if due(until) => {
+                self.gather(None, effects);
+            }
             state => self.state = state,
         }
     }

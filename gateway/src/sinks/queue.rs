@@ -64,6 +64,11 @@ pub trait Queue: Send + Sync + 'static {
         last: u64,
         delivery: &Delivery,
     ) -> Result<(), SinkError>;
+
+    /// How many records wait over all classes; none when that cannot be said at once.
+    fn waiting(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A commit that a [`MemoryQueue`] took.
@@ -135,6 +140,10 @@ impl MemoryQueue {
 }
 
 impl Queue for MemoryQueue {
+    fn waiting(&self) -> Option<u64> {
+        Some(self.len() as u64)
+    }
+
     fn read(
         &self,
         class: Priority,

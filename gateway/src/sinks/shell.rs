@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use super::batch::Batch;
-use super::delivery::{Answer, BatchLimits, Effect, Event, Machine, News, Outcome};
+use super::delivery::{Answer, BatchLimits, DrainLimits, Effect, Event, Machine, News, Outcome};
 use super::file::FileSink;
 use super::http::HttpSink;
 use super::queue::Queue;
@@ -61,12 +61,17 @@ pub fn spawn(
         records_max: settings.batch_records_max,
         bytes_max: settings.batch_bytes_max,
     };
+    let drain = DrainLimits {
+        bytes_per_s: settings.drain_bytes_per_s,
+        records_per_s: settings.drain_records_per_s,
+        spread_us: settings.drain_spread_ms.saturating_mul(1_000),
+    };
     let (status, watched) = watch::channel(Status::default());
     let shell = Shell {
         name: settings.name.clone(),
         timeout: timeout + TIMEOUT_GRACE,
         transport,
-        machine: Machine::new(limits, seed()),
+        machine: Machine::new(limits, seed()).with_drain(drain),
         queue,
         clock,
         notify,
@@ -118,7 +123,10 @@ impl Shell {
 
     fn step(&mut self, event: Event, effects: &mut VecDeque<Effect>) {
         self.machine.handle(self.clock.now(), event, effects);
-        self.status.send_replace(self.machine.status());
+        self.status.send_replace(Status {
+            records_waiting: self.queue.waiting(),
+            ..self.machine.status()
+        });
     }
 
     /// Carries an effect out; returns what comes of it. None: nothing, or the stop came first.
@@ -200,6 +208,14 @@ impl Shell {
                  Correct the sink's address, credentials or receiver: it is tried every minute"
             ),
             News::Recovered { attempts } => info!(sink, attempts, "delivery works again"),
+            News::Draining { limits, wait_us } => info!(
+                sink,
+                bytes_per_s = limits.bytes_per_s,
+                records_per_s = limits.records_per_s,
+                begins_in_ms = wait_us / 1_000,
+                "a backlog waits for this sink; it goes out at its pace, new records in order with it"
+            ),
+            News::Drained { records } => info!(sink, records, "the backlog is on its way"),
             News::SpoolFailed { why } => error!(
                 sink,
                 why, "the spool fails; nothing is sent until it works. Check the disk"

@@ -13,8 +13,26 @@ pub struct Status {
     pub attempts: u32,
     /// Records of the batch underway.
     pub records_underway: u64,
+    /// Records that wait in its queues, those underway among them; unknown when the spool is busy
+    /// or was not asked.
+    pub records_waiting: Option<u64>,
+    /// The draining of a backlog, while there is one.
+    pub drain: Option<Drain>,
     /// Counted since the gateway's start.
     pub counters: Counters,
+}
+
+/// A backlog that goes out at its pace.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Drain {
+    /// Most body bytes a second, before compression; none: no cap.
+    pub bytes_per_s: Option<u64>,
+    /// Most records a second; none: no cap.
+    pub records_per_s: Option<u64>,
+    /// Records sent of it so far, resends among them.
+    pub records: u64,
+    /// Their body bytes.
+    pub bytes: u64,
 }
 
 /// What a sink is doing.
@@ -36,6 +54,8 @@ pub enum Phase {
     Committing,
     /// The spool cannot be read or written.
     SpoolFailing,
+    /// A backlog waits for its pace: see `drain`.
+    Draining,
 }
 
 /// Totals of one sink since the gateway's start.
@@ -59,6 +79,14 @@ pub struct Counters {
     pub header_bytes: u64,
     /// Of these two, what attempts that were not confirmed took.
     pub failed_bytes: u64,
+    /// Backlogs: times that more waited than a batch takes.
+    pub drains: u64,
+    /// Records of them confirmed.
+    pub drained_records: u64,
+    /// Their body bytes, before compression.
+    pub drained_bytes: u64,
+    /// Times that a backlog waited for its pace.
+    pub drain_waits: u64,
     /// Reads and commits that the spool failed.
     pub spool_failures: u64,
 }

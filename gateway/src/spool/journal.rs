@@ -236,6 +236,12 @@ impl Journal {
         std::mem::swap(&mut self.unsynced, &mut self.held);
     }
 
+    /// Entries that are in memory because they are not durable.
+    #[cfg(test)]
+    pub fn unsynced(&self) -> usize {
+        self.held.len() + self.unsynced.len()
+    }
+
     pub fn is_unsynced(&self) -> bool {
         !(self.held.is_empty() && self.unsynced.is_empty())
     }

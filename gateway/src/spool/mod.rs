@@ -35,6 +35,8 @@ mod state;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod week_tests;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -58,6 +60,13 @@ const GROWTH_BYTES: u64 = 16 << 20;
 const GROWTH_PER_BASE: u64 = 4;
 /// Syncs to let pass after a base that could not be written.
 const BASE_RETRY_SYNCS: u32 = 64;
+
+/// Ranges of done records that a queue remembers. Delivery commits oldest first, which makes one;
+/// each stretch that the disk lost, or that was evicted out of order, makes another. Beyond, the
+/// waiting records between the two oldest are evicted, and counted as that.
+pub const DONE_RANGES_MAX: usize = 1_024;
+/// Queues without a sink that a report lists; more are only counted.
+pub const ORPHANS_MAX: usize = 64;
 
 /// Why the spool could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +115,11 @@ pub struct QueueSettings {
 /// What opening a spool has found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct SpoolReport {
-    /// Queues of sinks that are no longer configured: kept, not sent. Sink, class, records.
+    /// Queues of sinks that are no longer configured: kept, not sent. Sink, class, records; at
+    /// most [`ORPHANS_MAX`].
     pub orphans: Vec<(String, Priority, u64)>,
+    /// Queues like these that are not among them.
+    pub orphans_unlisted: u64,
     /// Records that were durable and cannot be read any more.
     pub records_lost: u64,
     /// Bytes of a batch whose write was cut; replay derives its records again.
@@ -268,6 +280,7 @@ impl Spool {
         for at in 0..self.queues.len() {
             // Before a base says that it is there, what opening found must be durable too.
             self.queues[at].segments.settle()?;
+            self.bound_ranges(QueueId(at), now)?;
             self.flush(QueueId(at), now)?;
         }
         self.journal.write()?;

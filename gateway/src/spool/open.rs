@@ -8,7 +8,7 @@ use super::counters::{Counted, Fate};
 use super::journal::{Journal, Journaled, Left};
 use super::queue::{FOLDER, Found, Queue, parse_prefix};
 use super::state::{self, QueueState, State};
-use super::{QueueId, QueueSettings, Spool, SpoolError, SpoolReport};
+use super::{ORPHANS_MAX, QueueId, QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::disk::Disk;
 use crate::log::segments::Segment;
 use crate::log::{Base, LogError};
@@ -53,9 +53,19 @@ impl Spool {
         spool.find_ends(&state, suspect, &mut report)?;
         let orphan = |queue: &&Queue| queue.bytes_max.is_none() && queue.waiting() > 0;
         for queue in spool.queues.iter().filter(orphan) {
-            report
-                .orphans
-                .push((queue.sink.clone(), queue.priority, queue.waiting()));
+            if report.orphans.len() < ORPHANS_MAX {
+                report
+                    .orphans
+                    .push((queue.sink.clone(), queue.priority, queue.waiting()));
+            } else {
+                report.orphans_unlisted += 1;
+            }
+        }
+        if report.orphans_unlisted > 0 {
+            tracing::warn!(
+                queues = report.orphans_unlisted,
+                "records wait for further sinks that are not configured; they are kept"
+            );
         }
         Ok((spool, report))
     }

@@ -72,6 +72,17 @@ impl Ranges {
         free
     }
 
+    /// What lies between the first two of more than `max` ranges.
+    pub fn first_gap_beyond(&self, max: usize) -> Option<RangeInclusive<u64>> {
+        if self.by_first.len() <= max {
+            return None;
+        }
+        let mut ranges = self.by_first.iter();
+        let (_, (last, _)) = ranges.next()?;
+        let (next, _) = ranges.next()?;
+        Some(last + 1..=next - 1)
+    }
+
     /// How many indices are in the set.
     pub fn count(&self) -> u64 {
         self.count

@@ -1,7 +1,10 @@
 //! Room for new segments: recycling what is done, evicting what must go, and the bases between.
 
 use super::journal::{Delivery, Journaled, Outcome};
-use super::{BASE_RETRY_SYNCS, GROWTH_BYTES, GROWTH_PER_BASE, QueueId, Spool, SpoolError, state};
+use super::{
+    BASE_RETRY_SYNCS, DONE_RANGES_MAX, GROWTH_BYTES, GROWTH_PER_BASE, QueueId, Spool, SpoolError,
+    state,
+};
 use crate::rules::Priority;
 use crate::time::Timestamp;
 
@@ -105,19 +108,11 @@ impl Spool {
         let Some(range) = self.get(victim)?.segments.range(0) else {
             return Ok(false);
         };
-        let delivery = Delivery {
-            outcome: Outcome::Evicted,
-            at: now,
-            bytes_before: 0,
-            bytes_after: 0,
-            header_bytes: 0,
-            attempts: 0,
-        };
         if range.is_empty() {
             return Ok(true);
         }
         self.journal.make_room()?;
-        if let Some(left) = self.finish(victim, range.start..=range.end - 1, delivery)? {
+        if let Some(left) = self.finish(victim, range.start..=range.end - 1, evicted(now))? {
             tracing::error!(
                 sink,
                 records = left.records,
@@ -126,6 +121,22 @@ impl Spool {
             self.journal.hold(&Journaled::Left(left))?;
         }
         Ok(true)
+    }
+
+    /// Evicts what waits between the oldest ranges of a queue that remembers too many.
+    pub(super) fn bound_ranges(&mut self, id: QueueId, now: Timestamp) -> Result<(), SpoolError> {
+        while let Some(gap) = self.get(id)?.done.first_gap_beyond(DONE_RANGES_MAX) {
+            self.journal.make_room()?;
+            if let Some(left) = self.finish(id, gap, evicted(now))? {
+                tracing::error!(
+                    sink = left.sink,
+                    records = left.records,
+                    "the queue is damaged in too many places: its oldest records were evicted"
+                );
+                self.journal.hold(&Journaled::Left(left))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn is_base_due(&self) -> bool {
@@ -162,6 +173,18 @@ impl Spool {
             queue.cover();
         }
         Ok(())
+    }
+}
+
+/// How an evicted record left its queue.
+fn evicted(now: Timestamp) -> Delivery {
+    Delivery {
+        outcome: Outcome::Evicted,
+        at: now,
+        bytes_before: 0,
+        bytes_after: 0,
+        header_bytes: 0,
+        attempts: 0,
     }
 }
 

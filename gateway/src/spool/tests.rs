@@ -403,6 +403,41 @@ fn what_goes_nowhere_is_dropped_and_counted_once() {
 }
 
 #[test]
+fn a_queue_done_in_too_many_places_evicts_its_oldest_and_counts_them() {
+    let disk = FaultDisk::new();
+    let queues = [settings("cloud", Priority::Normal, 4 << 20)];
+    let (mut spool, _) = open(&disk, &queues);
+    let ranges = DONE_RANGES_MAX as u64 + 10;
+    spool.append(now(1), &normal(0..2 * ranges)).unwrap();
+    spool.sync(now(1)).unwrap();
+    let id = spool.queue("cloud", Priority::Normal).unwrap();
+    for index in (1..2 * ranges).step_by(2) {
+        spool
+            .commit(id, index..=index, delivery(Outcome::Confirmed))
+            .unwrap();
+    }
+    spool.sync(now(2)).unwrap();
+    let queue = &spool.queues[0];
+    assert_eq!(queue.done.iter().count(), DONE_RANGES_MAX);
+    assert_eq!(spool.waiting(id).unwrap().records, ranges - 10);
+    let counts = spool.counters().rule("cloud", "minute").unwrap().clone();
+    assert_eq!(
+        (counts.evicted_records, counts.waiting_records()),
+        (10, ranges - 10)
+    );
+    let (mut spool, _) = open(&disk, &queues);
+    assert_eq!(
+        spool
+            .counters()
+            .rule("cloud", "minute")
+            .unwrap()
+            .evicted_records,
+        10
+    );
+    assert_eq!(waiting(&mut spool, id).len() as u64, ranges - 10);
+}
+
+#[test]
 fn queues_of_sinks_no_longer_configured_are_kept_and_reported() {
     let disk = FaultDisk::new();
     let (mut spool, _) = open(&disk, &cloud());

@@ -32,7 +32,7 @@ const TRACE_S: i64 = 600;
 
 #[test]
 fn bad_input_is_counted_and_hurts_nobody_else() {
-    let configuration = CONFIGURATION.replace("data_dir", "devices_max = 3\ndata_dir");
+    let configuration = CONFIGURATION.replace("[mqtt]", "[limits]\ndevices_max = 3\n\n[mqtt]");
     let alone = Rig::free(&configuration);
     let disturbed = Rig::free(&configuration);
     // Before the honest device, whose Welcome is waited for.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tidegate_shared::ids::SiteName;
-use tidegate_shared::limits::SITE_BYTES_MAX;
+use tidegate_shared::limits::{SITE_BYTES_MAX, WINDOW_MAX};
 
 use super::Named;
 use crate::rules::mistake::{Findings, Kind};
@@ -29,8 +29,6 @@ pub(in crate::rules) struct TypedGateway {
     pub(in crate::rules) site: Option<SiteName>,
     /// `data_dir`.
     pub(in crate::rules) data_dir: Option<PathBuf>,
-    /// `devices_max`.
-    pub(in crate::rules) devices_max: Option<u32>,
 }
 
 impl TypedGateway {
@@ -51,16 +49,18 @@ impl TypedGateway {
         let data_dir = section
             .get("data_dir")
             .and_then(|value| path("`data_dir`", value, findings));
-        let devices_max = section
-            .get("devices_max")
-            .and_then(|value| whole("`devices_max`", value, 1..=DEVICES_MAX_BOUND, findings))
-            .map(|devices| devices as u32);
-        section.close(findings);
-        Self {
-            site,
-            data_dir,
-            devices_max,
+        if let Some(value) = section.get("devices_max") {
+            findings
+                .mistake(
+                    Kind::UnknownName,
+                    value.span(),
+                    "`devices_max` is not in [gateway]",
+                    "it is one of the limits",
+                )
+                .help("put it into [limits]");
         }
+        section.close(findings);
+        Self { site, data_dir }
     }
 }
 
@@ -138,6 +138,12 @@ impl TypedLog {
 /// `[limits]` as typed.
 #[derive(Debug, Default)]
 pub(in crate::rules) struct TypedLimits {
+    /// `devices_max`.
+    pub(in crate::rules) devices_max: Option<u32>,
+    /// `pending_bytes_max`.
+    pub(in crate::rules) pending_bytes_max: Option<usize>,
+    /// `window_max`.
+    pub(in crate::rules) window_max: Option<u16>,
     /// `pending_catalog_max`.
     pub(in crate::rules) pending_catalog_max: Option<u32>,
     /// `revise_for` in µs.
@@ -148,6 +154,18 @@ pub(in crate::rules) struct TypedLimits {
 
 impl TypedLimits {
     pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Self {
+        let devices_max = section
+            .get("devices_max")
+            .and_then(|value| whole("`devices_max`", value, 1..=DEVICES_MAX_BOUND, findings))
+            .map(|devices| devices as u32);
+        let pending_bytes_max = section
+            .get("pending_bytes_max")
+            .and_then(|value| size("`pending_bytes_max`", value, 64 << 10..=256 << 20, findings))
+            .map(|bytes| bytes as usize);
+        let window_max = section
+            .get("window_max")
+            .and_then(|value| whole("`window_max`", value, 1..=WINDOW_MAX.into(), findings))
+            .map(|frames| frames as u16);
         let pending_catalog_max = section
             .get("pending_catalog_max")
             .and_then(|value| whole("`pending_catalog_max`", value, 1..=65_536, findings))
@@ -160,6 +178,9 @@ impl TypedLimits {
         let offline_close_us = time("offline_close");
         section.close(findings);
         Self {
+            devices_max,
+            pending_bytes_max,
+            window_max,
             pending_catalog_max,
             revise_for_us,
             offline_close_us,

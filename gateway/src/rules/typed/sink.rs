@@ -93,7 +93,9 @@ fn read_settings(
     let timeout = section
         .get("timeout")
         .map(|value| duration("`timeout`", value, 100_000..=3_600_000_000, findings));
+    let drain = TypedDrain::read(&mut section, findings);
     section.close(findings);
+    let is_remote = matches!(kind, Some(SinkKind::Http { .. }));
     Some(SinkSettings {
         name: name.to_owned(),
         kind: kind?,
@@ -103,7 +105,44 @@ fn read_settings(
         timeout_ms: timeout.map_or(Some(SinkSettings::TIMEOUT_MS), |us| {
             us.map(|us| (us / 1_000).unsigned_abs())
         })?,
+        drain_bytes_per_s: drain
+            .bytes
+            .or(is_remote.then_some(SinkSettings::DRAIN_BYTES_PER_S)),
+        drain_records_per_s: drain
+            .records
+            .or(is_remote.then_some(SinkSettings::DRAIN_RECORDS_PER_S)),
+        drain_spread_ms: match drain.spread_us {
+            Some(us) => (us / 1_000).unsigned_abs(),
+            None if is_remote => SinkSettings::DRAIN_SPREAD_MS,
+            None => 0,
+        },
     })
+}
+
+/// How a backlog goes out, as typed.
+struct TypedDrain {
+    bytes: Option<u64>,
+    records: Option<u64>,
+    spread_us: Option<i64>,
+}
+
+impl TypedDrain {
+    fn read(section: &mut Section<'_, '_>, findings: &mut Findings) -> Self {
+        let bytes = section
+            .get("drain_bytes_per_s")
+            .and_then(|value| size("`drain_bytes_per_s`", value, 1 << 10..=1 << 40, findings));
+        let records = section
+            .get("drain_records_per_s")
+            .and_then(|value| whole("`drain_records_per_s`", value, 1..=1_000_000_000, findings));
+        let spread_us = section
+            .get("drain_spread")
+            .and_then(|value| duration("`drain_spread`", value, 0..=3_600_000_000, findings));
+        Self {
+            bytes,
+            records,
+            spread_us,
+        }
+    }
 }
 
 fn read_type(value: &Value<'_>, findings: &mut Findings) -> Option<Type> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::pace::DrainLimits;
 use crate::rules::Priority;
 use crate::sinks::SinkError;
 use crate::sinks::batch::Batch;
@@ -117,6 +118,19 @@ pub enum News {
     Recovered {
         /// Attempts at that batch.
         attempts: u32,
+    },
+    /// INFO: the sink is back after an outage, or the gateway after a stop, and more waits than a
+    /// batch takes.
+    Draining {
+        /// At which pace it goes.
+        limits: DrainLimits,
+        /// When it begins, in µs from now.
+        wait_us: u64,
+    },
+    /// INFO: the backlog that this was told of is on its way.
+    Drained {
+        /// Records that were sent of it, resends among them.
+        records: u64,
     },
     /// ERROR: the spool cannot be read or a delivery not recorded.
     SpoolFailed {

@@ -354,6 +354,143 @@ fn events_that_no_state_awaits_change_nothing() {
     assert_eq!(bench.queue.len(), 1);
 }
 
+const DRAIN: DrainLimits = DrainLimits {
+    bytes_per_s: None,
+    records_per_s: Some(3),
+    spread_us: 60_000_000,
+};
+
+/// A bench that drains three records a second.
+fn draining(records: u8) -> Bench {
+    let mut bench = Bench::new();
+    bench.machine = Machine::new(LIMITS, 1).with_drain(DRAIN);
+    for number in 1..=records {
+        bench.append(Priority::Normal, number, 0);
+    }
+    bench
+}
+
+fn is_told_of_draining(effects: &[Effect]) -> bool {
+    effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Tell(News::Draining { .. })))
+}
+
+#[test]
+fn what_fits_one_batch_never_waits() {
+    let mut bench = draining(2);
+    assert_eq!(sent(&bench.waiting(0)), [1, 2], "not even after a start");
+    bench.append(Priority::Normal, 3, 0);
+    assert_eq!(sent(&bench.answer(1, Outcome::Confirmed)), [3]);
+    assert_eq!(bench.answer(2, Outcome::Confirmed), []);
+    let status = bench.machine.status();
+    assert_eq!((status.drain, status.counters.drains), (None, 0));
+}
+
+#[test]
+fn a_backlog_found_at_a_start_begins_after_a_drawn_wait_and_goes_at_its_pace() {
+    let mut bench = draining(8);
+    let begins = bench.waiting(0);
+    assert!(is_told_of_draining(&begins));
+    assert_eq!(bench.machine.status().phase, Phase::Draining);
+    let mut ms = bench.wait_ms(0);
+    assert!(ms <= 60_000);
+    assert_eq!(bench.handle(ms - 1, Event::Deadline), []);
+    ms += 1;
+    assert_eq!(sent(&bench.handle(ms, Event::Deadline)), [1, 2, 3]);
+    assert_eq!(bench.answer(ms + 10, Outcome::Confirmed), []);
+    let drain = bench.machine.status().drain.unwrap();
+    assert_eq!((drain.records, drain.records_per_s), (3, Some(3)));
+    assert_eq!(bench.handle(ms + 999, Event::Deadline), []);
+    assert_eq!(sent(&bench.handle(ms + 1_000, Event::Deadline)), [4, 5, 6]);
+    assert_eq!(bench.answer(ms + 1_900, Outcome::Confirmed), []);
+    let last = bench.handle(ms + 2_000, Event::Deadline);
+    assert_eq!(last[0], Effect::Tell(News::Drained { records: 6 }));
+    assert_eq!(sent(&last), [7, 8]);
+    bench.append(Priority::Normal, 9, 0);
+    assert_eq!(
+        sent(&bench.answer(ms + 2_001, Outcome::Confirmed)),
+        [9],
+        "live again"
+    );
+    bench.answer(ms + 2_002, Outcome::Confirmed);
+    let status = bench.machine.status();
+    assert_eq!((status.phase, status.drain), (Phase::Idle, None));
+    let counters = status.counters;
+    assert_eq!((counters.drains, counters.drained_records), (1, 8));
+    assert_eq!(counters.records, 9);
+    assert_eq!(counters.drain_waits, 3);
+}
+
+#[test]
+fn a_higher_class_passes_a_draining_one() {
+    let mut bench = draining(9);
+    bench.waiting(0);
+    let begins_ms = bench.wait_ms(0) + 1;
+    bench.append(Priority::High, 100, 0);
+    assert_eq!(sent(&bench.waiting(1)), [100]);
+    assert_eq!(bench.answer(2, Outcome::Confirmed), []);
+    assert_eq!(bench.machine.status().phase, Phase::Draining);
+    assert_eq!(bench.wait_ms(0) + 1, begins_ms, "the wait is the same");
+    assert_eq!(bench.waiting(3), [], "nothing above: the backlog waits on");
+    bench.append(Priority::Low, 101, 0);
+    assert_eq!(bench.waiting(4), [], "nor does a lower class pass");
+    assert_eq!(sent(&bench.handle(begins_ms, Event::Deadline)), [1, 2, 3]);
+}
+
+#[test]
+fn the_spread_after_an_outage_is_a_tenth_of_it() {
+    let mut bench = draining(1);
+    bench.waiting(0);
+    bench.answer(0, retry("HTTP 503"));
+    for number in 2..=9 {
+        bench.append(Priority::Normal, number, 0);
+    }
+    let again_ms = bench.wait_ms(0) + 1;
+    assert_eq!(sent(&bench.handle(again_ms, Event::Deadline)), [1]);
+    let back_ms = 20_000;
+    let effects = bench.answer(back_ms, Outcome::Confirmed);
+    assert_eq!(effects[0], Effect::Tell(News::Recovered { attempts: 2 }));
+    assert!(is_told_of_draining(&effects));
+    assert!(bench.wait_ms(back_ms) <= 2_000);
+}
+
+#[test]
+fn gateways_that_lost_one_receiver_come_back_out_of_step() {
+    let begins: std::collections::BTreeSet<u64> = (0..100)
+        .map(|seed| {
+            let mut bench = draining(8);
+            bench.machine = Machine::new(LIMITS, seed).with_drain(DRAIN);
+            bench.waiting(0);
+            bench.wait_ms(0) / 600
+        })
+        .collect();
+    assert!(begins.len() > 50, "{} of 100 slots", begins.len());
+}
+
+#[test]
+fn a_resend_of_backlog_keeps_to_the_pace() {
+    let mut bench = draining(8);
+    bench.machine = Machine::new(LIMITS, 1).with_drain(DrainLimits {
+        records_per_s: Some(1),
+        spread_us: 0,
+        ..DRAIN
+    });
+    assert_eq!(sent(&bench.waiting(0)), [1, 2, 3]);
+    bench.answer(0, retry("HTTP 503"));
+    assert_eq!(bench.wait_ms(0), 3_000, "the backoff alone would be 0.5 s");
+}
+
+#[test]
+fn a_backlog_that_was_evicted_meanwhile_ends_the_draining() {
+    let mut bench = draining(8);
+    bench.waiting(0);
+    bench.queue = MemoryQueue::default();
+    assert_eq!(bench.handle(60_001, Event::Deadline), []);
+    let status = bench.machine.status();
+    assert_eq!((status.phase, status.drain), (Phase::Idle, None));
+}
+
 proptest! {
     /// Whatever the classes, revisions and answers: all is confirmed in the end, each record in
     /// one confirmed batch, and no revision after a later one of the same window.
@@ -362,8 +499,12 @@ proptest! {
         emitted in prop::collection::vec((0_usize..3, 0_u8..4), 1..40),
         answers in prop::collection::vec(0_u8..4, 0..60),
         arrivals in 1_usize..8,
+        is_paced: bool,
     ) {
         let mut bench = Bench::new();
+        if is_paced {
+            bench.machine = Machine::new(LIMITS, 1).with_drain(DRAIN);
+        }
         let mut revisions = [0_u32; 4];
         let mut emitted = emitted.into_iter();
         let mut total = 0;
@@ -385,7 +526,12 @@ proptest! {
                 Effect::Send(batch) => Some(batch),
                 _ => None,
             });
-            let Some(batch) = sent else { break };
+            let Some(batch) = sent else {
+                if bench.machine.next_deadline().is_some() {
+                    continue;
+                }
+                break;
+            };
             let outcome = match answers.next().unwrap_or(0) {
                 0 => Outcome::Confirmed,
                 1 => retry("x"),

@@ -7,11 +7,15 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
+use crate::disk::FaultDisk;
+use crate::record::Emitted;
 use crate::record::{ClockQuality, Place, Record, RecordId};
 use crate::rules::Priority;
+use crate::run::queue::SpoolQueue;
 use crate::sinks::queue::MemoryQueue;
 use crate::sinks::status::Phase;
-use crate::time::SystemClock;
+use crate::spool::{QueueSettings, Spool};
+use crate::time::{SystemClock, Timestamp};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -36,6 +40,28 @@ fn record(number: u8) -> Record {
     }
 }
 
+fn settings(name: &str, kind: SinkKind) -> SinkSettings {
+    SinkSettings {
+        name: name.into(),
+        kind,
+        spool_bytes_max: 1 << 20,
+        batch_records_max: 100,
+        batch_bytes_max: 1 << 20,
+        timeout_ms: 10_000,
+        drain_bytes_per_s: None,
+        drain_records_per_s: None,
+        drain_spread_ms: 0,
+    }
+}
+
+async fn until(sink: &mut SinkHandle, done: impl FnMut(&Status) -> bool) -> Status {
+    timeout(PATIENCE, sink.status.wait_for(done))
+        .await
+        .expect("in time")
+        .unwrap()
+        .clone()
+}
+
 struct Bench {
     queue: Arc<MemoryQueue>,
     notify: Arc<Notify>,
@@ -46,14 +72,7 @@ struct Bench {
 
 impl Bench {
     fn start(kind: SinkKind, first: &[u8]) -> Self {
-        let settings = SinkSettings {
-            name: "cloud".into(),
-            kind,
-            spool_bytes_max: 1 << 20,
-            batch_records_max: 100,
-            batch_bytes_max: 1 << 20,
-            timeout_ms: 10_000,
-        };
+        let settings = settings("cloud", kind);
         let queue = Arc::new(MemoryQueue::default());
         let mut appended = 0;
         for number in first {
@@ -84,11 +103,7 @@ impl Bench {
     }
 
     async fn until(&mut self, done: impl FnMut(&Status) -> bool) -> Status {
-        timeout(PATIENCE, self.sink.status.wait_for(done))
-            .await
-            .expect("in time")
-            .unwrap()
-            .clone()
+        until(&mut self.sink, done).await
     }
 
     async fn stopped(self) {
@@ -173,4 +188,101 @@ async fn a_request_in_flight_is_abandoned_within_the_bound() {
     let queue = Arc::clone(&bench.queue);
     bench.stopped().await;
     assert_eq!((queue.len(), queue.commits()), (1, Vec::new()));
+}
+
+/// Puts records for three sinks into one spool.
+fn spool_records(spool: &Mutex<Spool>, positions: std::ops::Range<u64>) {
+    let emitted: Vec<Emitted> = positions
+        .map(|position| Emitted {
+            place: Place {
+                position,
+                ordinal: 0,
+            },
+            forward: ["hanging", "dead", "file"].map(String::from).to_vec(),
+            priority: Priority::Normal,
+            record: record(position as u8),
+        })
+        .collect();
+    let mut spool = spool.lock().unwrap();
+    spool.append(Timestamp::default(), &emitted).unwrap();
+    spool.sync(Timestamp::default()).unwrap();
+}
+
+/// Three sinks share one spool: one never answers, one is not there, one works.
+#[tokio::test]
+async fn a_sink_that_hangs_or_is_dead_blocks_no_other_and_does_not_hold_the_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.ndjson");
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = format!("http://{}/", free.local_addr().unwrap());
+    drop(free);
+    let kinds = [
+        ("hanging", receiver(&[]).await),
+        (
+            "dead",
+            SinkKind::Http {
+                url: dead,
+                gzip: false,
+            },
+        ),
+        ("file", SinkKind::File { path: path.clone() }),
+    ];
+    let queues = kinds.each_ref().map(|(sink, _)| QueueSettings {
+        sink: (*sink).to_owned(),
+        priority: Priority::Normal,
+        bytes_max: 1 << 20,
+    });
+    let all_classes: Vec<QueueSettings> = queues
+        .iter()
+        .flat_map(|queue| {
+            crate::sinks::queue::CLASSES.map(|priority| QueueSettings {
+                priority,
+                ..queue.clone()
+            })
+        })
+        .collect();
+    let (spool, _) = Spool::open(Arc::new(FaultDisk::new()), &all_classes).unwrap();
+    let spool = Arc::new(Mutex::new(spool));
+    spool_records(&spool, 0..500);
+
+    let (stop, stopping) = watch::channel(false);
+    let notified = kinds.each_ref().map(|_| Arc::new(Notify::new()));
+    let mut notifies = notified.iter().cloned();
+    let [mut hanging, mut dead, mut file] = kinds.map(|(name, kind)| {
+        spawn(
+            &settings(name, kind),
+            Arc::new(SpoolQueue::new(Arc::clone(&spool), name)),
+            Arc::new(SystemClock::new()),
+            notifies.next().unwrap(),
+            stopping.clone(),
+        )
+        .unwrap()
+    });
+    until(&mut hanging, |status| status.phase == Phase::Sending).await;
+    until(&mut dead, |status| status.counters.retries > 0).await;
+    until(&mut file, |status| status.counters.records == 500).await;
+
+    // While one hangs with its batch in flight, records come and go.
+    spool_records(&spool, 500..600);
+    for notify in &notified {
+        notify.notify_one();
+    }
+    let status = until(&mut file, |status| {
+        status.counters.records == 600 && status.phase == Phase::Idle
+    })
+    .await;
+    assert_eq!(status.records_waiting, Some(0));
+    let status = hanging.status.borrow().clone();
+    assert_eq!((status.phase, status.counters.records), (Phase::Sending, 0));
+    let waiting = |sink: &str| {
+        let spool = spool.lock().unwrap();
+        let id = spool.queue(sink, Priority::Normal).unwrap();
+        spool.waiting(id).unwrap().records
+    };
+    assert_eq!(["hanging", "dead", "file"].map(waiting), [600, 600, 0]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 600);
+    stop.send_replace(true);
+    for sink in [hanging, dead, file] {
+        timeout(PATIENCE, sink.task).await.unwrap().unwrap();
+    }
 }
