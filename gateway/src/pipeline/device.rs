@@ -15,6 +15,7 @@ use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
 use super::catalogs::{Catalogs, Found};
 use super::emission::{Cause, Emission, Source};
 use super::plan::{self, Plan, glob};
+use super::probe::Probe;
 use super::sensor::Sensor;
 use crate::clock::Clocks;
 use crate::entry::Limits;
@@ -126,6 +127,8 @@ pub(super) struct Scene<'a> {
     /// Arrival time of the entry.
     pub now_us: i64,
     pub emission: &'a mut Emission,
+    /// Watches this device, when somebody asked.
+    pub probe: Option<&'a mut Probe>,
 }
 
 impl<'a> Scene<'a> {

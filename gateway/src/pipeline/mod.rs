@@ -30,6 +30,7 @@ mod intake;
 mod lane;
 mod part;
 mod plan;
+pub mod probe;
 mod samples;
 mod sensor;
 
@@ -44,11 +45,13 @@ use decoded::Decoded;
 use device::{Device, Scene};
 use emission::Emission;
 use plan::{Plan, RULES_MAX, Versions};
+use probe::Probe;
 
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
 use crate::ledger::counters::Counters;
 use crate::record::Emitted;
 use crate::rules::RuleSet;
+use crate::time::Timestamp;
 
 /// Cumulative counts by device and reason.
 type Tallies = BTreeMap<Option<DeviceName>, BTreeMap<Uncounted, u64>>;
@@ -77,6 +80,8 @@ pub struct Pipeline {
     parts_lost: u64,
     decoded: Decoded,
     emission: Emission,
+    /// Watches one sensor; never part of the state.
+    probe: Option<Box<Probe>>,
 }
 
 impl Pipeline {
@@ -100,6 +105,7 @@ impl Pipeline {
             parts_lost: 0,
             decoded: Decoded::default(),
             emission: Emission::default(),
+            probe: None,
         }
     }
 
@@ -148,6 +154,21 @@ impl Pipeline {
             Entry::ClockStep { .. } | Entry::Decision { .. } | Entry::Tick => {}
         }
         self.emission.drain(position, out);
+    }
+
+    /// Has a sensor watched from here on; what is emitted and counted stays the same.
+    pub fn watch(&mut self, probe: Probe) {
+        self.probe = Some(Box::new(probe));
+    }
+
+    /// The probe, if there is one.
+    pub fn probe(&mut self) -> Option<&mut Probe> {
+        self.probe.as_deref_mut()
+    }
+
+    /// The newest entry's time, on the clocks of the gateway that made it.
+    pub fn newest_at(&self) -> Timestamp {
+        self.arrival.at()
     }
 
     /// When a tick is wanted: monotonic time in µs of the newest entry's gateway start.
@@ -242,6 +263,7 @@ impl Pipeline {
             limits: &self.limits,
             now_us: self.arrival.now_us(),
             emission: &mut self.emission,
+            probe: self.probe.as_deref_mut().filter(|probe| probe.is_of(name.as_str())),
         };
         act(device, &mut scene, &mut self.decoded);
         let due_us = device.deadline_us(self.subscribed_us, &self.limits);

@@ -1,0 +1,1 @@
+//! What the probe sees, and that it is not seen.
