@@ -12,6 +12,7 @@ pub mod clock;
 pub mod control;
 pub mod disk;
 pub mod entry;
+pub mod explain;
 pub mod identity;
 pub mod kill_point;
 pub mod ledger;

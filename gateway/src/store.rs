@@ -15,7 +15,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use tidegate_shared::ids::{CatalogHash, DeviceName};
+use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
 
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::overlay::OverlayDisk;
@@ -33,9 +33,9 @@ use crate::spool::{QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::time::Timestamp;
 
 /// The log's only partition.
-const PARTITION: u32 = 0;
+pub(crate) const PARTITION: u32 = 0;
 /// Folder of the log.
-const LOG: &str = "log";
+pub(crate) const LOG: &str = "log";
 /// Kind of the parts that hold session marks; the pipeline's kinds are counted from
 /// [`PIPELINE_KINDS`].
 const PART_MARKS: u16 = 1;
@@ -347,15 +347,9 @@ impl Store {
                 key: device.as_str().to_owned(),
                 bytes,
             });
-        let pipeline = self.pipeline.snapshot().into_iter().map(|part| Part {
-            kind: PIPELINE_KINDS + part.kind,
-            version: part.version,
-            key: part.key,
-            bytes: part.bytes,
-        });
         Base {
             position: self.log.end(),
-            parts: marks.chain(pipeline).collect(),
+            parts: marks.chain(parts_of(&self.pipeline)).collect(),
         }
     }
 }
@@ -377,7 +371,7 @@ pub fn read_ledger(settings: &Settings) -> Result<Value, LookError> {
 }
 
 /// The queues of the configured sinks: one per class.
-fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
+pub(crate) fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
     let classes = [Priority::Low, Priority::Normal, Priority::High];
     sinks
         .iter()
@@ -389,6 +383,32 @@ fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
             })
         })
         .collect()
+}
+
+/// The pipeline as a base says, and what the base could not say.
+pub(crate) fn pipeline_of(site: &SiteName, base: &Base) -> (Pipeline, pipeline::Restored) {
+    let of_pipeline = base.parts.iter().filter_map(|part| {
+        Some(pipeline::Part {
+            kind: part.kind.checked_sub(PIPELINE_KINDS)?,
+            version: part.version,
+            key: part.key.clone(),
+            bytes: part.bytes.clone(),
+        })
+    });
+    let parts: Vec<pipeline::Part> = of_pipeline.collect();
+    Pipeline::restore(site, &parts)
+}
+
+/// The parts of a base that a pipeline is.
+pub fn parts_of(pipeline: &Pipeline) -> Vec<Part> {
+    let parts = pipeline.snapshot().into_iter();
+    let of_log = parts.map(|part| Part {
+        kind: PIPELINE_KINDS + part.kind,
+        version: part.version,
+        key: part.key,
+        bytes: part.bytes,
+    });
+    of_log.collect()
 }
 
 /// Marks and pipeline from a base; without one, empty.

@@ -37,6 +37,71 @@ pub struct LedgerArgs {
     pub json: bool,
 }
 
+/// Arguments of `replay`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// First log position whose records are printed, or `base` for those since the newest base;
+    /// from as far back as the log reaches when left out
+    #[arg(long, value_name = "POSITION|base", value_parser = from)]
+    pub from: Option<From>,
+    /// Log position to stop before
+    #[arg(long, value_name = "POSITION")]
+    pub until: Option<u64>,
+    /// Tell the summary on stderr as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a replay's records begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At the newest base.
+    Base,
+    /// At a log position.
+    Position(u64),
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The device
+    pub device: String,
+    /// The sensor
+    pub sensor: String,
+    /// When the sample was taken: 2026-03-01T12:30:00Z, or another RFC 3339 time; UTC without an
+    /// offset
+    #[arg(value_parser = time)]
+    pub time: i64,
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Print the answer as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads a log position or `base`.
+fn from(text: &str) -> Result<From, String> {
+    if text == "base" {
+        return Ok(From::Base);
+    }
+    let position = text.parse().map(From::Position);
+    position.map_err(|_| "write a log position such as 1200, or base".to_owned())
+}
+
+/// Reads a time as UTC in µs.
+fn time(text: &str) -> Result<i64, String> {
+    let zoned = text.parse::<jiff::Timestamp>();
+    let civil = || text.parse::<jiff::civil::DateTime>()?.to_zoned(jiff::tz::TimeZone::UTC);
+    zoned
+        .or_else(|_| civil().map(|zoned| zoned.timestamp()))
+        .map(jiff::Timestamp::as_microsecond)
+        .map_err(|why| format!("{why}: write a time such as 2026-03-01T12:30:00Z"))
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
@@ -71,6 +136,30 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_utc_unless_they_say_otherwise() {
+        let wanted = 1_581_168_607_250_000;
+        for text in [
+            "2020-02-08T13:30:07.25Z",
+            "2020-02-08T13:30:07.25",
+            "2020-02-08 13:30:07.250",
+            "2020-02-08T15:30:07.25+02:00",
+        ] {
+            assert_eq!(time(text), Ok(wanted), "{text}");
+        }
+        assert_eq!(time("2020-02-08"), Ok(1_581_120_000_000_000));
+        for text in ["", "noon", "2020-13-01", "1581168607"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_replay_begins_at_a_position_or_the_newest_base() {
+        assert_eq!(from("base"), Ok(From::Base));
+        assert_eq!(from("1200"), Ok(From::Position(1_200)));
+        assert!(from("-1").is_err() && from("first").is_err());
+    }
 
     #[test]
     fn times_are_seconds_or_durations() {

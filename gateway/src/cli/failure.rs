@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::control::AskError;
@@ -41,6 +41,12 @@ pub(super) enum Failure {
         /// Where it should be.
         path: PathBuf,
     },
+    /// Explain has answered, but not what was asked.
+    #[error("the fate of a sample at that time cannot be told: {why}")]
+    FateUnknown {
+        /// Why.
+        why: &'static str,
+    },
     /// The running gateway could not be asked.
     #[error("the running gateway could not be asked")]
     Ask(#[from] AskError),
@@ -68,6 +74,16 @@ fn mistaken(mistakes: usize, file: &str) -> String {
 }
 
 impl Failure {
+    /// Fails when there is no data directory to look at.
+    pub(super) fn need_data(data_dir: &Path) -> Result<(), Self> {
+        if data_dir.is_dir() {
+            return Ok(());
+        }
+        Err(Self::NoData {
+            path: data_dir.to_owned(),
+        })
+    }
+
     /// What to try.
     fn advice(&self) -> Option<&'static str> {
         match self {
@@ -81,6 +97,7 @@ impl Failure {
                 "start the gateway once; a relative data_dir is taken from the working directory",
             ),
             Self::ConfigMistaken { .. }
+            | Self::FateUnknown { .. }
             | Self::Ask(_)
             | Self::System { .. }
             | Self::Failed { .. } => None,
@@ -93,6 +110,7 @@ impl Failure {
             Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
                 2
             }
+            Self::FateUnknown { .. } => 3,
             Self::NoData { .. } | Self::Ask(_) | Self::System { .. } | Self::Failed { .. } => 1,
         }
     }

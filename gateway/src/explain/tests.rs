@@ -1,0 +1,1 @@
+//! Explaining small logs made by hand.
