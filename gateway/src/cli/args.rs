@@ -95,7 +95,10 @@ fn from(text: &str) -> Result<From, String> {
 /// Reads a time as UTC in µs.
 fn time(text: &str) -> Result<i64, String> {
     let zoned = text.parse::<jiff::Timestamp>();
-    let civil = || text.parse::<jiff::civil::DateTime>()?.to_zoned(jiff::tz::TimeZone::UTC);
+    let civil = || {
+        text.parse::<jiff::civil::DateTime>()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+    };
     zoned
         .or_else(|_| civil().map(|zoned| zoned.timestamp()))
         .map(jiff::Timestamp::as_microsecond)

@@ -39,7 +39,10 @@ fn slips_are_refused_with_a_hint() {
         ("tidegate run --confg x", "--config"),
         ("tidegate demo --for soon", "seconds"),
         ("tidegate replay --from first", "position"),
-        ("tidegate explain pump-1 Pressure noon", "2026-03-01T12:30:00Z"),
+        (
+            "tidegate explain pump-1 Pressure noon",
+            "2026-03-01T12:30:00Z",
+        ),
         ("tidegate demo --devices 0", "1..=100"),
     ] {
         let why = Cli::try_parse_from(line.split(' '))

@@ -152,7 +152,11 @@ fn look_in_queue(spool: &mut Spool, one: &Wanted<'_>) -> Result<State, ExplainEr
             continue;
         }
         let waits = waiting.iter().any(|other| other.place == one.place);
-        return Ok(if waits { State::Waiting } else { State::Unknown });
+        return Ok(if waits {
+            State::Waiting
+        } else {
+            State::Unknown
+        });
     }
 }
 

@@ -88,7 +88,9 @@ impl Losses {
 
     fn close(&mut self, before_us: Option<i64>) {
         for loss in std::mem::take(&mut self.open) {
-            let begins = loss.after_us.is_none_or(|after_us| after_us <= self.time_us);
+            let begins = loss
+                .after_us
+                .is_none_or(|after_us| after_us <= self.time_us);
             // A clock that was set back: how far the loss reaches cannot be told.
             let before_us = before_us.filter(|end| loss.after_us.is_none_or(|after| after <= *end));
             let ends = before_us.is_none_or(|before_us| self.time_us <= before_us);
@@ -99,10 +101,9 @@ impl Losses {
                 self.more += 1;
                 continue;
             }
-            let what = loss.what.between(
-                loss.after_us.map(rfc3339),
-                before_us.map(rfc3339),
-            );
+            let what = loss
+                .what
+                .between(loss.after_us.map(rfc3339), before_us.map(rfc3339));
             self.around.push(what);
         }
     }

@@ -120,7 +120,10 @@ pub fn explain(
     while let Some(step) = replay.next() {
         let step = step?;
         trail.follow(&step, &mut replay.pipeline);
-        progress(step.position - reach.from_position, past.end() - reach.from_position);
+        progress(
+            step.position - reach.from_position,
+            past.end() - reach.from_position,
+        );
     }
     trail.end(past.end(), &replay.pipeline);
     let deliveries = deliveries::find(disk, &past, sinks, trail.records())?;

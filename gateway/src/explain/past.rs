@@ -131,10 +131,7 @@ impl Past {
     ///
     /// # Errors
     /// There is no beginning that can be read.
-    pub fn begin_before(
-        &self,
-        time_us: i64,
-    ) -> Result<(Replay, Option<Timestamp>), ExplainError> {
+    pub fn begin_before(&self, time_us: i64) -> Result<(Replay, Option<Timestamp>), ExplainError> {
         let mut chosen = None;
         for position in self.beginnings() {
             let Some(replay) = self.begin_at(position) else {
@@ -142,9 +139,8 @@ impl Past {
             };
             let replay = replay?;
             let at = (position > 0).then(|| replay.pipeline.newest_at());
-            let is_early = at.is_none_or(|at| {
-                at.wall_trusted && at.wall_us <= time_us.saturating_sub(AHEAD_US)
-            });
+            let is_early = at
+                .is_none_or(|at| at.wall_trusted && at.wall_us <= time_us.saturating_sub(AHEAD_US));
             if is_early || chosen.is_none() {
                 chosen = Some((replay, at));
             }

@@ -44,7 +44,11 @@ impl Display for Answer {
             )?;
         }
         for (reason, count) in &self.frames_rejected {
-            writeln!(f, "  rejected       {count} frames of the device: {}", word(reason))?;
+            writeln!(
+                f,
+                "  rejected       {count} frames of the device: {}",
+                word(reason)
+            )?;
         }
         if let Some(until) = &self.complete_until {
             writeln!(f, "  complete until {until}")?;
@@ -86,7 +90,9 @@ fn sample_lines(f: &mut Formatter<'_>, sample: &Sample) -> fmt::Result {
         1.. => format!("{distance} later"),
         _ => format!("{distance} earlier"),
     };
-    let value = sample.value.map_or("bad".to_owned(), |value| value.to_string());
+    let value = sample
+        .value
+        .map_or("bad".to_owned(), |value| value.to_string());
     writeln!(
         f,
         "  nearest        {}, {off}: {} (raw {})",
@@ -138,7 +144,11 @@ fn sample_lines(f: &mut Formatter<'_>, sample: &Sample) -> fmt::Result {
 }
 
 fn rule_lines(f: &mut Formatter<'_>, rule: &Rule) -> fmt::Result {
-    writeln!(f, "  rule           {}, version {}", rule.rule, rule.version)?;
+    writeln!(
+        f,
+        "  rule           {}, version {}",
+        rule.rule, rule.version
+    )?;
     if let (Some(start), Some(end)) = (&rule.window_start, &rule.window_end) {
         writeln!(f, "    window       {start} to {end}")?;
     }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use tidegate_shared::frame;
 use tidegate_shared::message::Counts;
 
+use super::Question;
 use super::answer::{self, Answer, Around, Delivery, Fate, Frame, Reach, Rule, Sample, Unknown};
 use super::losses::Losses;
 use super::past::Step;
-use super::Question;
 use crate::entry::Entry;
 use crate::ledger::counters::Rejection;
 use crate::pipeline::Pipeline;
@@ -75,7 +75,11 @@ impl Trail {
     pub fn follow(&mut self, step: &Step, pipeline: &mut Pipeline) {
         self.losses.entries(step.missing.start, step.missing.end);
         self.next = step.position + 1;
-        match step.logged.as_ref().map(|logged| (&logged.entry, logged.start)) {
+        match step
+            .logged
+            .as_ref()
+            .map(|logged| (&logged.entry, logged.start))
+        {
             Some((Entry::Frame(entry), start)) if entry.device.as_str() == self.question.device => {
                 let waiting_max = pipeline.limits().pending_catalog_max as usize;
                 self.note(step.position, start, &entry.bytes, waiting_max);
@@ -207,7 +211,11 @@ impl Trail {
 
 /// Why a sample at that very time may have been there without being found.
 fn unknown(answer: &Answer, time_us: i64, complete_us: Option<i64>) -> Option<Unknown> {
-    if answer.sample.as_ref().is_some_and(|one| one.distance_us == 0) {
+    if answer
+        .sample
+        .as_ref()
+        .is_some_and(|one| one.distance_us == 0)
+    {
         return None;
     }
     if !answer.lost.is_empty() || answer.lost_more > 0 {

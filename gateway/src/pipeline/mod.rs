@@ -263,7 +263,10 @@ impl Pipeline {
             limits: &self.limits,
             now_us: self.arrival.now_us(),
             emission: &mut self.emission,
-            probe: self.probe.as_deref_mut().filter(|probe| probe.is_of(name.as_str())),
+            probe: self
+                .probe
+                .as_deref_mut()
+                .filter(|probe| probe.is_of(name.as_str())),
         };
         act(device, &mut scene, &mut self.decoded);
         let due_us = device.deadline_us(self.subscribed_us, &self.limits);
@@ -320,4 +323,4 @@ impl Pipeline {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -124,7 +124,12 @@ fn check_whole(log: &[Logged], wanted: &[String], report: &mut String) -> Result
     }
     let past = store.past()?;
     compare(past.begin_first()?, wanted, log.len(), "the whole log")?;
-    let _ = writeln!(report, "whole log: {} entries, {} records", log.len(), wanted.len());
+    let _ = writeln!(
+        report,
+        "whole log: {} entries, {} records",
+        log.len(),
+        wanted.len()
+    );
     for base in past.bases() {
         let replay = past.begin_at_most(base)?;
         if replay.from != base {
@@ -150,7 +155,9 @@ fn check_trimmed(log: &[Logged], wanted: &[String], report: &mut String) -> Resu
         let mut beginnings = past.bases();
         beginnings.push(past.begin_first()?.from);
         for base in beginnings {
-            let until = wanted.iter().take_while(|line| position(line) < taken as u64);
+            let until = wanted
+                .iter()
+                .take_while(|line| position(line) < taken as u64);
             let until: Vec<String> = until.cloned().collect();
             compare(past.begin_at_most(base)?, &until, taken, "the trimmed log")?;
         }
@@ -174,7 +181,9 @@ fn site() -> SiteName {
 /// The position in a line of NDJSON.
 fn position(line: &str) -> u64 {
     let digits = line.split([':', ',']).nth(1);
-    digits.and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(u64::MAX)
 }
 
 /// Compares a replay with the lines from its beginning on, and that it saw every entry.
@@ -200,7 +209,9 @@ fn compare(replay: Replay, wanted: &[String], end: usize, log: &str) -> Result<(
         }
     }
     if entries + from != end as u64 {
-        return Err(Wrong::Beginning(format!("{place}: {entries} entries of {end}")));
+        return Err(Wrong::Beginning(format!(
+            "{place}: {entries} entries of {end}"
+        )));
     }
     match wanted.next() {
         None => Ok(()),
@@ -262,10 +273,13 @@ impl Store {
         for part in &base.parts {
             hash.update(&part.bytes);
         }
-        let digest = hash.finalize().iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let digest = hash
+            .finalize()
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            });
         self.digests.push((base.position, digest));
         Ok(self.log.roll(&base)?)
     }

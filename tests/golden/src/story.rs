@@ -130,7 +130,14 @@ struct Story {
 
 impl Story {
     /// Samples of one sensor every `step_s` seconds, around a middle.
-    fn samples(&mut self, sensor: u16, from_s: u64, count: u64, step_s: u64, middle: i64) -> Samples {
+    fn samples(
+        &mut self,
+        sensor: u16,
+        from_s: u64,
+        count: u64,
+        step_s: u64,
+        middle: i64,
+    ) -> Samples {
         let draws = &mut self.draws;
         let values = (0..count).map(|one| {
             let jitter = draws.below(S / 4);
@@ -154,7 +161,8 @@ impl Story {
             bad: Vec::new(),
         };
         let complete = (from_s + seconds) * S;
-        self.script.batch(complete, &[temperature, pressure, running]);
+        self.script
+            .batch(complete, &[temperature, pressure, running]);
     }
 
     fn begin(&mut self) {
@@ -332,8 +340,7 @@ impl Story {
         }
         self.script.clock(0, BEGIN_US);
         self.script.catalog(&catalog, 1);
-        self.script
-            .describe(&[sensor("lost", "", Kind::Gauge, 0)]);
+        self.script.describe(&[sensor("lost", "", Kind::Gauge, 0)]);
         for batch in 3..11 {
             let energy = self.samples(0, batch * 30, 2, 5, 1_000);
             self.script.batch((batch + 1) * 30 * S, &[energy]);

@@ -6,6 +6,6 @@ mod epochs;
 mod memory;
 mod naive;
 mod rejections;
-mod restore;
-mod script;
+pub(super) mod restore;
+pub(crate) mod script;
 mod versions;
