@@ -1,5 +1,6 @@
 //! `tidegate replay`: derives records again from a data directory's log.
 
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
 use serde_json::json;
@@ -99,10 +100,11 @@ impl Summary {
             self.entries, self.began, self.until, self.records
         );
         if self.entries_missing + self.entries_unreadable > 0 {
-            text.push_str(&format!(
+            let _ = write!(
+                text,
                 "{} entries were lost by the disk and {} cannot be read: their records are missing above\n",
                 self.entries_missing, self.entries_unreadable
-            ));
+            );
         }
         text
     }

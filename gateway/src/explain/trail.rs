@@ -308,11 +308,9 @@ impl Followed {
 
     /// What the device counted around the sample, where both Totals are of one boot.
     fn around(&self) -> Option<Around> {
-        let ((incarnation, boot, before), (_, _, after)) = self
-            .before
-            .zip(self.after)
-            .filter(|(before, after)| (before.0, before.1) == (after.0, after.1))?;
-        debug_assert_eq!(incarnation, self.before?.0);
+        let pair = self.before.zip(self.after);
+        let ((_, boot, before), (_, _, after)) =
+            pair.filter(|(before, after)| (before.0, before.1) == (after.0, after.1))?;
         Some(Around {
             boot,
             taken: after.taken.saturating_sub(before.taken),

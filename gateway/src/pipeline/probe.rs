@@ -40,7 +40,7 @@ pub struct Probe {
 }
 
 /// Something of the device that the pipeline took, in log order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Passed {
     /// A batch, whatever sensors it was of.
     Batch {
