@@ -158,7 +158,10 @@ fn rule_lines(f: &mut Formatter<'_>, rule: &Rule) -> fmt::Result {
         }
         Fate::Late => writeln!(f, "    late         {}", rule.why)?,
         Fate::Waiting => writeln!(f, "    waiting      in the open window: no record yet")?,
-        Fate::Folded => writeln!(f, "    folded       into {} records", rule.records.len())?,
+        Fate::Folded => match rule.records.len() {
+            1 => writeln!(f, "    folded       into a record")?,
+            count => writeln!(f, "    folded       into {count} records, a revision each")?,
+        },
         Fate::Passed => writeln!(f, "    passed       {}", rule.why)?,
     }
     for record in &rule.records {
