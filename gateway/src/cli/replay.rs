@@ -100,9 +100,9 @@ impl Summary {
             self.entries, self.began, self.until, self.records
         );
         if self.entries_missing + self.entries_unreadable > 0 {
-            let _ = write!(
+            let _ = writeln!(
                 text,
-                "{} entries were lost by the disk and {} cannot be read: their records are missing above\n",
+                "{} entries were lost by the disk and {} cannot be read: their records are missing above",
                 self.entries_missing, self.entries_unreadable
             );
         }
