@@ -4,27 +4,37 @@
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`control`],
 //! [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
 //! pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
-//! shell that owns sockets, threads and the clock.
+//! shell that owns sockets, threads and the clock; [`explain`] derives the past again.
+//!
+//! The feature `network` (default) has every room that speaks to somebody; without it what is
+//! left derives records from a log, on any target that has std.
 
 pub mod backoff;
 pub mod causes;
+#[cfg(feature = "network")]
 pub mod cli;
 pub mod clock;
 pub mod conductor;
+#[cfg(feature = "network")]
 pub mod control;
 pub mod disk;
 pub mod entry;
+pub mod explain;
 pub mod identity;
 pub mod kill_point;
 pub mod ledger;
 pub mod log;
+#[cfg(feature = "network")]
 pub mod mqtt;
 pub mod pipeline;
 pub mod record;
 pub mod rules;
+#[cfg(feature = "network")]
 pub mod run;
 pub mod session;
+#[cfg(feature = "network")]
 pub mod simulate;
+#[cfg(feature = "network")]
 pub mod sinks;
 pub mod spool;
 pub mod store;

@@ -15,7 +15,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use tidegate_shared::ids::{CatalogHash, DeviceName};
+use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
 
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::overlay::OverlayDisk;
@@ -394,15 +394,9 @@ impl Store {
                 key: device.as_str().to_owned(),
                 bytes,
             });
-        let pipeline = self.pipeline.snapshot().into_iter().map(|part| Part {
-            kind: PIPELINE_KINDS + part.kind,
-            version: part.version,
-            key: part.key,
-            bytes: part.bytes,
-        });
         Base {
             position: self.log.end(),
-            parts: marks.chain(pipeline).collect(),
+            parts: marks.chain(parts_of(&self.pipeline)).collect(),
         }
     }
 }
@@ -424,7 +418,7 @@ pub fn read_ledger(settings: &Settings) -> Result<Value, LookError> {
 }
 
 /// The queues of the configured sinks: one per class.
-fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
+pub(crate) fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
     let classes = [Priority::Low, Priority::Normal, Priority::High];
     sinks
         .iter()
@@ -458,6 +452,32 @@ pub fn read_since(
 /// The pipeline of a base; without one, empty.
 pub(crate) fn restore_pipeline(settings: &Settings, base: Option<Base>) -> Pipeline {
     restore(settings, base, &mut OpenReport::default()).1
+}
+
+/// The pipeline as a base says, and what the base could not say.
+pub(crate) fn pipeline_of(site: &SiteName, base: &Base) -> (Pipeline, pipeline::Restored) {
+    let of_pipeline = base.parts.iter().filter_map(|part| {
+        Some(pipeline::Part {
+            kind: part.kind.checked_sub(PIPELINE_KINDS)?,
+            version: part.version,
+            key: part.key.clone(),
+            bytes: part.bytes.clone(),
+        })
+    });
+    let parts: Vec<pipeline::Part> = of_pipeline.collect();
+    Pipeline::restore(site, &parts)
+}
+
+/// The parts of a base that a pipeline is.
+pub fn parts_of(pipeline: &Pipeline) -> Vec<Part> {
+    let parts = pipeline.snapshot().into_iter();
+    let of_log = parts.map(|part| Part {
+        kind: PIPELINE_KINDS + part.kind,
+        version: part.version,
+        key: part.key,
+        bytes: part.bytes,
+    });
+    of_log.collect()
 }
 
 /// Marks and pipeline from a base; without one, empty.

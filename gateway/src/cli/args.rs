@@ -65,19 +65,80 @@ impl Moment {
 
 /// Reads a UTC time or a duration back.
 fn moment(text: &str) -> Result<Moment, String> {
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(Moment::At(at.as_microsecond()));
-    }
     if let Ok(us) = duration_us(text) {
         return Ok(Moment::Back(us));
     }
-    let utc = text.parse::<jiff::civil::DateTime>().ok();
-    let utc = utc.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC).ok());
-    utc.map(|at| Moment::At(at.timestamp().as_microsecond()))
-        .ok_or_else(|| {
-            "write a UTC time such as 2020-02-08T13:30:00Z, or a duration back such as 2h"
-                .to_owned()
-        })
+    time(text)
+        .map(Moment::At)
+        .map_err(|why| format!("{why}, or a duration back such as 2h"))
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// First log position whose records are printed, or `base` for those since the newest base;
+    /// from as far back as the log reaches when left out
+    #[arg(long, value_name = "POSITION|base", value_parser = from)]
+    pub from: Option<From>,
+    /// Log position to stop before
+    #[arg(long, value_name = "POSITION")]
+    pub until: Option<u64>,
+    /// Tell the summary on stderr as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a replay's records begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At the newest base.
+    Base,
+    /// At a log position.
+    Position(u64),
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The device
+    pub device: String,
+    /// The sensor
+    pub sensor: String,
+    /// When the sample was taken: 2026-03-01T12:30:00Z, or another RFC 3339 time; UTC without an
+    /// offset
+    #[arg(value_parser = time)]
+    pub time: i64,
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Print the answer as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads a log position or `base`.
+fn from(text: &str) -> Result<From, String> {
+    if text == "base" {
+        return Ok(From::Base);
+    }
+    let position = text.parse().map(From::Position);
+    position.map_err(|_| "write a log position such as 1200, or base".to_owned())
+}
+
+/// Reads a time as UTC in µs.
+fn time(text: &str) -> Result<i64, String> {
+    let zoned = text.parse::<jiff::Timestamp>();
+    let civil = || {
+        text.parse::<jiff::civil::DateTime>()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+    };
+    zoned
+        .or_else(|_| civil().map(|zoned| zoned.timestamp()))
+        .map(jiff::Timestamp::as_microsecond)
+        .map_err(|why| format!("{why}: write a time such as 2026-03-01T12:30:00Z"))
 }
 
 /// Arguments of `demo`.
@@ -123,6 +184,30 @@ mod tests {
         assert_eq!(moment("2020-02-08T14:30:00+01:00"), noon);
         assert_eq!(moment("2h"), Ok(Moment::Back(7_200_000_000)));
         assert!(moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn moments_are_utc_unless_they_say_otherwise() {
+        let wanted = 1_581_168_607_250_000;
+        for text in [
+            "2020-02-08T13:30:07.25Z",
+            "2020-02-08T13:30:07.25",
+            "2020-02-08 13:30:07.250",
+            "2020-02-08T15:30:07.25+02:00",
+        ] {
+            assert_eq!(time(text), Ok(wanted), "{text}");
+        }
+        assert_eq!(time("2020-02-08"), Ok(1_581_120_000_000_000));
+        for text in ["", "noon", "2020-13-01", "1581168607"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_replay_begins_at_a_position_or_the_newest_base() {
+        assert_eq!(from("base"), Ok(From::Base));
+        assert_eq!(from("1200"), Ok(From::Position(1_200)));
+        assert!(from("-1").is_err() && from("first").is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::control::AskError;
@@ -49,6 +49,12 @@ pub(super) enum Failure {
     /// Something is unknown, and that was asked not to be.
     #[error("the books balance, but something is unknown")]
     Unknown,
+    /// Explain has answered, but not what was asked.
+    #[error("the fate of a sample at that time cannot be told: {why}")]
+    FateUnknown {
+        /// Why.
+        why: &'static str,
+    },
     /// The running gateway could not be asked.
     #[error("the running gateway could not be asked")]
     Ask(#[from] AskError),
@@ -76,6 +82,16 @@ fn mistaken(mistakes: usize, file: &str) -> String {
 }
 
 impl Failure {
+    /// Fails when there is no data directory to look at.
+    pub(super) fn need_data(data_dir: &Path) -> Result<(), Self> {
+        if data_dir.is_dir() {
+            return Ok(());
+        }
+        Err(Self::NoData {
+            path: data_dir.to_owned(),
+        })
+    }
+
     /// What to try.
     fn advice(&self) -> Option<&'static str> {
         match self {
@@ -93,6 +109,7 @@ impl Failure {
             ),
             Self::ConfigMistaken { .. }
             | Self::Unknown
+            | Self::FateUnknown { .. }
             | Self::Ask(_)
             | Self::System { .. }
             | Self::Failed { .. } => None,
@@ -105,7 +122,7 @@ impl Failure {
             Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
                 2
             }
-            Self::Unbalanced => 3,
+            Self::Unbalanced | Self::FateUnknown { .. } => 3,
             Self::Unknown => 4,
             Self::NoData { .. } | Self::Ask(_) | Self::System { .. } | Self::Failed { .. } => 1,
         }

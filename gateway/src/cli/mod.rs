@@ -7,7 +7,7 @@
 //! | 0 | done; of `run`: stopped cleanly when asked to |
 //! | 1 | failed: the message says what happened to the data and what to try |
 //! | 2 | not begun: the command line or the configuration is mistaken |
-//! | 3 | of `ledger`: the books do not balance |
+//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM |
 
@@ -15,10 +15,13 @@ mod args;
 mod books;
 mod check;
 mod config;
+mod explain;
 mod failure;
 mod ledger;
 mod logs;
 mod output;
+mod progress;
+mod replay;
 mod signal;
 mod table;
 mod wiring;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use self::args::{CheckArgs, DemoArgs, LedgerArgs, RunArgs};
+pub use self::args::{CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, ReplayArgs, RunArgs};
 use self::config::Warnings;
 use self::failure::Failure;
 use self::logs::LogArgs;
@@ -38,7 +41,8 @@ Exit codes:
   0    done
   1    failed; the message says what happened to the data and what to try
   2    not begun: the command line or the configuration is mistaken
-  3    ledger: the books do not balance
+  3    ledger: the books do not balance; explain: the fate of a sample at that time
+       cannot be told
   4    ledger --strict: the books balance, but something is unknown
   130  ended at once by a second ctrl-c or SIGTERM
 
@@ -68,6 +72,16 @@ enum Command {
     Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show where every sample went: the three balances, then each counter by reason
     Ledger(LedgerArgs),
+    /// Derive records again from the log, as NDJSON: {"position":…,"ordinal":…,"record":{…}}
+    ///
+    /// Reads only: nothing in the data directory changes, and a gateway may run on it.
+    Replay(ReplayArgs),
+    /// Tell what became of the sample of a sensor nearest to a time
+    ///
+    /// Rejected, filtered, late, in which records, and when they were delivered and at what
+    /// cost. Derives the log again from a base before that time. Reads only: nothing in the
+    /// data directory changes, and a gateway may run on it.
+    Explain(ExplainArgs),
 }
 
 /// Runs the command that this process was called with.
@@ -96,6 +110,8 @@ impl Cli {
             Command::Check(args) => check::check(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Ledger(args) => ledger::show(&args),
+            Command::Replay(args) => replay::replay(&args),
+            Command::Explain(args) => explain::show(&args),
         }
     }
 }

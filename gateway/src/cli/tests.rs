@@ -20,6 +20,10 @@ fn settled_spellings_are_taken() {
         "tidegate ledger --config tidegate.toml",
         "tidegate ledger --since 2h --strict",
         "tidegate ledger --since 2020-02-08T13:30:00Z --json",
+        "tidegate replay --config tidegate.toml",
+        "tidegate replay --config tidegate.toml --from base --json",
+        "tidegate replay --from 10 --until 20",
+        "tidegate explain pump-1 Pressure 2020-02-08T13:30:07Z --config tidegate.toml --json",
         "tidegate demo",
         "tidegate demo --for 12 --json",
         "tidegate --log json --log-level debug run --config pump.toml",
@@ -36,6 +40,11 @@ fn slips_are_refused_with_a_hint() {
         ("tidegate ruin", "run"),
         ("tidegate run --confg x", "--config"),
         ("tidegate demo --for soon", "seconds"),
+        ("tidegate replay --from first", "position"),
+        (
+            "tidegate explain pump-1 Pressure noon",
+            "2026-03-01T12:30:00Z",
+        ),
         ("tidegate demo --devices 0", "1..=100"),
     ] {
         let why = Cli::try_parse_from(line.split(' '))

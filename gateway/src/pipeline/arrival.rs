@@ -30,6 +30,11 @@ impl Arrival {
         self.now_us
     }
 
+    /// The newest entry's time as it was made.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// Takes the time that an entry of gateway start `start` carries.
     pub fn advance(&mut self, start: u32, at: Timestamp) {
         if start == self.start {

@@ -37,6 +37,15 @@ impl BlockAt {
     }
 }
 
+/// A sample of a block, usable or not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub uptime_us: u64,
+    /// Whether the device marked it as bad.
+    pub is_bad: bool,
+    pub sample: Sample,
+}
+
 /// Samples of a block that cannot be used.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unusable {
@@ -78,6 +87,27 @@ impl Decoded {
             times.first().copied()
         });
         firsts.min().unwrap_or(self.head.complete_until_us)
+    }
+
+    /// Every sample of a block, usable or not.
+    pub fn all<'a>(
+        &'a self,
+        block: &BlockAt,
+        mapping: &'a Mapping,
+    ) -> impl Iterator<Item = Found> + use<'a> {
+        let (from, bad) = (block.from, block.bad);
+        let uptimes = &self.uptimes_us[from..block.to];
+        let raws = &self.raws[from..block.to];
+        let numbered = uptimes.iter().zip(raws).enumerate();
+        numbered.map(move |(index, (uptime_us, raw))| Found {
+            uptime_us: *uptime_us,
+            is_bad: bad.contains(index),
+            sample: Sample {
+                time_us: mapping.event_us(*uptime_us),
+                raw: *raw,
+                index: index as u16,
+            },
+        })
     }
 
     /// Puts the usable samples of a block into `samples`, with event times up to `latest_us`.

@@ -16,6 +16,7 @@ use super::books::Books;
 use super::catalogs::{Catalogs, Found};
 use super::emission::{Cause, Emission, Source};
 use super::plan::{self, Plan, glob};
+use super::probe::Probe;
 use super::sensor::Sensor;
 use crate::clock::{Clocks, Moment, Wall};
 use crate::entry::Limits;
@@ -138,6 +139,8 @@ pub(super) struct Scene<'a> {
     /// Counts the bytes of those that do.
     pub held_bytes: &'a mut u64,
     pub emission: &'a mut Emission,
+    /// Watches this device, when somebody asked.
+    pub probe: Option<&'a mut Probe>,
 }
 
 impl<'a> Scene<'a> {

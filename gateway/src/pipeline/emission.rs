@@ -5,6 +5,7 @@
 //! passed before the entry was made. What the entry itself causes follows by event time: a window
 //! at its end + lateness, a sample at its own time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::decimal;
@@ -12,7 +13,7 @@ use super::lane::{Sample, Window};
 use super::plan::Plan;
 use super::sensor::Meta;
 use crate::record::id::{Origin, SampleIdentity, WindowIdentity, of_sample, of_window};
-use crate::record::{ClockQuality, Emitted, Place, Record, Value};
+use crate::record::{ClockQuality, Emitted, Place, Record, RecordId, Value};
 
 /// What records of one device have in common.
 #[derive(Debug, Clone, Copy)]
@@ -127,6 +128,30 @@ impl Emission {
             record,
         };
         self.due.push((deadline, emitted));
+    }
+
+    /// How many records the entry at hand has caused so far.
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Ids and starts of those in a range that a rule made of a sensor; which device is left to
+    /// the caller.
+    pub fn ids<'a>(
+        &'a self,
+        range: Range<usize>,
+        meta: &'a Meta,
+        plan: &'a Plan,
+    ) -> impl Iterator<Item = (RecordId, i64)> + use<'a> {
+        let due = self.due.get(range).unwrap_or_default();
+        let records = due.iter().map(|(_, emitted)| &emitted.record);
+        records
+            .filter(|record| {
+                record.sensor == meta.name.as_str()
+                    && record.rule == plan.rule.name
+                    && record.version == plan.version
+            })
+            .map(|record| (record.id, record.start_us))
     }
 
     /// Moves the records to `out`, in order, with the places of the entry at `position`.

@@ -119,6 +119,11 @@ impl Lane {
         }
     }
 
+    /// The raw value kept last, where a deadband asks for it.
+    pub fn last_kept(&self) -> Option<i64> {
+        self.last_kept
+    }
+
     /// Whether windows are held.
     pub fn has_windows(&self) -> bool {
         !self.windows.is_empty()
@@ -320,6 +325,6 @@ impl Lane {
 }
 
 /// Start of the window that holds a time; windows are aligned to 1970-01-01.
-fn window_start(time_us: i64, length_us: i64) -> i64 {
+pub(super) fn window_start(time_us: i64, length_us: i64) -> i64 {
     time_us.saturating_sub(time_us.rem_euclid(length_us))
 }

@@ -34,6 +34,7 @@ mod intake;
 mod lane;
 mod part;
 mod plan;
+pub mod probe;
 mod samples;
 mod sensor;
 
@@ -49,12 +50,14 @@ use device::{Device, Scene};
 use emission::Emission;
 use hold::Hold;
 use plan::{Plan, RULES_MAX, Versions};
+use probe::Probe;
 
 use crate::clock::{Moment, Wall};
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
 use crate::ledger::counters::Counters;
 use crate::record::Emitted;
 use crate::rules::RuleSet;
+use crate::time::Timestamp;
 
 /// Cumulative counts by device and reason.
 type Tallies = BTreeMap<Option<DeviceName>, BTreeMap<Uncounted, u64>>;
@@ -91,6 +94,8 @@ pub struct Pipeline {
     parts_lost: u64,
     decoded: Decoded,
     emission: Emission,
+    /// Watches one sensor; never part of the state.
+    probe: Option<Box<Probe>>,
 }
 
 impl Pipeline {
@@ -119,6 +124,7 @@ impl Pipeline {
             parts_lost: 0,
             decoded: Decoded::default(),
             emission: Emission::default(),
+            probe: None,
         }
     }
 
@@ -184,6 +190,21 @@ impl Pipeline {
             self.entries_lost += position.saturating_sub(next);
         }
         self.next_position = Some(position.saturating_add(1));
+    }
+
+    /// Has a sensor watched from here on; what is emitted and counted stays the same.
+    pub fn watch(&mut self, probe: Probe) {
+        self.probe = Some(Box::new(probe));
+    }
+
+    /// The probe, if there is one.
+    pub fn probe(&mut self) -> Option<&mut Probe> {
+        self.probe.as_deref_mut()
+    }
+
+    /// The newest entry's time, on the clocks of the gateway that made it.
+    pub fn newest_at(&self) -> Timestamp {
+        self.arrival.at()
     }
 
     /// When a tick is wanted: monotonic time in µs of the newest entry's gateway start.
@@ -321,6 +342,10 @@ impl Pipeline {
             holds: self.hold.is_on(),
             held_bytes: &mut self.hold.bytes,
             emission: &mut self.emission,
+            probe: self
+                .probe
+                .as_deref_mut()
+                .filter(|probe| probe.is_of(name.as_str())),
         };
         act(device, &mut scene, &mut self.decoded);
         if device.holds {
@@ -382,4 +407,4 @@ impl Pipeline {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -36,6 +36,13 @@ impl Plan {
         Some((length_us.max(1), lateness_us.max(0), late))
     }
 
+    /// Start and end of the window that holds a time, if there are any.
+    pub fn window_at(&self, time_us: i64) -> Option<(i64, i64)> {
+        let (length_us, _, _) = self.window()?;
+        let start_us = super::lane::window_start(time_us, length_us);
+        Some((start_us, start_us.saturating_add(length_us)))
+    }
+
     /// Lateness in µs; 0 without windows.
     pub fn lateness_us(&self) -> i64 {
         self.window().map_or(0, |(_, lateness_us, _)| lateness_us)

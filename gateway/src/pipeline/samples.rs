@@ -13,9 +13,11 @@ use tidegate_shared::message::{Counts, Totals};
 use super::catalogs::Found;
 use super::decoded::Decoded;
 use super::device::{Damage, Device, FrameCounts, RECENT_MAX, Scene};
-use super::emission::Cause;
+use super::emission::{Cause, Emission};
 use super::intake::{Need, Taken};
-use super::lane::Tide;
+use super::lane::{Sample, Tide};
+use super::probe::{Before, View};
+use super::sensor::Sensor;
 use crate::clock::{EARLIEST_US, Mapping, Moment, latest_plausible_us};
 use crate::ledger::counters::Rejection;
 use crate::record::id::SampleIdentity;
@@ -48,6 +50,9 @@ impl Device {
         let boot = (header.incarnation, header.mark.boot);
         for (index, counts) in (totals.head.first..).zip(counts) {
             if let Some(sensor) = self.sensor_of(hash, index) {
+                if let Some(probe) = scene.probe.as_deref_mut() {
+                    probe.totals(&sensor.meta, header, counts);
+                }
                 sensor.totals.take(boot, header.mark.sequence, counts);
             }
         }
@@ -149,6 +154,10 @@ impl Device {
                 Damage::None | Damage::Fresh => None,
             },
         };
+        if let Some(probe) = scene.probe.as_deref_mut() {
+            let complete_us = mapping.event_us(decoded.head.complete_until_us);
+            probe.batch(mapping.event_us(decoded.first_uptime_us()), complete_us);
+        }
         let source = scene.source(self.epoch);
         for number in 0..decoded.blocks.len() {
             let block = decoded.blocks[number];
@@ -163,13 +172,10 @@ impl Device {
             sensor.totals.came(boot, block.samples() as u64);
             sensor.reject(Rejection::BadSample, unusable.bad);
             sensor.reject(Rejection::ImplausibleTime, unusable.implausible);
-            let emission = &mut *scene.emission;
-            sensor.fold(
-                &self.plans,
-                self.active,
-                &decoded.samples,
-                &tide,
-                &mut |meta, plan, sample| {
+            let plans = &self.plans;
+            let active = self.active;
+            let fold = |sensor: &mut Sensor, emission: &mut Emission, samples: &[Sample]| {
+                sensor.fold(plans, active, samples, &tide, &mut |meta, plan, sample| {
                     let identity = SampleIdentity {
                         incarnation: header.incarnation.0,
                         boot: header.mark.boot,
@@ -180,8 +186,29 @@ impl Device {
                     };
                     let (of, what) = ((meta, plan), (sample, &identity));
                     emission.sample(&source, of, what, mapping.quality);
-                },
-            );
+                });
+            };
+            let emission = &mut *scene.emission;
+            if let Some(probe) = scene.probe.as_deref_mut() {
+                let view = View {
+                    at,
+                    header,
+                    mapping,
+                    tide: &tide,
+                    epoch: self.epoch,
+                };
+                if let Some(place) = probe.look(decoded, &block, &sensor.meta, &view) {
+                    let (first, rest) = decoded.samples.split_at(place);
+                    let (alone, last) = rest.split_at(1);
+                    fold(sensor, emission, first);
+                    let before = Before::of(sensor, emission);
+                    fold(sensor, emission, alone);
+                    probe.judge(&before, sensor, plans, &tide, emission);
+                    fold(sensor, emission, last);
+                    continue;
+                }
+            }
+            fold(sensor, emission, &decoded.samples);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::rules::{Keep, Rule};
 use crate::time::SECOND_US;
 
 /// A log in which everything happens.
-fn eventful() -> Script {
+pub fn eventful() -> Script {
     let kept = Rule {
         keep: Some(Keep {
             min: Some(0.0),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use reqwest::Url;
+use url::Url;
 
 use super::gateway::path;
 use super::{Named, check_name};
