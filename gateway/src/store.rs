@@ -183,7 +183,7 @@ impl Store {
             unspooled: Vec::new(),
             kill_point: KillPoint::default(),
         };
-        store.keep_above_spool();
+        store.keep_above_spool(&mut report.recovery);
         store.replay(&mut report, now)?;
         store.settle_spool(now)?;
         store.kill_point = KillPoint::from_env();
@@ -308,13 +308,14 @@ impl Store {
     }
 
     /// A log that lost its tail must not give out positions below what the spool holds: a queue
-    /// would take new records for old ones.
-    fn keep_above_spool(&mut self) {
+    /// would take new records for old ones. What had records was durable: it is lost, not torn.
+    fn keep_above_spool(&mut self, recovery: &mut Recovery) {
         let highest = lock(&self.spool).highest_mark();
+        let end = self.log.end();
         if let Some(mark) = highest
-            && mark.position >= self.log.end()
+            && mark.position >= end
         {
-            self.log.advance_to(mark.position + 1);
+            recovery.lose_tail(self.log.advance_to(mark.position + 1));
         }
     }
 
@@ -427,6 +428,9 @@ fn restore(settings: &Settings, base: Option<Base>, report: &mut OpenReport) -> 
 fn lock(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod damage;
 
 #[cfg(test)]
 mod tests {

@@ -27,9 +27,12 @@ impl Spool {
             return Err(SpoolError::UnknownRecords { first, last, next });
         }
         self.journal.make_room()?;
-        let Some(left) = self.finish(id, range, delivery)? else {
+        let Some((left, lost)) = self.finish(id, range, delivery)? else {
             return Ok(0);
         };
+        if !lost.is_empty() {
+            self.lose(id, &lost)?;
+        }
         let records = left.records;
         self.journal.hold(&Journaled::Left(left))?;
         if let Err(error) = self.journal.write() {
@@ -39,13 +42,13 @@ impl Spool {
     }
 
     /// Takes the waiting records of a range out of the queue and counts them. `None` when nothing
-    /// of it was waiting.
+    /// of it was waiting. Beside what left are the indices that were waiting and cannot be read.
     pub(super) fn finish(
         &mut self,
         id: QueueId,
         range: RangeInclusive<u64>,
         delivery: Delivery,
-    ) -> Result<Option<Left>, SpoolError> {
+    ) -> Result<Option<(Left, Vec<RangeInclusive<u64>>)>, SpoolError> {
         let fate = match delivery.outcome {
             Outcome::Confirmed => Fate::Delivered,
             Outcome::Refused => Fate::Refused,
@@ -91,9 +94,6 @@ impl Spool {
             );
             self.counters.share_bytes(&sink, &weights, bytes);
         }
-        if newly > records {
-            self.lose(id, &lost)?;
-        }
         let (first_place, last_place) = places.unwrap_or_default();
         let left = Left {
             sink,
@@ -105,7 +105,7 @@ impl Spool {
             records,
             delivery,
         };
-        Ok((newly > 0).then_some(left))
+        Ok((newly > 0).then_some((left, lost)))
     }
 
     /// Notes that records cannot be read any more.
