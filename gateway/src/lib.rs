@@ -2,7 +2,7 @@
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`control`],
-//! [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
+//! [`inspection`], [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
 //! pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock.
 
@@ -13,6 +13,7 @@ pub mod control;
 pub mod disk;
 pub mod entry;
 pub mod identity;
+pub mod inspection;
 pub mod kill_point;
 pub mod ledger;
 pub mod log;

@@ -29,7 +29,7 @@ use crate::record::Emitted;
 use crate::rules::settings::{Settings, SinkSettings};
 use crate::rules::{Priority, RuleSet};
 use crate::session::Marks;
-use crate::spool::{QueueSettings, Spool, SpoolError, SpoolReport};
+use crate::spool::{Extent, QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::time::Timestamp;
 
 /// The log's only partition.
@@ -40,6 +40,9 @@ const LOG: &str = "log";
 /// [`PIPELINE_KINDS`].
 const PART_MARKS: u16 = 1;
 const PIPELINE_KINDS: u16 = 0x100;
+/// Kind of the parts that say how far each queue had come.
+const PART_EXTENT: u16 = 2;
+const EXTENT_VERSION: u16 = 1;
 /// Version of the marks' parts.
 const MARKS_VERSION: u16 = 1;
 
@@ -168,12 +171,15 @@ impl Store {
         // What a killed process left may be in the cache only: it is made durable before anything
         // is derived from it, acked by it, or sent.
         log.settle()?;
-        let (spool, spool_report) = Spool::open(Arc::clone(disk), &queues(&settings.sinks))?;
+        let (mut spool, spool_report) = Spool::open(Arc::clone(disk), &queues(&settings.sinks))?;
         let mut report = OpenReport {
             recovery,
             spool: spool_report,
             ..OpenReport::default()
         };
+        for extent in base.iter().flat_map(extents) {
+            report.spool.records_lost += spool.measure(&extent)?;
+        }
         let (marks, pipeline) = restore(settings, base, &mut report);
         let mut store = Self {
             log,
@@ -259,6 +265,15 @@ impl Store {
         lock(&self.spool).stop(now)?;
         let base = self.base();
         Ok(self.log.stop(&base)?)
+    }
+
+    /// Reads every queue through, so that records that cannot be read any more are counted now
+    /// and not when their turn comes. Returns how many that are.
+    ///
+    /// # Errors
+    /// The queues' files cannot be read.
+    pub fn find_losses(&mut self) -> Result<u64, StoreError> {
+        Ok(lock(&self.spool).find_losses()?)
     }
 
     /// The session's part of what is durable.
@@ -354,9 +369,19 @@ impl Store {
             key: part.key,
             bytes: part.bytes,
         });
+        let spool = lock(&self.spool);
+        let extents = spool.extents().filter_map(|extent| {
+            Some(Part {
+                kind: PART_EXTENT,
+                version: EXTENT_VERSION,
+                key: format!("{} {:?}", extent.sink, extent.priority),
+                // Without it a lost queue is not noticed; nothing else depends on it.
+                bytes: postcard::to_stdvec(&extent).ok()?,
+            })
+        });
         Base {
             position: self.log.end(),
-            parts: marks.chain(pipeline).collect(),
+            parts: marks.chain(pipeline).chain(extents).collect(),
         }
     }
 }
@@ -392,6 +417,14 @@ fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
         .collect()
 }
 
+/// How far the queues had come by a base.
+fn extents(base: &Base) -> impl Iterator<Item = Extent> {
+    let parts = base.parts.iter();
+    parts
+        .filter(|part| part.kind == PART_EXTENT && part.version == EXTENT_VERSION)
+        .filter_map(|part| postcard::from_bytes(&part.bytes).ok())
+}
+
 /// Marks and pipeline from a base; without one, empty.
 fn restore(settings: &Settings, base: Option<Base>, report: &mut OpenReport) -> (Marks, Pipeline) {
     let Some(base) = base else {
@@ -407,6 +440,8 @@ fn restore(settings: &Settings, base: Option<Base>, report: &mut OpenReport) -> 
                 key: part.key,
                 bytes: part.bytes,
             });
+        } else if part.kind == PART_EXTENT && part.version == EXTENT_VERSION {
+            // Measured already.
         } else if part.kind == PART_MARKS && part.version == MARKS_VERSION {
             match DeviceName::try_from(part.key.as_str()) {
                 Ok(device) => marks.push((device, part.bytes)),

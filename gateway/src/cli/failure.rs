@@ -50,6 +50,25 @@ pub(super) enum Failure {
         /// What it said.
         source: io::Error,
     },
+    /// Something durable is damaged.
+    #[error("something durable is damaged; it is told above")]
+    Damaged,
+    /// There is no such entry or file.
+    #[error("there is no {what} in {}", path.display())]
+    NoSuch {
+        /// What was asked for.
+        what: String,
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A gateway runs on the data directory.
+    #[error("{} is in use by {holder}: nothing was changed", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+        /// Who.
+        holder: String,
+    },
     /// A part of the gateway failed.
     #[error("{command} failed")]
     Failed {
@@ -80,6 +99,13 @@ impl Failure {
             Self::NoData { .. } => Some(
                 "start the gateway once; a relative data_dir is taken from the working directory",
             ),
+            Self::Damaged => Some(
+                "a start goes on without what is lost and says so; tidegate log repair moves damaged files aside",
+            ),
+            Self::NoSuch { .. } => {
+                Some("tidegate log check --json names every file; positions are those of the log")
+            }
+            Self::InUse { .. } => Some("stop that gateway first"),
             Self::ConfigMistaken { .. }
             | Self::Ask(_)
             | Self::System { .. }
@@ -93,7 +119,13 @@ impl Failure {
             Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
                 2
             }
-            Self::NoData { .. } | Self::Ask(_) | Self::System { .. } | Self::Failed { .. } => 1,
+            Self::NoData { .. }
+            | Self::NoSuch { .. }
+            | Self::InUse { .. }
+            | Self::Ask(_)
+            | Self::System { .. }
+            | Self::Failed { .. } => 1,
+            Self::Damaged => 3,
         }
     }
 

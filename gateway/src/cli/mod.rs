@@ -7,15 +7,19 @@
 //! | 0 | done; of `run`: stopped cleanly when asked to |
 //! | 1 | failed: the message says what happened to the data and what to try |
 //! | 2 | not begun: the command line or the configuration is mistaken |
+//! | 3 | of `log check`: something durable is damaged |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM |
 
 mod args;
+mod backup;
 mod check;
 mod config;
 mod failure;
 mod ledger;
+mod log_tools;
 mod logs;
 mod output;
+mod progress;
 mod signal;
 mod table;
 mod wiring;
@@ -24,7 +28,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use self::args::{CheckArgs, DemoArgs, LedgerArgs, RunArgs};
+pub use self::args::{
+    BackupArgs, CheckArgs, DemoArgs, LedgerArgs, LogCommand, RestoreArgs, RunArgs,
+};
 use self::config::Warnings;
 use self::failure::Failure;
 use self::logs::LogArgs;
@@ -35,6 +41,7 @@ Exit codes:
   0    done
   1    failed; the message says what happened to the data and what to try
   2    not begun: the command line or the configuration is mistaken
+  3    log check: something durable is damaged
   130  ended at once by a second ctrl-c or SIGTERM
 
 Environment:
@@ -63,6 +70,13 @@ enum Command {
     Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show where every sample went: each counter by reason
     Ledger(LedgerArgs),
+    /// Look into log, spool and journal, and rescue what is left of damaged ones
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Copy a data directory into one file, also beside a running gateway
+    Backup(BackupArgs),
+    /// Unpack a backup into an empty data directory
+    Restore(RestoreArgs),
 }
 
 /// Runs the command that this process was called with.
@@ -91,6 +105,9 @@ impl Cli {
             Command::Check(args) => check::check(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Ledger(args) => ledger::show(&args),
+            Command::Log(command) => log_tools::run(&command),
+            Command::Backup(args) => backup::back_up(&args),
+            Command::Restore(args) => backup::restore(&args),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Bases {
     stop_next: usize,
 }
 
-fn read_file(disk: &dyn Disk, path: &str) -> Option<Vec<u8>> {
+pub(crate) fn read_file(disk: &dyn Disk, path: &str) -> Option<Vec<u8>> {
     let file = disk.open(path).ok()?;
     let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
     let read = file.read_at(0, &mut bytes).ok()?;

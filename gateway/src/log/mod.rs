@@ -22,10 +22,10 @@
 //! ```
 
 pub mod base;
-mod bases;
+pub(crate) mod bases;
 pub mod batch;
 mod local;
-mod scan;
+pub(crate) mod scan;
 pub(crate) mod segments;
 
 #[cfg(test)]

@@ -27,18 +27,31 @@ impl Spool {
             return Err(SpoolError::UnknownRecords { first, last, next });
         }
         self.journal.make_room()?;
-        let Some((left, lost)) = self.finish(id, range, delivery)? else {
+        let Some(left) = self.leave(id, range, delivery)? else {
             return Ok(0);
         };
-        if !lost.is_empty() {
-            self.lose(id, &lost)?;
-        }
         let records = left.records;
         self.journal.hold(&Journaled::Left(left))?;
         if let Err(error) = self.journal.write() {
             tracing::warn!(%error, "a commit could not be journaled yet; it is kept and tried again");
         }
         Ok(records)
+    }
+
+    /// [`Self::finish`], with what cannot be read any more counted as lost.
+    pub(super) fn leave(
+        &mut self,
+        id: QueueId,
+        range: RangeInclusive<u64>,
+        delivery: Delivery,
+    ) -> Result<Option<Left>, SpoolError> {
+        let Some((left, lost)) = self.finish(id, range, delivery)? else {
+            return Ok(None);
+        };
+        if !lost.is_empty() {
+            self.lose(id, &lost)?;
+        }
+        Ok(Some(left))
     }
 
     /// Takes the waiting records of a range out of the queue and counts them. `None` when nothing
@@ -106,6 +119,27 @@ impl Spool {
             delivery,
         };
         Ok((newly > 0).then_some((left, lost)))
+    }
+
+    /// Reads every queue through and counts what cannot be read any more. Returns how many
+    /// records that are.
+    pub fn find_losses(&mut self) -> Result<u64, SpoolError> {
+        let mut records = 0;
+        for at in 0..self.queues.len() {
+            let id = QueueId(at);
+            let mut lost = Vec::new();
+            self.get_mut(id)?.walk(1, u64::MAX, |found| {
+                if let Found::Lost(range) = found {
+                    lost.push(range);
+                }
+                ControlFlow::Continue(())
+            })?;
+            if !lost.is_empty() {
+                records += lost.iter().map(|range| range.end() - range.start() + 1).sum::<u64>();
+                self.lose(id, &lost)?;
+            }
+        }
+        Ok(records)
     }
 
     /// Notes that records cannot be read any more.

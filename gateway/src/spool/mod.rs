@@ -25,6 +25,7 @@
 //! ```
 
 pub mod counters;
+pub mod extent;
 pub mod journal;
 mod leaving;
 mod open;
@@ -40,6 +41,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+pub use self::extent::Extent;
 pub use self::journal::{Delivery, Journaled, Outcome};
 pub use self::queue::Waiting;
 

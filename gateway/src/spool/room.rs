@@ -117,7 +117,7 @@ impl Spool {
             return Ok(true);
         }
         self.journal.make_room()?;
-        if let Some(left) = self.finish(victim, range.start..=range.end - 1, delivery)? {
+        if let Some(left) = self.leave(victim, range.start..=range.end - 1, delivery)? {
             tracing::error!(
                 sink,
                 records = left.records,
