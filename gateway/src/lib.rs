@@ -7,6 +7,7 @@
 //! shell that owns sockets, threads and the clock.
 
 pub mod backoff;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod control;

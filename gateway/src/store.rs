@@ -389,6 +389,9 @@ impl Store {
 /// Records gathered during replay before they are spooled.
 const REPLAY_RECORDS: usize = 1_000;
 
+/// Times that a spool in use is looked at again.
+const LOOKS_MAX: u32 = 4;
+
 /// The ledger of a data directory that no gateway runs on, without changing a byte of it.
 ///
 /// # Errors
@@ -400,6 +403,23 @@ pub fn read_ledger(settings: &Settings) -> Result<Value, LookError> {
     let (store, _) = Store::open(&disk, settings, 0, Timestamp::default())?;
     let session = ledger::of_marks(store.marks());
     Ok(ledger::join(store.ledger(), &session))
+}
+
+/// The spool of a data directory, without changing a byte of it; also beside a running gateway,
+/// as it was a moment ago.
+///
+/// # Errors
+/// Its files cannot be read.
+pub fn waiting(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<Spool, SpoolError> {
+    let mut tries_left = LOOKS_MAX;
+    loop {
+        let over: Arc<dyn Disk> = Arc::new(OverlayDisk::new(Arc::clone(disk)));
+        match Spool::open(over, &queues(&settings.sinks)) {
+            // A segment may be recycled between its listing and its reading.
+            Err(_) if tries_left > 0 => tries_left -= 1,
+            opened => return Ok(opened?.0),
+        }
+    }
 }
 
 /// The queues of the configured sinks: one per class.
@@ -465,7 +485,7 @@ fn lock(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
 }
 
 #[cfg(test)]
-mod damage;
+pub(crate) mod damage;
 
 #[cfg(test)]
 mod tests {

@@ -172,6 +172,14 @@ impl Spool {
             .ok_or(SpoolError::UnknownQueue(id))
     }
 
+    /// Whether a record waits, by the name of its queue's files and its index.
+    pub fn holds(&self, prefix: &str, index: u64) -> bool {
+        let name = queue::parse_prefix(prefix);
+        let id = name.and_then(|(sink, priority)| self.queue(&sink, priority));
+        let queue = id.and_then(|id| self.queues.get(id.0));
+        queue.is_some_and(|queue| index < queue.next() && !queue.done.contains(index))
+    }
+
     /// How much waits in a queue.
     pub fn waiting(&self, id: QueueId) -> Result<Backlog, SpoolError> {
         let queue = self.get(id)?;

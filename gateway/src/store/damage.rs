@@ -7,7 +7,7 @@
 //! By default a part of the bytes is flipped, another one in every file; `TIDEGATE_FULL=1` flips
 //! them all.
 
-mod world;
+pub(crate) mod world;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

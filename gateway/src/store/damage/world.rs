@@ -55,23 +55,23 @@ const INCARNATION: Incarnation = Incarnation(7);
 
 /// A batch of some file: where its bytes are (without padding), and its positions.
 #[derive(Debug, Clone)]
-pub struct Batch {
-    pub range: Range<usize>,
-    pub first: u64,
-    pub end: u64,
+pub(crate) struct Batch {
+    pub(crate) range: Range<usize>,
+    pub(crate) first: u64,
+    pub(crate) end: u64,
 }
 
 /// What a store holds.
 #[derive(Debug, PartialEq)]
-pub struct Kept {
-    pub entries: BTreeMap<u64, Vec<u8>>,
-    pub waiting: BTreeMap<String, BTreeSet<Place>>,
-    pub lost_records: u64,
-    pub ledger: Value,
+pub(crate) struct Kept {
+    pub(crate) entries: BTreeMap<u64, Vec<u8>>,
+    pub(crate) waiting: BTreeMap<String, BTreeSet<Place>>,
+    pub(crate) lost_records: u64,
+    pub(crate) ledger: Value,
 }
 
 impl Kept {
-    pub fn of(store: &mut Store) -> Self {
+    pub(crate) fn of(store: &mut Store) -> Self {
         let entries = store.log.read(0, 0).unwrap().map(Result::unwrap).collect();
         let mut spool = lock(&store.spool);
         let ids: Vec<_> = spool
@@ -104,16 +104,16 @@ impl Kept {
 }
 
 /// A data directory and what it holds.
-pub struct World {
-    pub disk: FaultDisk,
-    pub settings: Settings,
-    pub kept: Kept,
-    pub end: u64,
+pub(crate) struct World {
+    pub(crate) disk: FaultDisk,
+    pub(crate) settings: Settings,
+    pub(crate) kept: Kept,
+    pub(crate) end: u64,
     /// By path.
-    pub batches: BTreeMap<String, Vec<Batch>>,
+    pub(crate) batches: BTreeMap<String, Vec<Batch>>,
 }
 
-pub fn later() -> Timestamp {
+pub(crate) fn later() -> Timestamp {
     at(10_000)
 }
 
@@ -125,7 +125,7 @@ fn at(seconds: u64) -> Timestamp {
     }
 }
 
-pub fn tick() -> Vec<Logged> {
+pub(crate) fn tick() -> Vec<Logged> {
     vec![Logged {
         start: 1,
         at: later(),
@@ -133,31 +133,40 @@ pub fn tick() -> Vec<Logged> {
     }]
 }
 
+/// Two sinks and small files.
+pub(crate) fn settings() -> Settings {
+    let (mut settings, _) = parse(CONFIGURATION, "test").unwrap();
+    settings.log = LogSettings {
+        commit_ms: 1_000,
+        segment_bytes: 6 << 10,
+        bytes_max: 64 << 10,
+    };
+    for sink in &mut settings.sinks {
+        sink.spool_bytes_max = 64 << 10;
+    }
+    settings
+}
+
 impl World {
     /// The gateway's process was killed.
-    pub fn killed() -> Self {
+    pub(crate) fn killed() -> Self {
         Self::new(false)
     }
 
     /// The gateway was stopped.
-    pub fn stopped() -> Self {
+    pub(crate) fn stopped() -> Self {
         Self::new(true)
     }
 
     fn new(stopped: bool) -> Self {
-        let (mut settings, _) = parse(CONFIGURATION, "test").unwrap();
-        settings.log = LogSettings {
-            commit_ms: 1_000,
-            segment_bytes: 6 << 10,
-            bytes_max: 64 << 10,
-        };
-        for sink in &mut settings.sinks {
-            sink.spool_bytes_max = 64 << 10;
-        }
+        let settings = settings();
         let disk = FaultDisk::new();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let (mut store, _) = Store::open(&shared, &settings, 7, at(0)).unwrap();
-        Script::default().run(&mut store, &settings);
+        let mut script = Script::begin(&mut store, &settings);
+        for _ in 0..STEPS {
+            script.step(&mut store);
+        }
         if stopped {
             store.stop(later()).unwrap();
         }
@@ -210,13 +219,18 @@ fn batches(disk: &FaultDisk, path: &str) -> Vec<Batch> {
 
 /// What happens to the gateway.
 #[derive(Default)]
-struct Script {
+pub(crate) struct Script {
     sequence: u32,
     catalog: CatalogHash,
+    steps: u64,
+    /// Records that a sink confirmed, by queue.
+    pub(crate) confirmed: BTreeMap<String, BTreeSet<Place>>,
 }
 
 impl Script {
-    fn run(mut self, store: &mut Store, settings: &Settings) {
+    /// A gateway with rules, and a device with a catalog.
+    pub(crate) fn begin(store: &mut Store, settings: &Settings) -> Self {
+        let mut script = Self::default();
         let device = DeviceName::try_from("dev").unwrap();
         let link = |change| {
             Entry::Link(LinkEntry {
@@ -246,18 +260,47 @@ impl Script {
                 has_clock: true,
                 firmware: "test 1".into(),
             }),
-            self.catalog_frame(),
-            self.clock_frame(),
+            script.catalog_frame(),
+            script.clock_frame(),
         ];
         commit(store, 0, first);
-        for step in 0..STEPS {
-            let mut entries = vec![self.batch_frame(step)];
-            if step % 5 == 2 {
-                entries.push(Entry::Tick);
-            }
-            commit(store, step, entries);
-            if step % 4 == 3 {
-                deliver(&mut lock(&store.spool), step);
+        script
+    }
+
+    /// One more batch, and now and then a tick or a delivery.
+    pub(crate) fn step(&mut self, store: &mut Store) {
+        let step = self.steps;
+        self.steps += 1;
+        let mut entries = vec![self.batch_frame(step)];
+        if step % 5 == 2 {
+            entries.push(Entry::Tick);
+        }
+        commit(store, step, entries);
+        if step % 4 == 3 {
+            self.deliver(&mut lock(&store.spool), step);
+        }
+    }
+
+    /// The file takes some of what waits; the cloud takes less.
+    fn deliver(&mut self, spool: &mut Spool, step: u64) {
+        let queues: Vec<_> = spool
+            .queues()
+            .map(|(id, sink, class)| (id, sink == "file", format!("{sink} {class:?}")))
+            .collect();
+        for (id, is_file, name) in queues {
+            let records = spool.read(id, 0, if is_file { 9 } else { 2 }, usize::MAX).unwrap();
+            if let (Some(first), Some(last)) = (records.first(), records.last()) {
+                let delivery = Delivery {
+                    outcome: Outcome::Confirmed,
+                    at: at(step * 4 + 11),
+                    bytes_before: 900,
+                    bytes_after: 300,
+                    header_bytes: 100,
+                    attempts: 1,
+                };
+                spool.commit(id, first.index..=last.index, delivery).unwrap();
+                let confirmed = self.confirmed.entry(name).or_default();
+                confirmed.extend(records.iter().map(|one| one.place));
             }
         }
     }
@@ -350,24 +393,3 @@ fn commit(store: &mut Store, step: u64, entries: Vec<Entry>) {
     store.settle(now).unwrap();
 }
 
-/// The file takes some of what waits; the cloud takes less.
-fn deliver(spool: &mut Spool, step: u64) {
-    let queues: Vec<_> = spool
-        .queues()
-        .map(|(id, sink, _)| (id, sink == "file"))
-        .collect();
-    for (id, is_file) in queues {
-        let records = spool.read(id, 0, if is_file { 9 } else { 2 }, usize::MAX).unwrap();
-        if let (Some(first), Some(last)) = (records.first(), records.last()) {
-            let delivery = Delivery {
-                outcome: Outcome::Confirmed,
-                at: at(step * 4 + 11),
-                bytes_before: 900,
-                bytes_after: 300,
-                header_bytes: 100,
-                attempts: 1,
-            };
-            spool.commit(id, first.index..=last.index, delivery).unwrap();
-        }
-    }
-}
