@@ -56,7 +56,9 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// The system cannot write.
-    #[error("{path} could not be written: no backup was made and the data directory was not touched")]
+    #[error(
+        "{path} could not be written: no backup was made and the data directory was not touched"
+    )]
     Write {
         /// The backup.
         path: PathBuf,
@@ -243,7 +245,9 @@ impl Packer<'_> {
     /// Packs a segment as far as its batches go; false when it went meanwhile.
     fn pack_segment(&mut self, segment: &SegmentFile) -> Result<bool, BackupError> {
         let mut bytes = 0;
-        let walked = walk(self.disk, segment, |batch, _| bytes = batch.offset + batch.bytes);
+        let walked = walk(self.disk, segment, |batch, _| {
+            bytes = batch.offset + batch.bytes;
+        });
         let walked = match walked {
             Ok(walked) => walked,
             Err(_) if self.disk.open(&segment.path).is_err() => return Ok(false),
@@ -360,7 +364,9 @@ pub fn restore(path: &Path, dir: &Path) -> Result<Summary, BackupError> {
         source,
     };
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(BackupError::NotEmpty { dir: dir.to_owned() });
+        return Err(BackupError::NotEmpty {
+            dir: dir.to_owned(),
+        });
     }
     let mut partial = dir.as_os_str().to_owned();
     partial.push(".partial");
@@ -405,11 +411,15 @@ fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {
         }
         let mut file = File::create(into.join(&name)).map_err(failed)?;
         summary.bytes += io::copy(&mut entry, &mut file).map_err(failed)?;
-        file.flush().and_then(|()| file.sync_all()).map_err(failed)?;
+        file.flush()
+            .and_then(|()| file.sync_all())
+            .map_err(failed)?;
         summary.files += 1;
     }
     for folder in folders {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)?;
     }
     Ok(summary)
 }

@@ -46,16 +46,22 @@ pub fn read(disk: &Arc<dyn Disk>) -> Option<Identity> {
 /// # Errors
 /// The disk refused; the start must not go on.
 pub fn begin(disk: &Arc<dyn Disk>, draw: u64) -> Result<Identity, IdentityUnwritten> {
-    let identity = match read(disk) {
-        Some(last) => Identity {
-            start: last.start.saturating_add(1),
-            ..last
-        },
-        None => Identity {
+    let last = read(disk);
+    if last.is_none() && disk.open(FILE).is_ok() {
+        tracing::warn!(
+            "the gateway's identity was damaged: it has a new id and counts its starts from 1; nothing else is lost"
+        );
+    }
+    let identity = last.map_or(
+        Identity {
             gateway: draw,
             start: 1,
         },
-    };
+        |last| Identity {
+            start: last.start.saturating_add(1),
+            ..last
+        },
+    );
     let body = postcard::to_stdvec(&identity).map_err(std::io::Error::other)?;
     let mut bytes = crc32c(&body).to_le_bytes().to_vec();
     bytes.extend(body);
@@ -65,4 +71,30 @@ pub fn begin(disk: &Arc<dyn Disk>, draw: u64) -> Result<Identity, IdentityUnwrit
     disk.rename(FILE_NEXT, FILE)?;
     disk.sync_dir("")?;
     Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FaultDisk;
+
+    #[test]
+    fn a_start_is_counted_and_every_damage_draws_another_id() {
+        let fault = FaultDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(fault.clone());
+        let drawn = |gateway, start| Identity { gateway, start };
+        assert_eq!(begin(&disk, 5).unwrap(), drawn(5, 1));
+        assert_eq!(begin(&disk, 6).unwrap(), drawn(5, 2));
+        let whole = fault.content(FILE).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x5a;
+            for damaged in [flipped, whole[..at].to_vec()] {
+                fault.put(FILE, damaged);
+                assert_eq!(begin(&disk, 9).unwrap(), drawn(9, 1), "byte {at}");
+            }
+        }
+        fault.put(FILE, whole);
+        assert_eq!(begin(&disk, 9).unwrap(), drawn(5, 3));
+    }
 }

@@ -22,7 +22,10 @@ fn a_store_at_rest_comes_back_as_it_was() {
         let path = dir.path().join("store.tar");
         let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
         let summary = back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
-        assert_eq!((summary.log_end, summary.recycled_meanwhile), (world.end, 0));
+        assert_eq!(
+            (summary.log_end, summary.recycled_meanwhile),
+            (world.end, 0)
+        );
         assert!(!dir.path().join("store.tar.partial").exists());
         let (kept, report) = unpacked(&path, &dir.path().join("data"), &world.settings);
         assert_eq!(kept, world.kept);
@@ -120,7 +123,11 @@ fn back_up_at_work(every: u64, warm: u64) -> bool {
     assert_eq!(report.recovery.end, summary.log_end, "{case}");
     let spool = &report.spool;
     assert_eq!(
-        (spool.records_lost, spool.commits_uncounted, spool.parts_damaged),
+        (
+            spool.records_lost,
+            spool.commits_uncounted,
+            spool.parts_damaged
+        ),
         (0, 0, 0),
         "{case}"
     );
@@ -129,16 +136,25 @@ fn back_up_at_work(every: u64, warm: u64) -> bool {
     let Work { store, script, .. } = &mut *work;
     let live = Kept::of(store);
     for (position, bytes) in &kept.entries {
-        assert!(live.entries.get(position).is_none_or(|live| live == bytes), "{case}");
+        assert!(
+            live.entries.get(position).is_none_or(|live| live == bytes),
+            "{case}"
+        );
     }
     for (queue, waiting) in &live.waiting {
         let confirmed = script.confirmed.get(queue).into_iter().flatten();
         for place in waiting.iter().chain(confirmed) {
             let known = place.position < summary.log_end;
             let there = kept.waiting[queue].contains(place);
-            let gone = script.confirmed.get(queue).is_some_and(|one| one.contains(place));
+            let gone = script
+                .confirmed
+                .get(queue)
+                .is_some_and(|one| one.contains(place));
             assert!(!known || there || gone, "{queue} {place:?}: {case}");
-            assert!(known || !there, "ahead of the log: {queue} {place:?}: {case}");
+            assert!(
+                known || !there,
+                "ahead of the log: {queue} {place:?}: {case}"
+            );
         }
     }
     true
@@ -165,7 +181,10 @@ fn a_directory_with_anything_in_it_is_not_unpacked_into() {
     let data = dir.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::write(data.join("identity"), "mine").unwrap();
-    assert!(matches!(restore(&path, &data), Err(BackupError::NotEmpty { .. })));
+    assert!(matches!(
+        restore(&path, &data),
+        Err(BackupError::NotEmpty { .. })
+    ));
     fs::remove_file(data.join("identity")).unwrap();
     restore(&path, &data).unwrap();
     assert!(data.join("log").is_dir());
@@ -183,10 +202,16 @@ fn a_foreign_or_cut_file_is_refused_and_leaves_nothing() {
         tar.append_data(&mut header, name, &b"x"[..]).unwrap();
         tar.finish().unwrap();
         drop(tar);
-        assert!(matches!(restore(&path, &data), Err(BackupError::Foreign { .. })), "{name}");
+        assert!(
+            matches!(restore(&path, &data), Err(BackupError::Foreign { .. })),
+            "{name}"
+        );
         assert!(!data.exists());
     }
     fs::write(&path, [7; 1_500]).unwrap();
-    assert!(matches!(restore(&path, &data), Err(BackupError::Unpack { .. })));
+    assert!(matches!(
+        restore(&path, &data),
+        Err(BackupError::Unpack { .. })
+    ));
     assert!(!data.exists());
 }

@@ -34,26 +34,36 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<(), Failure> {
     let disk: Arc<dyn Disk> = Arc::new(disk.map_err(|source| Failure::System { source })?);
     let bar = Bar::new("copying");
     let now_s = u64::try_from(SystemClock::new().now().wall_us / SECOND_US).unwrap_or(0);
-    let made = backup::back_up(&disk, &args.file, now_s, &mut |done, total| bar.show(done, total));
+    let made = backup::back_up(&disk, &args.file, now_s, &mut |done, total| {
+        bar.show(done, total);
+    });
     bar.end();
     let summary = made.map_err(failed)?;
-    tell(args.json, &summary, &format!(
-        "{}: the log up to position {}, queues, journal and identity of {}",
-        args.file.display(),
-        summary.log_end,
-        settings.data_dir.display()
-    ))
+    tell(
+        args.json,
+        &summary,
+        &format!(
+            "{}: the log up to position {}, queues, journal and identity of {}",
+            args.file.display(),
+            summary.log_end,
+            settings.data_dir.display()
+        ),
+    )
 }
 
 /// Unpacks a file into an empty data directory.
 pub(super) fn restore(args: &RestoreArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
     let summary = backup::restore(&args.file, &settings.data_dir).map_err(failed("restore"))?;
-    tell(args.json, &summary, &format!(
-        "{} is unpacked into {}; what was acked since the backup was made is counted as lost when the gateway hears of it",
-        args.file.display(),
-        settings.data_dir.display()
-    ))
+    tell(
+        args.json,
+        &summary,
+        &format!(
+            "{} is unpacked into {}; what was acked since the backup was made is counted as lost when the gateway hears of it",
+            args.file.display(),
+            settings.data_dir.display()
+        ),
+    )
 }
 
 fn tell(json: bool, summary: &Summary, words: &str) -> Result<(), Failure> {
@@ -63,5 +73,9 @@ fn tell(json: bool, summary: &Summary, words: &str) -> Result<(), Failure> {
         })?;
         return print(&format!("{text}\n"));
     }
-    print(&format!("{words}; {} files, {}\n", summary.files, show_size(summary.bytes)))
+    print(&format!(
+        "{words}; {} files, {}\n",
+        summary.files,
+        show_size(summary.bytes)
+    ))
 }

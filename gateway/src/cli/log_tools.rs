@@ -59,7 +59,11 @@ fn check_files(args: &LogCheckArgs) -> Result<(), Failure> {
     } else {
         print(&report::check_lines(&settings, &found))?;
     }
-    if found.clean { Ok(()) } else { Err(Failure::Damaged) }
+    if found.clean {
+        Ok(())
+    } else {
+        Err(Failure::Damaged)
+    }
 }
 
 fn repair_files(args: &LogRepairArgs) -> Result<(), Failure> {

@@ -119,7 +119,9 @@ pub fn check(disk: &Arc<dyn Disk>, progress: Progress<'_>) -> Result<Report, Log
             done += bytes;
             progress(done, total);
         };
-        report.rooms.insert(room, check_room(disk, room, &files, &mut step)?);
+        report
+            .rooms
+            .insert(room, check_room(disk, room, &files, &mut step)?);
     }
     let rooms_clean = report.rooms.values().all(RoomReport::is_clean);
     report.clean = rooms_clean && report.identity_readable;
@@ -152,7 +154,8 @@ fn check_room(
 }
 
 fn is_gone(disk: &Arc<dyn Disk>, path: &str) -> bool {
-    disk.open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    disk.open(path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// `None` when it was removed meanwhile.
@@ -175,7 +178,9 @@ fn check_base(disk: &Arc<dyn Disk>, file: &BaseFile) -> Option<BaseReport> {
         report.position = Some(read.base.position);
         report.parts = read.base.parts.len() as u64;
         let damaged = read.damaged.iter();
-        report.parts_damaged = damaged.map(|(kind, key)| format!("{kind} {key:?}")).collect();
+        report.parts_damaged = damaged
+            .map(|(kind, key)| format!("{kind} {key:?}"))
+            .collect();
         report.parts_unnamed = read.unnamed;
     }
     Some(report)
@@ -200,7 +205,10 @@ fn check_segment(
             return Ok(None);
         }
         // Two readings that agree were not misled by a write in between.
-        if last.as_ref().is_some_and(|last| last.walked.damaged == report.walked.damaged) {
+        if last
+            .as_ref()
+            .is_some_and(|last| last.walked.damaged == report.walked.damaged)
+        {
             return Ok(Some(report));
         }
         last = Some(report);

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::disk::Disk;
 use crate::log::LogError;
+use crate::log::bases::STOPS;
 use crate::log::segments::Segment;
 
 /// A folder of segments and bases.
@@ -98,7 +99,9 @@ impl Files {
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
         let segments = self.segments.iter().map(|file| file.bytes);
-        segments.chain(self.bases.iter().map(|file| file.bytes)).sum()
+        segments
+            .chain(self.bases.iter().map(|file| file.bytes))
+            .sum()
     }
 }
 
@@ -130,7 +133,10 @@ pub fn list(disk: &dyn Disk, room: Room) -> Result<Files, LogError> {
                 incarnation: segment.incarnation,
                 bytes,
             });
-        } else if let Some(position) = base_position(&name) {
+            continue;
+        }
+        let position = base_position(&name);
+        if position.is_some() || STOPS.contains(&name.as_str()) {
             files.bases.push(BaseFile {
                 path,
                 room,
@@ -143,17 +149,15 @@ pub fn list(disk: &dyn Disk, room: Room) -> Result<Files, LogError> {
     Ok(files)
 }
 
-/// The position in a base's name, `None` inside for a clean stop's; `None` for other files.
-fn base_position(name: &str) -> Option<Option<u64>> {
-    if matches!(name, "stop-a" | "stop-b") {
-        return Some(None);
-    }
-    let position = name.strip_prefix("base-")?.parse().ok()?;
-    Some(Some(position))
+/// The position in a base's name; `None` for that of a clean stop and for other files.
+fn base_position(name: &str) -> Option<u64> {
+    name.strip_prefix("base-")?.parse().ok()
 }
 
 fn order(files: &mut Files) {
-    files.bases.sort_by_key(|base| (base.position.is_none(), base.position));
+    files
+        .bases
+        .sort_by_key(|base| (base.position.is_none(), base.position));
     let key = |file: &SegmentFile| (file.prefix.clone(), file.first, file.number);
     files.segments.sort_by_key(key);
     for at in 1..files.segments.len() {

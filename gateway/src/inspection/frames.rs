@@ -35,7 +35,7 @@ pub(super) fn words(bytes: &[u8]) -> String {
 
 fn message_words(frame: &Frame<'_>) -> String {
     match Up::read(frame.body) {
-        Ok(message) => up_words(&message).unwrap_or_else(|error| unreadable(error)),
+        Ok(message) => up_words(&message).unwrap_or_else(unreadable),
         Err(error) => unreadable(error),
     }
 }

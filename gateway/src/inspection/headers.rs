@@ -76,5 +76,9 @@ fn of_base(disk: &Arc<dyn Disk>, path: &str) -> Vec<Value> {
         .iter()
         .map(|(kind, key)| json!({ "is": "damaged", "kind": kind, "key": key }));
     let unnamed = (0..read.unnamed).map(|_| json!({ "is": "damaged" }));
-    std::iter::once(head).chain(parts).chain(damaged).chain(unnamed).collect()
+    std::iter::once(head)
+        .chain(parts)
+        .chain(damaged)
+        .chain(unnamed)
+        .collect()
 }

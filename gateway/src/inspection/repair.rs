@@ -35,7 +35,9 @@ const COPY_BYTES: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// The system cannot read or write.
-    #[error("{path} could not be repaired: nothing was removed, damaged files are in {ASIDE}/; check the disk and its space")]
+    #[error(
+        "{path} could not be repaired: nothing was removed, damaged files are in {ASIDE}/; check the disk and its space"
+    )]
     Disk {
         /// The file.
         path: String,
@@ -116,9 +118,22 @@ pub fn repair(
     }
     for (room, report) in &found.rooms {
         let listed = files::list(&**disk, *room)?;
-        for segment in report.segments.iter().filter(|one| one.walked.damaged_places > 0) {
-            if let Some(file) = listed.segments.iter().find(|file| file.path == segment.file) {
-                let lost = segment.walked.damaged.iter().map(|one| one.end - one.first).sum();
+        for segment in report
+            .segments
+            .iter()
+            .filter(|one| one.walked.damaged_places > 0)
+        {
+            if let Some(file) = listed
+                .segments
+                .iter()
+                .find(|file| file.path == segment.file)
+            {
+                let lost = segment
+                    .walked
+                    .damaged
+                    .iter()
+                    .map(|one| one.end - one.first)
+                    .sum();
                 steps.push(salvage(disk, file, lost)?);
             }
         }
@@ -174,7 +189,9 @@ fn salvage(
     copy(&**disk, path, &kept_as, 0, segment.bytes).map_err(failed(path))?;
     disk.sync_dir(ASIDE).map_err(failed(ASIDE))?;
     let mut batches = Vec::new();
-    let walked = walk(disk, segment, |batch, _| batches.push((batch.offset, batch.bytes)))?;
+    let walked = walk(disk, segment, |batch, _| {
+        batches.push((batch.offset, batch.bytes));
+    })?;
     let draft = format!("{}/{DRAFT}", segment.room.folder());
     let write = || {
         // As long as before: the file is recycled by its length. A batch's check covers the

@@ -1,6 +1,6 @@
 //! Scripts for inspection and repair, over a small store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,7 +34,9 @@ fn look(disk: &FaultDisk) -> Report {
 
 fn contents(disk: &FaultDisk) -> BTreeMap<String, Vec<u8>> {
     let paths = disk.paths().into_iter();
-    paths.map(|path| (path.clone(), disk.content(&path).unwrap())).collect()
+    paths
+        .map(|path| (path.clone(), disk.content(&path).unwrap()))
+        .collect()
 }
 
 fn flip(disk: &FaultDisk, path: &str, at: usize) {
@@ -45,7 +47,7 @@ fn flip(disk: &FaultDisk, path: &str, at: usize) {
 
 /// The segments of a room with at least three batches, and the middle one's offset and positions.
 fn middle(world: &World, room: &str) -> (String, usize, u64, u64) {
-    let found = world
+    let mut found = world
         .batches
         .iter()
         .filter(|(path, batches)| path.starts_with(room) && batches.len() >= 3)
@@ -53,7 +55,7 @@ fn middle(world: &World, room: &str) -> (String, usize, u64, u64) {
             let batch = &batches[batches.len() / 2];
             (path.clone(), batch.range.start, batch.first, batch.end)
         });
-    found.last().unwrap()
+    found.next_back().unwrap()
 }
 
 fn with_identity(world: &World) -> FaultDisk {
@@ -69,7 +71,10 @@ fn a_whole_store_is_clean_and_counted() {
     let found = look(&disk);
     assert!(found.clean, "{found:?}");
     let log = &found.rooms[&Room::Log];
-    assert_eq!(log.sum(|one| one.walked.entries), world.kept.entries.len() as u64);
+    assert_eq!(
+        log.sum(|one| one.walked.entries),
+        world.kept.entries.len() as u64
+    );
     assert!(log.bases.iter().all(super::check::BaseReport::is_intact));
     disk.put("identity", vec![1, 2, 3]);
     let found = look(&disk);
@@ -93,9 +98,15 @@ fn damage_is_named_by_file_offset_and_positions() {
             (offset as u64, first, end)
         );
         let rows = headers::of_file(&shared(&disk), &path).unwrap().unwrap();
-        assert!(rows.iter().any(|row| row["is"] == "damaged" && row["first"] == first));
+        assert!(
+            rows.iter()
+                .any(|row| row["is"] == "damaged" && row["first"] == first)
+        );
     }
-    assert_eq!(headers::of_file(&shared(&world.disk), "log/other").unwrap(), None);
+    assert_eq!(
+        headers::of_file(&shared(&world.disk), "log/other").unwrap(),
+        None
+    );
 }
 
 #[test]
@@ -103,7 +114,11 @@ fn what_a_base_covers_is_missed_by_replay_only() {
     let world = World::killed();
     let disk = with_identity(&world);
     // The oldest segment, cut to its first batch.
-    let (path, batches) = world.batches.iter().find(|(path, _)| path.starts_with("log/seg")).unwrap();
+    let (path, batches) = world
+        .batches
+        .iter()
+        .find(|(path, _)| path.starts_with("log/seg"))
+        .unwrap();
     let mut content = disk.content(path).unwrap();
     content.truncate(batches[0].range.end);
     disk.put(path, content);
@@ -118,9 +133,13 @@ fn what_a_base_covers_is_missed_by_replay_only() {
 fn repair_moves_aside_covers_the_loss_and_is_done_once() {
     let world = World::killed();
     let disk = with_identity(&world);
-    let (log, offset, first, end) = middle(&world, "log/segment-0000000005");
+    let (log, offset, first, end) = middle(&world, "log/segment");
     flip(&disk, &log, offset);
-    let base = disk.paths().into_iter().rfind(|path| path.starts_with("log/base")).unwrap();
+    let base = disk
+        .paths()
+        .into_iter()
+        .rfind(|path| path.starts_with("log/base"))
+        .unwrap();
     flip(&disk, &base, 3);
     let (queue, at, ..) = middle(&world, "spool/cloud");
     flip(&disk, &queue, at);
@@ -132,11 +151,16 @@ fn repair_moves_aside_covers_the_loss_and_is_done_once() {
     let did = repair(&shared(&disk), &world.settings, 9, later(), &mut |_, _| {}).unwrap();
     assert_eq!(did, would);
     let lost = did.steps.iter().find_map(|step| match step {
-        Step::Salvaged { file, entries_lost, .. } if *file == log => Some(*entries_lost),
+        Step::Salvaged {
+            file, entries_lost, ..
+        } if *file == log => Some(*entries_lost),
         _ => None,
     });
     assert_eq!(lost, Some(end - first));
-    for (path, damaged) in before.iter().filter(|(path, _)| [&log, &base, &queue].contains(path)) {
+    for (path, damaged) in before
+        .iter()
+        .filter(|(path, _)| [&log, &base, &queue].contains(path))
+    {
         let kept_as = format!("{ASIDE}/{}.1", path.replace('/', "."));
         assert_eq!(disk.content(&kept_as).unwrap(), *damaged, "{kept_as}");
     }
@@ -152,8 +176,8 @@ fn repair_moves_aside_covers_the_loss_and_is_done_once() {
     let whole = world.kept.entries.clone().into_iter();
     let left: BTreeMap<_, _> = whole.filter(|(at, _)| !(first..end).contains(at)).collect();
     assert_eq!(kept.entries, left);
-    let waited: usize = world.kept.waiting.values().map(|one| one.len()).sum();
-    let waits: usize = kept.waiting.values().map(|one| one.len()).sum();
+    let waited: usize = world.kept.waiting.values().map(BTreeSet::len).sum();
+    let waits: usize = kept.waiting.values().map(BTreeSet::len).sum();
     assert_eq!(waits as u64 + kept.lost_records, waited as u64);
 }
 
@@ -161,7 +185,11 @@ fn repair_moves_aside_covers_the_loss_and_is_done_once() {
 fn a_lost_base_is_left_to_the_start() {
     let world = World::killed();
     let disk = with_identity(&world);
-    let oldest = disk.paths().into_iter().find(|path| path.starts_with("log/seg")).unwrap();
+    let oldest = disk
+        .paths()
+        .into_iter()
+        .find(|path| path.starts_with("log/seg"))
+        .unwrap();
     Disk::remove(&disk, &oldest).unwrap();
     for path in disk.paths() {
         if path.starts_with("log/base") {
@@ -169,7 +197,10 @@ fn a_lost_base_is_left_to_the_start() {
         }
     }
     let did = repair(&shared(&disk), &world.settings, 9, later(), &mut |_, _| {}).unwrap();
-    assert!(matches!(did.steps.last(), Some(Step::LeftToStart { .. })), "{did:?}");
+    assert!(
+        matches!(did.steps.last(), Some(Step::LeftToStart { .. })),
+        "{did:?}"
+    );
     let (_, report) = Store::open(&shared(&disk), &world.settings, 8, later()).unwrap();
     assert!(report.ids_begin_anew, "the start must hear of it");
 }
@@ -190,12 +221,19 @@ fn entries_read_in_words_and_as_json() {
         .unwrap();
     }
     let has = |words: &str| lines.iter().any(|line| line.contains(words));
-    assert!(has("batch: 8 samples of 2 sensors") && has("dev  opened 00000007 boot 1"), "{lines:?}");
+    assert!(
+        has("batch: 8 samples of 2 sensors") && has("dev  opened 00000007 boot 1"),
+        "{lines:?}"
+    );
     assert!(has("catalog") && has("site s, engine"), "{lines:?}");
     let frame = kinds.iter().rfind(|(kind, _)| *kind == "frame").unwrap();
     assert_eq!(frame.1["frame"]["message"]["kind"], "batch");
     assert_eq!(frame.1["frame"]["message"]["blocks"][1]["sensor"], 1);
-    assert!(LogEntry::read(3, &[255; 9]).line().contains("cannot be understood"));
+    assert!(
+        LogEntry::read(3, &[255; 9])
+            .line()
+            .contains("cannot be understood")
+    );
 }
 
 /// A disk on which one file goes after it was opened so many times.

@@ -140,7 +140,11 @@ fn finish(segment: &SegmentFile, walked: &mut Walked, offset: u64) {
             offset,
             bytes: walked.torn_bytes,
             first: walked.end,
-            end: if segment.limit_is_far { walked.end } else { limit },
+            end: if segment.limit_is_far {
+                walked.end
+            } else {
+                limit
+            },
         });
         walked.torn_bytes = 0;
     } else if segment.room == Room::Log || !segment.limit_is_far {

@@ -9,7 +9,8 @@ use crate::disk::Disk;
 
 /// Bases kept at least: a damaged one has another behind it.
 const BASES_MIN: usize = 2;
-const STOPS: [&str; 2] = ["stop-a", "stop-b"];
+/// Names of the bases of clean stops.
+pub(crate) const STOPS: [&str; 2] = ["stop-a", "stop-b"];
 const DRAFT: &str = "base.tmp";
 /// Bytes of a base written at a time.
 const WRITE_BYTES: usize = 1 << 20;

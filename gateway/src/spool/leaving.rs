@@ -9,6 +9,9 @@ use super::queue::Found;
 use super::{QueueId, Spool, SpoolError};
 use crate::record::Place;
 
+/// Indices that were waiting and cannot be read.
+type Unread = Vec<RangeInclusive<u64>>;
+
 impl Spool {
     /// Notes that a batch left its queue, `range` being the indices of its first and last record.
     /// Returns how many records that were: those done before, by an eviction for instance, do not
@@ -61,7 +64,7 @@ impl Spool {
         id: QueueId,
         range: RangeInclusive<u64>,
         delivery: Delivery,
-    ) -> Result<Option<(Left, Vec<RangeInclusive<u64>>)>, SpoolError> {
+    ) -> Result<Option<(Left, Unread)>, SpoolError> {
         let fate = match delivery.outcome {
             Outcome::Confirmed => Fate::Delivered,
             Outcome::Refused => Fate::Refused,
@@ -135,7 +138,10 @@ impl Spool {
                 ControlFlow::Continue(())
             })?;
             if !lost.is_empty() {
-                records += lost.iter().map(|range| range.end() - range.start() + 1).sum::<u64>();
+                records += lost
+                    .iter()
+                    .map(|range| range.end() - range.start() + 1)
+                    .sum::<u64>();
                 self.lose(id, &lost)?;
             }
         }

@@ -50,7 +50,11 @@ impl Damage {
 
     /// Everything that is done to a file.
     fn of(content: &[u8], batches: &[Batch]) -> Vec<Self> {
-        let stride = if std::env::var_os("TIDEGATE_FULL").is_some() { 1 } else { STRIDE };
+        let stride = if std::env::var_os("TIDEGATE_FULL").is_some() {
+            1
+        } else {
+            STRIDE
+        };
         let mut all: BTreeSet<(u8, usize)> = BTreeSet::new();
         all.extend((0..content.len()).step_by(stride).map(|at| (0, at)));
         all.extend((0..content.len()).step_by(512).map(|at| (1, at)));
@@ -114,7 +118,9 @@ fn each(world: &World, folder: &str, mut check: impl FnMut(&str, Damage, &Kept, 
 fn damage_log(world: &World) {
     each(world, "log/segment", |path, damage, kept, report| {
         let case = format!("{path} {damage:?}: {report:?}");
-        let broken = world.batches[path].iter().filter(|batch| damage.breaks(batch));
+        let broken = world.batches[path]
+            .iter()
+            .filter(|batch| damage.breaks(batch));
         let gone: BTreeSet<u64> = broken.flat_map(|batch| batch.first..batch.end).collect();
         let missing: BTreeSet<u64> = world
             .kept
@@ -125,12 +131,22 @@ fn damage_log(world: &World) {
             .collect();
         assert_eq!(missing, gone, "{case}");
         assert!(
-            kept.entries.iter().all(|(at, bytes)| world.kept.entries[at] == *bytes),
+            kept.entries
+                .iter()
+                .all(|(at, bytes)| world.kept.entries[at] == *bytes),
             "{case}"
         );
-        let behind = gone.iter().filter(|at| **at >= report.recovery.from).count() as u64;
+        let behind = gone
+            .iter()
+            .filter(|at| **at >= report.recovery.from)
+            .count() as u64;
         assert_eq!(report.recovery.entries_lost, behind, "{case}");
-        let told: u64 = report.recovery.gaps.iter().map(|gap| gap.end - gap.start).sum();
+        let told: u64 = report
+            .recovery
+            .gaps
+            .iter()
+            .map(|gap| gap.end - gap.start)
+            .sum();
         assert_eq!(told, behind, "{case}");
         assert_eq!(report.recovery.end, world.end, "{case}");
         assert_eq!(report.recovery.bases_passed_over, 0, "{case}");
@@ -151,7 +167,10 @@ fn damage_bases(world: &World, prefix: &str) {
         assert_eq!(kept.waiting, world.kept.waiting, "{case}");
         assert_eq!(kept.ledger, world.kept.ledger, "{case}");
         assert_eq!(kept.lost_records, 0, "{case}");
-        assert!(report.parts_lost.is_empty() && !report.ids_begin_anew, "{case}");
+        assert!(
+            report.parts_lost.is_empty() && !report.ids_begin_anew,
+            "{case}"
+        );
     });
 }
 

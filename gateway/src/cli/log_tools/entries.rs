@@ -71,7 +71,7 @@ fn row_words(row: &Value) -> String {
     };
     let mut line = fields["is"].as_str().unwrap_or_default().to_owned();
     for (name, value) in fields.iter().filter(|(name, _)| *name != "is") {
-        line.push_str(&format!("  {name} {value}"));
+        line.extend(["  ", name, " ", &value.to_string()]);
     }
     line + "\n"
 }
@@ -230,7 +230,9 @@ fn line(
                 return None;
             }
             let Some((place, record)) = record else {
-                return Some(format!("{queue} {position:>8}  a record that cannot be understood"));
+                return Some(format!(
+                    "{queue} {position:>8}  a record that cannot be understood"
+                ));
             };
             Some(match form {
                 Form::Words => record_line(queue, position, place, &record),

@@ -38,7 +38,10 @@ pub(super) fn check_lines(settings: &Settings, found: &Report) -> String {
                 String::new()
             },
             if report.recycled_meanwhile > 0 {
-                format!("; {} files were recycled meanwhile", report.recycled_meanwhile)
+                format!(
+                    "; {} files were recycled meanwhile",
+                    report.recycled_meanwhile
+                )
             } else {
                 String::new()
             },
@@ -106,7 +109,11 @@ fn lost(positions: Range<u64>) -> String {
     if positions.is_empty() {
         "no positions known to be lost".to_owned()
     } else {
-        format!("positions {} to {} lost", positions.start, positions.end - 1)
+        format!(
+            "positions {} to {} lost",
+            positions.start,
+            positions.end - 1
+        )
     }
 }
 
@@ -115,7 +122,11 @@ fn ranges(out: &mut String, what: &str, ranges: &[Range<u64>]) {
         let _ = writeln!(out, "{what} {} to {}", range.start, range.end - 1);
     }
     if ranges.len() > RANGES_SHOWN_MAX {
-        let _ = writeln!(out, "{what}: {} more ranges", ranges.len() - RANGES_SHOWN_MAX);
+        let _ = writeln!(
+            out,
+            "{what}: {} more ranges",
+            ranges.len() - RANGES_SHOWN_MAX
+        );
     }
 }
 
@@ -137,7 +148,10 @@ pub(super) fn repair_lines(settings: &Settings, repaired: &Repaired) -> String {
                 "  {file}: {entries} entries go on, {entries_lost} are lost; the damaged file is kept as {kept_as}"
             ),
             Step::MovedAside { file, kept_as } => {
-                writeln!(out, "  {file}: another base is used; it is kept as {kept_as}")
+                writeln!(
+                    out,
+                    "  {file}: another base is used; it is kept as {kept_as}"
+                )
             }
             Step::Covered {
                 entries_lost,

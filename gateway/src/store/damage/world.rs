@@ -180,10 +180,36 @@ impl World {
             .into_iter()
             .map(|path| (path.clone(), batches(&disk, &path)))
             .collect();
-        let files = |prefix: &str| disk.paths().iter().filter(|path| path.starts_with(prefix)).count();
-        assert!(files("log/segment") >= 3 && files("log/base") >= 2, "{:?}", disk.paths());
-        assert!(files("spool/") >= 4 && files("journal/seg") >= 1, "{:?}", disk.paths());
-        assert!(kept.waiting.values().filter(|places| places.len() > 3).count() >= 2);
+        let files = |prefix: &str| {
+            disk.paths()
+                .iter()
+                .filter(|path| path.starts_with(prefix))
+                .count()
+        };
+        assert!(
+            files("log/segment") >= 3 && files("log/base") >= 2,
+            "{:?}",
+            disk.paths()
+        );
+        assert!(
+            files("spool/") >= 4 && files("journal/seg") >= 1,
+            "{:?}",
+            disk.paths()
+        );
+        let newest = batches
+            .iter()
+            .rfind(|(path, _)| path.starts_with("log/segment"));
+        assert!(
+            newest.is_some_and(|(_, batches)| batches.len() >= 4),
+            "{newest:?}"
+        );
+        assert!(
+            kept.waiting
+                .values()
+                .filter(|places| places.len() > 3)
+                .count()
+                >= 2
+        );
         Self {
             disk,
             settings,
@@ -197,7 +223,11 @@ impl World {
 /// The batches in a file by its layout; those of a recycled file's former life do not verify.
 fn batches(disk: &FaultDisk, path: &str) -> Vec<Batch> {
     let content = disk.content(path).unwrap();
-    let Some(number) = path.rsplit('-').nth(2).and_then(|text| text.parse::<u64>().ok()) else {
+    let Some(number) = path
+        .rsplit('-')
+        .nth(2)
+        .and_then(|text| text.parse::<u64>().ok())
+    else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -206,7 +236,10 @@ fn batches(disk: &FaultDisk, path: &str) -> Vec<Batch> {
             continue;
         };
         let range = offset..offset + header.bytes();
-        if content.get(range.clone()).is_some_and(|bytes| header.verifies(bytes, number)) {
+        if content
+            .get(range.clone())
+            .is_some_and(|bytes| header.verifies(bytes, number))
+        {
             found.push(Batch {
                 range,
                 first: header.first,
@@ -288,7 +321,9 @@ impl Script {
             .map(|(id, sink, class)| (id, sink == "file", format!("{sink} {class:?}")))
             .collect();
         for (id, is_file, name) in queues {
-            let records = spool.read(id, 0, if is_file { 9 } else { 2 }, usize::MAX).unwrap();
+            let records = spool
+                .read(id, 0, if is_file { 9 } else { 2 }, usize::MAX)
+                .unwrap();
             if let (Some(first), Some(last)) = (records.first(), records.last()) {
                 let delivery = Delivery {
                     outcome: Outcome::Confirmed,
@@ -298,7 +333,9 @@ impl Script {
                     header_bytes: 100,
                     attempts: 1,
                 };
-                spool.commit(id, first.index..=last.index, delivery).unwrap();
+                spool
+                    .commit(id, first.index..=last.index, delivery)
+                    .unwrap();
                 let confirmed = self.confirmed.entry(name).or_default();
                 confirmed.extend(records.iter().map(|one| one.place));
             }
@@ -364,7 +401,9 @@ impl Script {
             complete_until_us: (step * 4 + 3) * S,
         };
         let offsets: Vec<u32> = (0..4).map(|at| at * 1_000_000).collect();
-        let raws: Vec<i64> = (0..4).map(|at| (step * 37 % 1_000 + at * at) as i64).collect();
+        let raws: Vec<i64> = (0..4)
+            .map(|at| (step * 37 % 1_000 + at * at) as i64)
+            .collect();
         let blocks = [0, 1].map(|sensor| BlockSource {
             sensor,
             first_index: (step * 4) as u16,
@@ -376,7 +415,7 @@ impl Script {
     }
 }
 
-const STEPS: u64 = 50;
+const STEPS: u64 = 54;
 
 fn commit(store: &mut Store, step: u64, entries: Vec<Entry>) {
     let now = at(step * 4 + 10);
@@ -392,4 +431,3 @@ fn commit(store: &mut Store, step: u64, entries: Vec<Entry>) {
     store.fold(&entries);
     store.settle(now).unwrap();
 }
-
