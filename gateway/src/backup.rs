@@ -25,7 +25,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::disk::data_dir::DataDirError;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, RealDisk};
+use crate::identity;
 use crate::inspection::Progress;
 use crate::inspection::files::{self, Files, Room, SegmentFile};
 use crate::inspection::walk::walk;
@@ -356,9 +357,13 @@ impl Read for FileReader {
 
 /// Unpacks a backup into a data directory that is empty or missing. Nobody may run on it.
 ///
+/// The next start begins a new log incarnation: record ids of what is logged from then on are not
+/// those that the original gave. With `gateway` it is another gateway: for a copy that is to run
+/// beside the original.
+///
 /// # Errors
 /// The directory is not empty, or the file is no backup; then nothing has changed.
-pub fn restore(path: &Path, dir: &Path) -> Result<Summary, BackupError> {
+pub fn restore(path: &Path, dir: &Path, gateway: Option<u64>) -> Result<Summary, BackupError> {
     let failed = |source| BackupError::Unpack {
         path: path.to_owned(),
         source,
@@ -374,7 +379,8 @@ pub fn restore(path: &Path, dir: &Path) -> Result<Summary, BackupError> {
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(failed)?;
     }
-    let unpacked = unpack(path, &partial).and_then(|summary| {
+    let unpacked = unpack(path, &partial).and_then(|mut summary| {
+        summary.log_end = leave_log(&partial, gateway, path)?;
         fs::rename(&partial, dir)
             .and_then(|()| File::open(folder_of(dir))?.sync_all())
             .map(|()| summary)
@@ -384,6 +390,21 @@ pub fn restore(path: &Path, dir: &Path) -> Result<Summary, BackupError> {
         fs::remove_dir_all(&partial).ok();
     }
     unpacked
+}
+
+/// Notes in the identity that the log is a copy. Returns where the log ends.
+fn leave_log(dir: &Path, gateway: Option<u64>, path: &Path) -> Result<u64, BackupError> {
+    let failed = |source| BackupError::Unpack {
+        path: path.to_owned(),
+        source,
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(dir).map_err(failed)?);
+    let Some(newest) = files::list(&*disk, Room::Log)?.segments.pop() else {
+        return Ok(0);
+    };
+    identity::leave_log(&disk, newest.incarnation, gateway)
+        .map_err(|error| failed(io::Error::other(error)))?;
+    Ok(walk(&disk, &newest, |_, _| ())?.end)
 }
 
 fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {

@@ -3,13 +3,13 @@
 use std::sync::{Mutex, MutexGuard};
 
 use super::*;
-use crate::disk::{FaultDisk, RealDisk};
+use crate::disk::FaultDisk;
 use crate::rules::settings::Settings;
 use crate::store::damage::world::{Kept, Script, World, later, settings};
 use crate::store::{OpenReport, Store};
 
 fn unpacked(path: &Path, dir: &Path, settings: &Settings) -> (Kept, OpenReport) {
-    restore(path, dir).unwrap();
+    restore(path, dir, None).unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(dir).unwrap());
     let (mut store, report) = Store::open(&disk, settings, 8, later()).unwrap();
     (Kept::of(&mut store), report)
@@ -182,12 +182,31 @@ fn a_directory_with_anything_in_it_is_not_unpacked_into() {
     fs::create_dir(&data).unwrap();
     fs::write(data.join("identity"), "mine").unwrap();
     assert!(matches!(
-        restore(&path, &data),
+        restore(&path, &data, None),
         Err(BackupError::NotEmpty { .. })
     ));
     fs::remove_file(data.join("identity")).unwrap();
-    restore(&path, &data).unwrap();
+    restore(&path, &data, None).unwrap();
     assert!(data.join("log").is_dir());
+}
+
+#[test]
+fn a_copy_does_not_go_on_under_the_incarnation_of_the_original() {
+    let world = World::stopped();
+    let disk: Arc<dyn Disk> = Arc::new(world.disk);
+    let original = identity::begin(&disk, 5).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.tar");
+    back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
+    for (name, gateway) in [("same", None), ("other", Some(9))] {
+        let data = dir.path().join(name);
+        let summary = restore(&path, &data, gateway).unwrap();
+        assert_eq!(summary.log_end, world.end);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data).unwrap());
+        let copy = identity::begin(&disk, 6).unwrap();
+        assert_eq!(copy.gateway, gateway.unwrap_or(original.gateway));
+        assert_eq!((copy.start, copy.log_left), (original.start + 1, Some(7)));
+    }
 }
 
 #[test]
@@ -203,14 +222,17 @@ fn a_foreign_or_cut_file_is_refused_and_leaves_nothing() {
         tar.finish().unwrap();
         drop(tar);
         assert!(
-            matches!(restore(&path, &data), Err(BackupError::Foreign { .. })),
+            matches!(
+                restore(&path, &data, None),
+                Err(BackupError::Foreign { .. })
+            ),
             "{name}"
         );
         assert!(!data.exists());
     }
     fs::write(&path, [7; 1_500]).unwrap();
     assert!(matches!(
-        restore(&path, &data),
+        restore(&path, &data, None),
         Err(BackupError::Unpack { .. })
     ));
     assert!(!data.exists());

@@ -171,6 +171,9 @@ pub struct RestoreArgs {
     /// The configuration that names the data directory, which must be empty
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
     pub config: PathBuf,
+    /// Become another gateway: for a copy that runs while the original does
+    #[arg(long)]
+    pub new_identity: bool,
     /// Print one JSON object instead of a line
     #[arg(long)]
     pub json: bool,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::args::{BackupArgs, RestoreArgs};
 use super::config::{self, Warnings};
 use super::failure::Failure;
+use super::log_tools::is_data_dir;
 use super::output::print;
 use super::progress::Bar;
 use crate::backup::{self, BackupError, Summary};
@@ -24,7 +25,7 @@ fn failed(command: &'static str) -> impl Fn(BackupError) -> Failure {
 pub(super) fn back_up(args: &BackupArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
     let failed = failed("backup");
-    if !settings.data_dir.is_dir() {
+    if !is_data_dir(&settings.data_dir) {
         return Err(Failure::NoData {
             path: settings.data_dir,
         });
@@ -54,7 +55,12 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<(), Failure> {
 /// Unpacks a file into an empty data directory.
 pub(super) fn restore(args: &RestoreArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
-    let summary = backup::restore(&args.file, &settings.data_dir).map_err(failed("restore"))?;
+    let drawn = args.new_identity.then(getrandom::u64).transpose();
+    let gateway = drawn.map_err(|error| Failure::System {
+        source: std::io::Error::other(error),
+    })?;
+    let restored = backup::restore(&args.file, &settings.data_dir, gateway);
+    let summary = restored.map_err(failed("restore"))?;
     tell(
         args.json,
         &summary,

@@ -36,9 +36,16 @@ fn failed(source: impl std::error::Error + Send + Sync + 'static) -> Failure {
     }
 }
 
+/// Whether a gateway ever ran on a folder: an empty one is clean of nothing.
+pub(super) fn is_data_dir(dir: &Path) -> bool {
+    ["format", "identity", "log"]
+        .iter()
+        .any(|name| dir.join(name).exists())
+}
+
 fn load(config: &Path) -> Result<(Settings, Arc<dyn Disk>), Failure> {
     let settings = config::load(config, Warnings::Untold)?;
-    if !settings.data_dir.is_dir() {
+    if !is_data_dir(&settings.data_dir) {
         return Err(Failure::NoData {
             path: settings.data_dir,
         });

@@ -24,7 +24,7 @@ fn settled_spellings_are_taken() {
         "tidegate log export --of spool",
         "tidegate log repair --apply --json",
         "tidegate backup store.tar --config tidegate.toml",
-        "tidegate restore store.tar --config tidegate.toml",
+        "tidegate restore store.tar --config tidegate.toml --new-identity",
         "tidegate demo",
         "tidegate demo --for 12 --json",
         "tidegate --log json --log-level debug run --config pump.toml",

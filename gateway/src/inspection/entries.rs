@@ -170,6 +170,19 @@ fn change_words(change: &LinkChange) -> String {
             firmware,
             ..
         } => format!("opened {incarnation} boot {boot}, firmware {firmware:?}"),
+        LinkChange::Floor {
+            incarnation,
+            floor,
+            acked,
+        } => format!("holds {incarnation} from {floor} on, acked through {acked}"),
+        LinkChange::Offset {
+            incarnation,
+            boot,
+            offset_us,
+        } => format!(
+            "{incarnation} boot {boot} began at {}",
+            record::rfc3339(*offset_us)
+        ),
         LinkChange::Up(up) => if *up { "up" } else { "down" }.to_owned(),
         other => format!("{other:?}"),
     }

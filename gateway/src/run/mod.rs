@@ -255,7 +255,8 @@ fn open(settings: &Settings, now: Timestamp) -> Result<(Store, Identity, u32), R
     let drawn = draw()? as u32 | 1;
     let (store, report) = Store::open(&disk, settings, drawn, now)?;
     report.announce();
-    let log_incarnation = if report.ids_begin_anew {
+    let is_copy = identity.log_left == Some(store.log_incarnation());
+    let log_incarnation = if report.ids_begin_anew || is_copy {
         drawn
     } else {
         store.log_incarnation()
