@@ -2,7 +2,7 @@
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`control`],
-//! [`inspection`], [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
+//! [`inspection`], [`backup`], [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
 //! pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock.
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use self::world::{Batch, Kept, World};
 use super::*;
+use crate::disk::FaultDisk;
 use crate::disk::fault::Torn;
 
 /// Every how many bytes one is flipped, in the short form.
@@ -236,4 +237,36 @@ fn damaged_queues_of_a_stopped_gateway() {
 fn damaged_journal() {
     damage_journal(&World::killed());
     damage_journal(&World::stopped());
+}
+
+/// What the log's bases remember of the queues is never ahead of them.
+#[test]
+fn a_power_cut_is_no_damage() {
+    let settings = world::settings();
+    let run = |disk: &FaultDisk| -> Result<(), StoreError> {
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (mut store, _) = Store::open(&shared, &settings, 7, world::later())?;
+        let mut script = world::Script::begin(&mut store, &settings)?;
+        for _ in 0..40 {
+            script.step(&mut store)?;
+        }
+        store.stop(world::later())
+    };
+    let whole = FaultDisk::new();
+    run(&whole).unwrap();
+    let stride = if std::env::var_os("TIDEGATE_FULL").is_some() {
+        1
+    } else {
+        7
+    };
+    for cut_at in (1..=whole.mutations()).step_by(stride) {
+        let disk = FaultDisk::new();
+        disk.cut_at(cut_at);
+        run(&disk).unwrap_err();
+        let left: Arc<dyn Disk> = Arc::new(disk.after_cut(Torn::Sectors(cut_at)));
+        let (mut store, report) = Store::open(&left, &settings, 8, world::later()).unwrap();
+        let lost = (report.spool.records_lost, Kept::of(&mut store).lost_records);
+        assert!(report.recovery.is_clean(), "cut at {cut_at}: {report:?}");
+        assert_eq!(lost, (0, 0), "cut at {cut_at}: {report:?}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::record::Place;
 use crate::rules::parse;
 use crate::rules::settings::{LogSettings, Settings};
 use crate::spool::{Delivery, Outcome, Spool};
-use crate::store::{Store, lock};
+use crate::store::{Store, StoreError, lock};
 use crate::time::{SECOND_US, Timestamp};
 
 const CONFIGURATION: &str = r#"
@@ -163,9 +163,9 @@ impl World {
         let disk = FaultDisk::new();
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let (mut store, _) = Store::open(&shared, &settings, 7, at(0)).unwrap();
-        let mut script = Script::begin(&mut store, &settings);
+        let mut script = Script::begin(&mut store, &settings).unwrap();
         for _ in 0..STEPS {
-            script.step(&mut store);
+            script.step(&mut store).unwrap();
         }
         if stopped {
             store.stop(later()).unwrap();
@@ -262,7 +262,7 @@ pub(crate) struct Script {
 
 impl Script {
     /// A gateway with rules, and a device with a catalog.
-    pub(crate) fn begin(store: &mut Store, settings: &Settings) -> Self {
+    pub(crate) fn begin(store: &mut Store, settings: &Settings) -> Result<Self, StoreError> {
         let mut script = Self::default();
         let device = DeviceName::try_from("dev").unwrap();
         let link = |change| {
@@ -296,34 +296,33 @@ impl Script {
             script.catalog_frame(),
             script.clock_frame(),
         ];
-        commit(store, 0, first);
-        script
+        commit(store, 0, first)?;
+        Ok(script)
     }
 
     /// One more batch, and now and then a tick or a delivery.
-    pub(crate) fn step(&mut self, store: &mut Store) {
+    pub(crate) fn step(&mut self, store: &mut Store) -> Result<(), StoreError> {
         let step = self.steps;
         self.steps += 1;
         let mut entries = vec![self.batch_frame(step)];
         if step % 5 == 2 {
             entries.push(Entry::Tick);
         }
-        commit(store, step, entries);
+        commit(store, step, entries)?;
         if step % 4 == 3 {
-            self.deliver(&mut lock(&store.spool), step);
+            self.deliver(&mut lock(&store.spool), step)?;
         }
+        Ok(())
     }
 
     /// The file takes some of what waits; the cloud takes less.
-    fn deliver(&mut self, spool: &mut Spool, step: u64) {
+    fn deliver(&mut self, spool: &mut Spool, step: u64) -> Result<(), StoreError> {
         let queues: Vec<_> = spool
             .queues()
             .map(|(id, sink, class)| (id, sink == "file", format!("{sink} {class:?}")))
             .collect();
         for (id, is_file, name) in queues {
-            let records = spool
-                .read(id, 0, if is_file { 9 } else { 2 }, usize::MAX)
-                .unwrap();
+            let records = spool.read(id, 0, if is_file { 9 } else { 2 }, usize::MAX)?;
             if let (Some(first), Some(last)) = (records.first(), records.last()) {
                 let delivery = Delivery {
                     outcome: Outcome::Confirmed,
@@ -333,13 +332,12 @@ impl Script {
                     header_bytes: 100,
                     attempts: 1,
                 };
-                spool
-                    .commit(id, first.index..=last.index, delivery)
-                    .unwrap();
+                spool.commit(id, first.index..=last.index, delivery)?;
                 let confirmed = self.confirmed.entry(name).or_default();
                 confirmed.extend(records.iter().map(|one| one.place));
             }
         }
+        Ok(())
     }
 
     fn frame(&mut self, body: impl FnOnce(&mut Writer<'_>) -> Result<(), BodyError>) -> Entry {
@@ -417,7 +415,7 @@ impl Script {
 
 const STEPS: u64 = 54;
 
-fn commit(store: &mut Store, step: u64, entries: Vec<Entry>) {
+fn commit(store: &mut Store, step: u64, entries: Vec<Entry>) -> Result<(), StoreError> {
     let now = at(step * 4 + 10);
     let entries: Vec<Logged> = entries
         .into_iter()
@@ -427,7 +425,8 @@ fn commit(store: &mut Store, step: u64, entries: Vec<Entry>) {
             entry,
         })
         .collect();
-    store.append(&entries).unwrap();
+    store.append(&entries)?;
     store.fold(&entries);
-    store.settle(now).unwrap();
+    store.settle(now)?;
+    Ok(())
 }
