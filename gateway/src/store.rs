@@ -190,8 +190,12 @@ impl Store {
             kill_point: KillPoint::default(),
         };
         store.keep_above_spool(&mut report.recovery);
+        let lost_records = lock(&store.spool).lost_records();
         store.replay(&mut report, now)?;
         store.settle_spool(now)?;
+        // What was derived again is not lost.
+        let again = lost_records.saturating_sub(lock(&store.spool).lost_records());
+        report.spool.records_lost = report.spool.records_lost.saturating_sub(again);
         store.kill_point = KillPoint::from_env();
         Ok((store, report))
     }

@@ -172,6 +172,11 @@ impl Spool {
             .ok_or(SpoolError::UnknownQueue(id))
     }
 
+    /// Records that the disk lost, ever.
+    pub fn lost_records(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.lost_records).sum()
+    }
+
     /// Whether a record waits, by the name of its queue's files and its index.
     pub fn holds(&self, prefix: &str, index: u64) -> bool {
         let name = queue::parse_prefix(prefix);

@@ -187,6 +187,7 @@ fn damage_queues(world: &World) {
             more += left.difference(records).count();
         }
         assert_eq!((kept.lost_records, more), (lost, 0), "{case}");
+        assert!(report.spool.records_lost <= lost, "{case}");
         let broken = world.batches[path].iter().any(|batch| damage.breaks(batch));
         if !broken {
             assert_eq!(kept.ledger, world.kept.ledger, "{case}");
