@@ -20,6 +20,9 @@ pub struct Identity {
     pub gateway: u64,
     /// Starts of this gateway, this one included.
     pub start: u32,
+    /// The log incarnation of the backup that the store was unpacked from: what it was copied
+    /// from went on under it, so this store must not.
+    pub log_left: Option<u32>,
 }
 
 /// Why the identity could not be kept.
@@ -46,17 +49,50 @@ pub fn read(disk: &Arc<dyn Disk>) -> Option<Identity> {
 /// # Errors
 /// The disk refused; the start must not go on.
 pub fn begin(disk: &Arc<dyn Disk>, draw: u64) -> Result<Identity, IdentityUnwritten> {
-    let identity = match read(disk) {
-        Some(last) => Identity {
+    let last = read(disk);
+    if last.is_none() && disk.open(FILE).is_ok() {
+        tracing::warn!(
+            "the gateway's identity was damaged: it has a new id and counts its starts from 1; nothing else is lost"
+        );
+    }
+    let identity = last.map_or(
+        Identity {
+            gateway: draw,
+            start: 1,
+            log_left: None,
+        },
+        |last| Identity {
             start: last.start.saturating_add(1),
             ..last
         },
-        None => Identity {
-            gateway: draw,
-            start: 1,
-        },
+    );
+    write(disk, &identity)?;
+    Ok(identity)
+}
+
+/// Notes that the store was unpacked from a backup, and who it is from now on if not who it was.
+/// A missing or damaged identity stays so: the next start draws one.
+///
+/// # Errors
+/// The disk refused.
+pub fn leave_log(
+    disk: &Arc<dyn Disk>,
+    log_left: u32,
+    gateway: Option<u64>,
+) -> Result<(), IdentityUnwritten> {
+    let Some(last) = read(disk) else {
+        return Ok(());
     };
-    let body = postcard::to_stdvec(&identity).map_err(std::io::Error::other)?;
+    let identity = Identity {
+        gateway: gateway.unwrap_or(last.gateway),
+        log_left: Some(log_left),
+        ..last
+    };
+    write(disk, &identity)
+}
+
+fn write(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<(), IdentityUnwritten> {
+    let body = postcard::to_stdvec(identity).map_err(std::io::Error::other)?;
     let mut bytes = crc32c(&body).to_le_bytes().to_vec();
     bytes.extend(body);
     let file = disk.create(FILE_NEXT, 0)?;
@@ -64,5 +100,41 @@ pub fn begin(disk: &Arc<dyn Disk>, draw: u64) -> Result<Identity, IdentityUnwrit
     file.sync()?;
     disk.rename(FILE_NEXT, FILE)?;
     disk.sync_dir("")?;
-    Ok(identity)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FaultDisk;
+
+    #[test]
+    fn a_start_is_counted_and_every_damage_draws_another_id() {
+        let fault = FaultDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(fault.clone());
+        let drawn = |gateway, start| Identity {
+            gateway,
+            start,
+            log_left: None,
+        };
+        assert_eq!(begin(&disk, 5).unwrap(), drawn(5, 1));
+        assert_eq!(begin(&disk, 6).unwrap(), drawn(5, 2));
+        let whole = fault.content(FILE).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x5a;
+            for damaged in [flipped, whole[..at].to_vec()] {
+                fault.put(FILE, damaged);
+                assert_eq!(begin(&disk, 9).unwrap(), drawn(9, 1), "byte {at}");
+            }
+        }
+        fault.put(FILE, whole);
+        assert_eq!(begin(&disk, 9).unwrap(), drawn(5, 3));
+        leave_log(&disk, 77, Some(8)).unwrap();
+        let left = Identity {
+            log_left: Some(77),
+            ..drawn(8, 4)
+        };
+        assert_eq!(begin(&disk, 9).unwrap(), left);
+    }
 }

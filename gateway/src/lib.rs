@@ -2,7 +2,7 @@
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`control`],
-//! [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
+//! [`inspection`], [`backup`], [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
 //! pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock; [`explain`] derives the past again.
 //!
@@ -10,6 +10,7 @@
 //! left derives records from a log, on any target that has std.
 
 pub mod backoff;
+pub mod backup;
 pub mod causes;
 #[cfg(feature = "network")]
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod disk;
 pub mod entry;
 pub mod explain;
 pub mod identity;
+pub mod inspection;
 pub mod kill_point;
 pub mod ledger;
 pub mod log;

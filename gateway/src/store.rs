@@ -33,7 +33,7 @@ use crate::rules::settings::{Settings, SinkSettings};
 use crate::rules::{Priority, RuleSet};
 use crate::session::Marks;
 use crate::spool::counters as spool;
-use crate::spool::{QueueSettings, Spool, SpoolError, SpoolReport};
+use crate::spool::{Extent, QueueSettings, Spool, SpoolError, SpoolReport};
 use crate::time::Timestamp;
 
 /// The log's only partition.
@@ -44,6 +44,9 @@ pub(crate) const LOG: &str = "log";
 /// [`PIPELINE_KINDS`].
 const PART_MARKS: u16 = 1;
 const PIPELINE_KINDS: u16 = 0x100;
+/// Kind of the parts that say how far each queue had come.
+const PART_EXTENT: u16 = 2;
+const EXTENT_VERSION: u16 = 1;
 /// Version of the marks' parts.
 const MARKS_VERSION: u16 = 1;
 
@@ -175,12 +178,15 @@ impl Store {
         // What a killed process left may be in the cache only: it is made durable before anything
         // is derived from it, acked by it, or sent.
         log.settle()?;
-        let (spool, spool_report) = Spool::open(Arc::clone(disk), &queues(&settings.sinks))?;
+        let (mut spool, spool_report) = Spool::open(Arc::clone(disk), &queues(&settings.sinks))?;
         let mut report = OpenReport {
             recovery,
             spool: spool_report,
             ..OpenReport::default()
         };
+        for extent in base.iter().flat_map(extents) {
+            report.spool.records_lost += spool.measure(&extent)?;
+        }
         let (marks, pipeline) = restore(settings, base, &mut report);
         let mut store = Self {
             log,
@@ -190,9 +196,13 @@ impl Store {
             unspooled: Vec::new(),
             kill_point: KillPoint::default(),
         };
-        store.keep_above_spool();
+        store.keep_above_spool(&mut report.recovery);
+        let lost_records = lock(&store.spool).lost_records();
         store.replay(&mut report, now)?;
         store.settle_spool(now)?;
+        // What was derived again is not lost.
+        let again = lost_records.saturating_sub(lock(&store.spool).lost_records());
+        report.spool.records_lost = report.spool.records_lost.saturating_sub(again);
         store.kill_point = KillPoint::from_env();
         Ok((store, report))
     }
@@ -277,6 +287,15 @@ impl Store {
         Ok(self.log.stop(&base)?)
     }
 
+    /// Reads every queue through, so that records that cannot be read any more are counted now
+    /// and not when their turn comes. Returns how many that are.
+    ///
+    /// # Errors
+    /// The queues' files cannot be read.
+    pub fn find_losses(&mut self) -> Result<u64, StoreError> {
+        Ok(lock(&self.spool).find_losses()?)
+    }
+
     /// The session's part of what is durable.
     pub fn marks(&self) -> &Marks {
         &self.marks
@@ -346,7 +365,7 @@ impl Store {
         let mut counters = spool.counters();
         for one in &self.unspooled {
             for sink in &one.forward {
-                if !spool.holds(sink, one.priority, one.place) {
+                if !spool.has(sink, one.priority, one.place) {
                     counters.expect(sink, &one.record);
                 }
             }
@@ -355,13 +374,14 @@ impl Store {
     }
 
     /// A log that lost its tail must not give out positions below what the spool holds: a queue
-    /// would take new records for old ones.
-    fn keep_above_spool(&mut self) {
+    /// would take new records for old ones. What had records was durable: it is lost, not torn.
+    fn keep_above_spool(&mut self, recovery: &mut Recovery) {
         let highest = lock(&self.spool).highest_mark();
+        let end = self.log.end();
         if let Some(mark) = highest
-            && mark.position >= self.log.end()
+            && mark.position >= end
         {
-            self.log.advance_to(mark.position + 1);
+            recovery.lose_tail(self.log.advance_to(mark.position + 1));
         }
     }
 
@@ -394,15 +414,29 @@ impl Store {
                 key: device.as_str().to_owned(),
                 bytes,
             });
+        let spool = lock(&self.spool);
+        let extents = spool.extents().filter_map(|extent| {
+            Some(Part {
+                kind: PART_EXTENT,
+                version: EXTENT_VERSION,
+                key: format!("{} {:?}", extent.sink, extent.priority),
+                // Without it a lost queue is not noticed; nothing else depends on it.
+                bytes: postcard::to_stdvec(&extent).ok()?,
+            })
+        });
+        let parts = marks.chain(parts_of(&self.pipeline)).chain(extents);
         Base {
             position: self.log.end(),
-            parts: marks.chain(parts_of(&self.pipeline)).collect(),
+            parts: parts.collect(),
         }
     }
 }
 
 /// Records gathered during replay before they are spooled.
 const REPLAY_RECORDS: usize = 1_000;
+
+/// Times that a spool in use is looked at again.
+const LOOKS_MAX: u32 = 4;
 
 /// The ledger of a data directory that no gateway runs on, without changing a byte of it.
 ///
@@ -415,6 +449,23 @@ pub fn read_ledger(settings: &Settings) -> Result<Value, LookError> {
     let (store, _) = Store::open(&disk, settings, 0, Timestamp::default())?;
     let session = ledger::of_marks(store.marks());
     Ok(ledger::join(store.ledger(), &session))
+}
+
+/// The spool of a data directory, without changing a byte of it; also beside a running gateway,
+/// as it was a moment ago.
+///
+/// # Errors
+/// Its files cannot be read.
+pub fn waiting(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<Spool, SpoolError> {
+    let mut tries_left = LOOKS_MAX;
+    loop {
+        let over: Arc<dyn Disk> = Arc::new(OverlayDisk::new(Arc::clone(disk)));
+        match Spool::open(over, &queues(&settings.sinks)) {
+            // A segment may be recycled between its listing and its reading.
+            Err(_) if tries_left > 0 => tries_left -= 1,
+            opened => return Ok(opened?.0),
+        }
+    }
 }
 
 /// The queues of the configured sinks: one per class.
@@ -480,6 +531,14 @@ pub fn parts_of(pipeline: &Pipeline) -> Vec<Part> {
     of_log.collect()
 }
 
+/// How far the queues had come by a base.
+fn extents(base: &Base) -> impl Iterator<Item = Extent> {
+    let parts = base.parts.iter();
+    parts
+        .filter(|part| part.kind == PART_EXTENT && part.version == EXTENT_VERSION)
+        .filter_map(|part| postcard::from_bytes(&part.bytes).ok())
+}
+
 /// Marks and pipeline from a base; without one, empty.
 fn restore(settings: &Settings, base: Option<Base>, report: &mut OpenReport) -> (Marks, Pipeline) {
     let Some(base) = base else {
@@ -495,6 +554,8 @@ fn restore(settings: &Settings, base: Option<Base>, report: &mut OpenReport) -> 
                 key: part.key,
                 bytes: part.bytes,
             });
+        } else if part.kind == PART_EXTENT && part.version == EXTENT_VERSION {
+            // Measured already.
         } else if part.kind == PART_MARKS && part.version == MARKS_VERSION {
             match DeviceName::try_from(part.key.as_str()) {
                 Ok(device) => marks.push((device, part.bytes)),
@@ -516,6 +577,9 @@ fn restore(settings: &Settings, base: Option<Base>, report: &mut OpenReport) -> 
 fn lock(spool: &Mutex<Spool>) -> MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+pub(crate) mod damage;
 
 #[cfg(test)]
 mod tests {

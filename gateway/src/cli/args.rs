@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use crate::inspection::Room;
 use crate::rules::duration_us;
 use crate::time::{Clock, SystemClock};
 
@@ -158,6 +159,140 @@ pub struct DemoArgs {
     pub json: bool,
 }
 
+/// What `log` does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum LogCommand {
+    /// Read every file of log, spool and journal, and tell what is damaged or missing
+    Check(LogCheckArgs),
+    /// Show entries in words, one entry whole, or the batches of one file
+    Inspect(LogInspectArgs),
+    /// Print entries as JSON, one a line; of the spool, the records that wait, as a sink gets them
+    Export(LogExportArgs),
+    /// Move damaged files aside and go on without what is lost; tells what it would do, unless
+    /// --apply is given
+    Repair(LogRepairArgs),
+}
+
+/// Arguments of `log check`.
+#[derive(Debug, Clone, Args)]
+pub struct LogCheckArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Args)]
+pub struct EntryFilter {
+    /// Of which files: log, spool or journal
+    #[arg(long = "of", value_name = "ROOM", default_value = "log")]
+    pub room: Room,
+    /// From a position, or a time such as 2026-01-31T12:00:00Z, on
+    #[arg(long, value_name = "WHERE", value_parser = bound)]
+    pub from: Option<Bound>,
+    /// Up to before a position or a time
+    #[arg(long, value_name = "WHERE", value_parser = bound)]
+    pub until: Option<Bound>,
+    /// Only entries of the log of this kind
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(crate::inspection::entries::KINDS))]
+    pub kind: Option<String>,
+}
+
+/// Where entries begin or end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// At a position.
+    Position(u64),
+    /// At a time, UTC in µs.
+    Time(i64),
+}
+
+/// Arguments of `log inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct LogInspectArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// A position, or a file such as `log/stop-a`, relative to the data directory
+    #[arg(value_name = "POSITION|FILE")]
+    pub what: Option<String>,
+    /// Which entries
+    #[command(flatten)]
+    pub filter: EntryFilter,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `log export`.
+#[derive(Debug, Clone, Args)]
+pub struct LogExportArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Which entries
+    #[command(flatten)]
+    pub filter: EntryFilter,
+}
+
+/// Arguments of `log repair`.
+#[derive(Debug, Clone, Args)]
+pub struct LogRepairArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Do it; without this only what would be done is told
+    #[arg(long)]
+    pub apply: bool,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// Where the copy is written: a tar
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Print one JSON object instead of a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// The copy that `backup` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The configuration that names the data directory, which must be empty
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Become another gateway: for a copy that runs while the original does
+    #[arg(long)]
+    pub new_identity: bool,
+    /// Print one JSON object instead of a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads a position or a time.
+fn bound(text: &str) -> Result<Bound, String> {
+    if let Ok(position) = text.parse() {
+        return Ok(Bound::Position(position));
+    }
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(|time| Bound::Time(time.as_microsecond()))
+        .map_err(|_| "write a position, or a time such as 2026-01-31T12:00:00Z".to_owned())
+}
+
 /// Reads whole seconds or a duration such as `2m`; at most a year, not zero.
 fn duration(text: &str) -> Result<Duration, String> {
     const YEAR_US: i64 = 366 * 86_400 * 1_000_000;
@@ -208,6 +343,13 @@ mod tests {
         assert_eq!(from("base"), Ok(From::Base));
         assert_eq!(from("1200"), Ok(From::Position(1_200)));
         assert!(from("-1").is_err() && from("first").is_err());
+    }
+
+    #[test]
+    fn bounds_are_positions_or_times() {
+        assert_eq!(bound("12"), Ok(Bound::Position(12)));
+        assert_eq!(bound("1970-01-01T00:00:01Z"), Ok(Bound::Time(1_000_000)));
+        assert!(bound("yesterday").is_err());
     }
 
     #[test]

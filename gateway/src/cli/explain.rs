@@ -4,7 +4,7 @@ use super::args::ExplainArgs;
 use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::output::print;
-use super::progress::Progress;
+use super::progress::{Of, Progress};
 use crate::explain::{self, ExplainError, Question};
 
 /// Shows it; fails with a code of its own when it cannot be told.
@@ -17,20 +17,15 @@ pub(super) fn show(args: &ExplainArgs) -> Result<(), Failure> {
         time_us: args.time,
     };
     let disk = explain::look(&settings).map_err(failed)?;
-    let mut progress: Option<Progress> = None;
+    let progress = Progress::begin("explain", Of::Entries, !args.json);
     let answer = explain::explain(
         &disk,
         (&settings.site, settings.log, &settings.sinks),
         &question,
-        &mut |done, whole| {
-            let bar = progress.get_or_insert_with(|| Progress::begin("explain", whole, !args.json));
-            bar.at(done);
-        },
-    )
-    .map_err(failed)?;
-    if let Some(bar) = progress {
-        bar.end();
-    }
+        &mut |done, whole| progress.show(done, whole),
+    );
+    progress.end();
+    let answer = answer.map_err(failed)?;
     if args.json {
         let json = serde_json::to_string_pretty(&answer).map_err(|error| Failure::Failed {
             command: "explain",

@@ -64,6 +64,25 @@ pub(super) enum Failure {
         /// What it said.
         source: io::Error,
     },
+    /// Something durable is damaged.
+    #[error("something durable is damaged; it is told above")]
+    Damaged,
+    /// There is no such entry or file.
+    #[error("there is no {what} in {}", path.display())]
+    NoSuch {
+        /// What was asked for.
+        what: String,
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A gateway runs on the data directory.
+    #[error("{} is in use by {holder}: nothing was changed", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+        /// Who.
+        holder: String,
+    },
     /// A part of the gateway failed.
     #[error("{command} failed")]
     Failed {
@@ -107,6 +126,13 @@ impl Failure {
             Self::Unbalanced => Some(
                 "the rows named above show where; keep a copy of the data directory and report it",
             ),
+            Self::Damaged => Some(
+                "a start goes on without what is lost and says so; tidegate log repair moves damaged files aside",
+            ),
+            Self::NoSuch { .. } => {
+                Some("tidegate log check --json names every file; positions are those of the log")
+            }
+            Self::InUse { .. } => Some("stop that gateway first"),
             Self::ConfigMistaken { .. }
             | Self::Unknown
             | Self::FateUnknown { .. }
@@ -122,9 +148,14 @@ impl Failure {
             Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
                 2
             }
-            Self::Unbalanced | Self::FateUnknown { .. } => 3,
+            Self::Unbalanced | Self::FateUnknown { .. } | Self::Damaged => 3,
             Self::Unknown => 4,
-            Self::NoData { .. } | Self::Ask(_) | Self::System { .. } | Self::Failed { .. } => 1,
+            Self::NoData { .. }
+            | Self::NoSuch { .. }
+            | Self::InUse { .. }
+            | Self::Ask(_)
+            | Self::System { .. }
+            | Self::Failed { .. } => 1,
         }
     }
 

@@ -1,6 +1,5 @@
 //! `tidegate ledger`: where every sample went, from the running gateway or from its files.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::args::LedgerArgs;
@@ -8,6 +7,7 @@ use super::books;
 use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::output::print;
+use super::progress::{Of, Progress};
 use super::table;
 use super::wiring;
 use crate::control::{self, AskError};
@@ -59,19 +59,11 @@ fn judge(balances: &Balances, strict: bool) -> Result<(), Failure> {
 }
 
 fn since(settings: &Settings, now: Balances, asked_us: i64) -> Result<Balances, Failure> {
-    let style = ProgressStyle::with_template(
-        "reading the log back {wide_bar} {pos} of at most {len} entries",
-    );
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let found = wiring::read_since(settings, now, asked_us, &mut |done, entries| {
-        // Drawing costs more than an entry.
-        if done.is_multiple_of(1_024) {
-            bar.set_length(entries);
-            bar.set_position(done);
-        }
+    let progress = Progress::begin("ledger", Of::Entries, true);
+    let found = wiring::read_since(settings, now, asked_us, &mut |done, whole| {
+        progress.show(done, whole);
     });
-    bar.finish_and_clear();
+    progress.end();
     found
 }
 

@@ -7,17 +7,19 @@
 //! | 0 | done; of `run`: stopped cleanly when asked to |
 //! | 1 | failed: the message says what happened to the data and what to try |
 //! | 2 | not begun: the command line or the configuration is mistaken |
-//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told |
+//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM |
 
 mod args;
+mod backup;
 mod books;
 mod check;
 mod config;
 mod explain;
 mod failure;
 mod ledger;
+mod log_tools;
 mod logs;
 mod output;
 mod progress;
@@ -30,7 +32,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use self::args::{CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, ReplayArgs, RunArgs};
+pub use self::args::{
+    BackupArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReplayArgs, RestoreArgs,
+    RunArgs,
+};
 use self::config::Warnings;
 use self::failure::Failure;
 use self::logs::LogArgs;
@@ -42,7 +47,7 @@ Exit codes:
   1    failed; the message says what happened to the data and what to try
   2    not begun: the command line or the configuration is mistaken
   3    ledger: the books do not balance; explain: the fate of a sample at that time
-       cannot be told
+       cannot be told; log check: something durable is damaged
   4    ledger --strict: the books balance, but something is unknown
   130  ended at once by a second ctrl-c or SIGTERM
 
@@ -82,6 +87,13 @@ enum Command {
     /// cost. Derives the log again from a base before that time. Reads only: nothing in the
     /// data directory changes, and a gateway may run on it.
     Explain(ExplainArgs),
+    /// Look into log, spool and journal, and rescue what is left of damaged ones
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Copy a data directory into one file, also beside a running gateway
+    Backup(BackupArgs),
+    /// Unpack a backup into an empty data directory
+    Restore(RestoreArgs),
 }
 
 /// Runs the command that this process was called with.
@@ -112,6 +124,9 @@ impl Cli {
             Command::Ledger(args) => ledger::show(&args),
             Command::Replay(args) => replay::replay(&args),
             Command::Explain(args) => explain::show(&args),
+            Command::Log(command) => log_tools::run(&command),
+            Command::Backup(args) => backup::back_up(&args),
+            Command::Restore(args) => backup::restore(&args),
         }
     }
 }

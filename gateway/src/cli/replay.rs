@@ -9,7 +9,7 @@ use super::args::{From, ReplayArgs};
 use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::output::say;
-use super::progress::Progress;
+use super::progress::{Of, Progress};
 use crate::explain::{self, ExplainError, Past, line};
 
 /// What a replay did.
@@ -74,7 +74,8 @@ fn derive(
         until,
         ..Summary::default()
     };
-    let progress = Progress::begin("replay", until.saturating_sub(replay.from), !args.json);
+    let whole = until.saturating_sub(replay.from);
+    let progress = Progress::begin("replay", Of::Entries, !args.json);
     for step in replay {
         let step = step.map_err(Stop::Past)?;
         if step.position >= until {
@@ -87,7 +88,7 @@ fn derive(
             write(&line(emitted)).map_err(Stop::Output)?;
             summary.records += 1;
         }
-        progress.at(step.position.saturating_sub(summary.began));
+        progress.show(step.position.saturating_sub(summary.began), whole);
     }
     progress.end();
     Ok(summary)

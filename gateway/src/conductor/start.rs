@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tidegate_shared::ids::Term;
 
 use super::{Conductor, Config};
-use crate::disk::Disk;
 use crate::clock::trust::{TrustWatch, wait_us};
+use crate::disk::Disk;
 use crate::entry::{ENGINE, Entry, Limits};
 use crate::identity::{self, Identity, IdentityUnwritten};
 use crate::rules::settings::Settings;
@@ -66,7 +66,9 @@ pub fn start(
 ) -> Result<Start, StartError> {
     let identity = identity::begin(disk, draws.gateway)?;
     let (store, report) = Store::open(disk, settings, draws.incarnation, now)?;
-    let log_incarnation = if report.ids_begin_anew {
+    // The files of a backup go on under another name: the original goes on under its own.
+    let is_copy = identity.log_left == Some(store.log_incarnation());
+    let log_incarnation = if report.ids_begin_anew || is_copy {
         draws.incarnation
     } else {
         store.log_incarnation()

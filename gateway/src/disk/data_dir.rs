@@ -2,11 +2,15 @@
 //!
 //! - `lock` holds the process id of the gateway that holds the system's lock on it. The lock goes
 //!   with the process, however it ends; the text stays and means nothing without the lock.
-//! - `format` holds one line, `1 tidegate 0.1.0`: the layout's number and who made it.
+//! - `format` holds one line, `1 tidegate 0.1.0 #0c0ffee0`: the layout's number, who made it, and
+//!   CRC-32C of the text before the ` #`. Only a line whose check holds is believed to be newer: a
+//!   damaged one must not keep a gateway from starting.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use tidegate_shared::frame::crc32c;
 
 use super::real::sync_folder;
 
@@ -70,10 +74,28 @@ impl DataDir {
             Format::Missing => write_format(dir).map(|()| false)?,
             Format::Unreadable => write_format(dir).map(|()| true)?,
         };
+        if format_repaired {
+            tracing::warn!(
+                dir = %dir.display(),
+                "the file `format` was damaged and is written anew; nothing else is lost"
+            );
+        }
         Ok(Self {
             format_repaired,
             _lock: lock,
         })
+    }
+
+    /// Who runs on a directory, without taking its lock: the process, as its text; `None` when
+    /// nobody does.
+    pub fn holder(dir: &Path) -> Option<String> {
+        let file = File::open(dir.join("lock")).ok()?;
+        // Shared, and given back at once: a gateway that starts at this very moment would be told
+        // that the directory is in use, and starts again.
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&file)),
+            _ => None,
+        }
     }
 
     /// Checks the format without the lock and without writing: for commands that only look.
@@ -101,6 +123,14 @@ fn read_text(file: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
+/// Who wrote the lock's text.
+fn holder(file: &File) -> String {
+    match read_text(file).unwrap_or_default().parse::<u32>() {
+        Ok(id) => format!("process {id}"),
+        Err(_) => "another process".to_owned(),
+    }
+}
+
 fn take_lock(dir: &Path) -> Result<File, DataDirError> {
     let path = dir.join("lock");
     let mut file = OpenOptions::new()
@@ -113,14 +143,9 @@ fn take_lock(dir: &Path) -> Result<File, DataDirError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let text = read_text(&file).unwrap_or_default();
-            let holder = match text.parse::<u32>() {
-                Ok(id) => format!("process {id}"),
-                Err(_) => "another process".to_owned(),
-            };
             return Err(DataDirError::Held {
                 dir: dir.to_owned(),
-                holder,
+                holder: holder(&file),
             });
         }
         Err(TryLockError::Error(source)) => return Err(io_error(&path, source)),
@@ -138,9 +163,13 @@ fn check_format(dir: &Path) -> Result<Format, DataDirError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Format::Missing),
         Err(source) => return Err(io_error(&path, source)),
     };
-    let (number, made_by) = text
-        .split_once(' ')
-        .unwrap_or((&text, "an unnamed version"));
+    let Some((text, check)) = text.rsplit_once(" #") else {
+        return Ok(Format::Unreadable);
+    };
+    if check != checked(text) {
+        return Ok(Format::Unreadable);
+    }
+    let (number, made_by) = text.split_once(' ').unwrap_or((text, "an unnamed version"));
     match number.parse::<u32>() {
         Ok(format) if format > FORMAT => Err(DataDirError::Newer {
             dir: dir.to_owned(),
@@ -152,12 +181,18 @@ fn check_format(dir: &Path) -> Result<Format, DataDirError> {
     }
 }
 
+/// The check of a line's text.
+fn checked(text: &str) -> String {
+    format!("{:08x}", crc32c(text.as_bytes()))
+}
+
 fn write_format(dir: &Path) -> Result<(), DataDirError> {
     let path = dir.join("format");
     let draft = dir.join("format.tmp");
     File::create(&draft)
         .and_then(|mut file| {
-            writeln!(file, "{FORMAT} {MADE_BY}")?;
+            let text = format!("{FORMAT} {MADE_BY}");
+            writeln!(file, "{text} #{}", checked(&text))?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&draft, &path))
@@ -184,7 +219,8 @@ mod tests {
     fn a_newer_format_is_refused_by_name_and_a_damaged_one_is_repaired() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("format");
-        fs::write(&path, "2 tidegate 3.4.5\n").unwrap();
+        let text = "2 tidegate 3.4.5";
+        fs::write(&path, format!("{text} #{}\n", checked(text))).unwrap();
         let text = DataDir::hold(dir.path()).unwrap_err().to_string();
         assert!(text.contains("made by tidegate 3.4.5"), "{text}");
         assert!(DataDir::check(dir.path()).is_err());
@@ -192,5 +228,32 @@ mod tests {
         assert!(DataDir::hold(dir.path()).unwrap().format_repaired);
         assert!(!DataDir::hold(dir.path()).unwrap().format_repaired);
         DataDir::check(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn every_damage_of_the_format_is_repaired() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("format");
+        drop(DataDir::hold(dir.path()).unwrap());
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                fs::write(&path, &flipped).unwrap();
+                let held = DataDir::hold(dir.path()).unwrap();
+                // Whatever ends the line.
+                let is_end = at + 1 == whole.len();
+                assert!(held.format_repaired || is_end, "byte {at} bit {bit}");
+                drop(held);
+                DataDir::check(dir.path()).unwrap();
+                fs::write(&path, &whole[..at]).unwrap();
+                DataDir::hold(dir.path()).unwrap();
+                assert_eq!(fs::read(&path).unwrap().trim_ascii(), whole.trim_ascii());
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        DataDir::hold(dir.path()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole);
     }
 }

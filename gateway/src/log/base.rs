@@ -135,7 +135,7 @@ fn decode_part_head(file: &[u8], at: usize) -> Option<PartHead<'_>> {
 }
 
 /// Reads a base file; `None` when it is no base.
-pub(super) fn decode(file: &[u8]) -> Option<ReadBase> {
+pub(crate) fn decode(file: &[u8]) -> Option<ReadBase> {
     let (position, incarnation, parts) = decode_head(file)?;
     let mut read = ReadBase {
         base: Base {

@@ -9,7 +9,8 @@ use crate::disk::Disk;
 
 /// Bases kept at least: a damaged one has another behind it.
 const BASES_MIN: usize = 2;
-const STOPS: [&str; 2] = ["stop-a", "stop-b"];
+/// Names of the bases of clean stops.
+pub(crate) const STOPS: [&str; 2] = ["stop-a", "stop-b"];
 const DRAFT: &str = "base.tmp";
 /// Bytes of a base written at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -42,7 +43,7 @@ pub(super) struct Bases {
     stop_next: usize,
 }
 
-fn read_file(disk: &dyn Disk, path: &str) -> Option<Vec<u8>> {
+pub(crate) fn read_file(disk: &dyn Disk, path: &str) -> Option<Vec<u8>> {
     let file = disk.open(path).ok()?;
     let mut bytes = vec![0; usize::try_from(file.bytes().ok()?).ok()?];
     let read = file.read_at(0, &mut bytes).ok()?;

@@ -22,10 +22,10 @@
 //! ```
 
 pub mod base;
-mod bases;
+pub(crate) mod bases;
 pub mod batch;
 mod local;
-mod scan;
+pub(crate) mod scan;
 pub(crate) mod segments;
 
 #[cfg(test)]
@@ -183,6 +183,16 @@ pub struct Recovery {
 }
 
 impl Recovery {
+    /// Counts entries behind the last one found, of which something else says that they were.
+    pub(crate) fn lose_tail(&mut self, entries: u64) {
+        let end = self.end + entries;
+        if entries > 0 {
+            self.entries_lost += entries;
+            self.gaps.push(self.end..end);
+            self.end = end;
+        }
+    }
+
     /// Whether nothing durable was lost.
     pub fn is_clean(&self) -> bool {
         self.entries_lost == 0

@@ -188,7 +188,7 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(disk: Arc<dyn Disk>, sources: VecDeque<Source>) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, sources: VecDeque<Source>) -> Self {
         let mut batches = Self {
             disk,
             sources,

@@ -9,6 +9,9 @@ use super::queue::Found;
 use super::{QueueId, Spool, SpoolError};
 use crate::record::Place;
 
+/// Indices that were waiting and cannot be read.
+type Unread = Vec<RangeInclusive<u64>>;
+
 impl Spool {
     /// Notes that a batch left its queue, `range` being the indices of its first and last record.
     /// Returns how many records that were: those done before, by an eviction for instance, do not
@@ -27,7 +30,7 @@ impl Spool {
             return Err(SpoolError::UnknownRecords { first, last, next });
         }
         self.journal.make_room()?;
-        let Some(left) = self.finish(id, range, delivery)? else {
+        let Some(left) = self.leave(id, range, delivery)? else {
             return Ok(0);
         };
         let records = left.records;
@@ -38,14 +41,30 @@ impl Spool {
         Ok(records)
     }
 
-    /// Takes the waiting records of a range out of the queue and counts them. `None` when nothing
-    /// of it was waiting.
-    pub(super) fn finish(
+    /// [`Self::finish`], with what cannot be read any more counted as lost.
+    pub(super) fn leave(
         &mut self,
         id: QueueId,
         range: RangeInclusive<u64>,
         delivery: Delivery,
     ) -> Result<Option<Left>, SpoolError> {
+        let Some((left, lost)) = self.finish(id, range, delivery)? else {
+            return Ok(None);
+        };
+        if !lost.is_empty() {
+            self.lose(id, &lost)?;
+        }
+        Ok(Some(left))
+    }
+
+    /// Takes the waiting records of a range out of the queue and counts them. `None` when nothing
+    /// of it was waiting. Beside what left are the indices that were waiting and cannot be read.
+    pub(super) fn finish(
+        &mut self,
+        id: QueueId,
+        range: RangeInclusive<u64>,
+        delivery: Delivery,
+    ) -> Result<Option<(Left, Unread)>, SpoolError> {
         let fate = match delivery.outcome {
             Outcome::Confirmed => Fate::Delivered,
             Outcome::Refused => Fate::Refused,
@@ -95,9 +114,6 @@ impl Spool {
             );
             self.counters.share_bytes(&sink, &weights, bytes);
         }
-        if newly > records {
-            self.lose(id, &lost)?;
-        }
         let (first_place, last_place) = places.unwrap_or_default();
         let left = Left {
             sink,
@@ -110,7 +126,31 @@ impl Spool {
             shares,
             delivery,
         };
-        Ok((newly > 0).then_some(left))
+        Ok((newly > 0).then_some((left, lost)))
+    }
+
+    /// Reads every queue through and counts what cannot be read any more. Returns how many
+    /// records that are.
+    pub fn find_losses(&mut self) -> Result<u64, SpoolError> {
+        let mut records = 0;
+        for at in 0..self.queues.len() {
+            let id = QueueId(at);
+            let mut lost = Vec::new();
+            self.get_mut(id)?.walk(1, u64::MAX, |found| {
+                if let Found::Lost(range) = found {
+                    lost.push(range);
+                }
+                ControlFlow::Continue(())
+            })?;
+            if !lost.is_empty() {
+                records += lost
+                    .iter()
+                    .map(|range| range.end() - range.start() + 1)
+                    .sum::<u64>();
+                self.lose(id, &lost)?;
+            }
+        }
+        Ok(records)
     }
 
     /// Notes that records cannot be read any more.

@@ -25,6 +25,7 @@
 //! ```
 
 pub mod counters;
+pub mod extent;
 pub mod journal;
 mod leaving;
 mod open;
@@ -42,6 +43,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+pub use self::extent::Extent;
 pub use self::journal::{Delivery, Journaled, Outcome};
 pub use self::queue::Waiting;
 
@@ -182,6 +184,19 @@ impl Spool {
             .ok_or(SpoolError::UnknownQueue(id))
     }
 
+    /// Records that the disk lost, ever.
+    pub fn lost_records(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.lost_records).sum()
+    }
+
+    /// Whether a record waits, by the name of its queue's files and its index.
+    pub fn holds(&self, prefix: &str, index: u64) -> bool {
+        let name = queue::parse_prefix(prefix);
+        let id = name.and_then(|(sink, priority)| self.queue(&sink, priority));
+        let queue = id.and_then(|id| self.queues.get(id.0));
+        queue.is_some_and(|queue| index < queue.next() && !queue.done.contains(index))
+    }
+
     /// How much waits in a queue.
     pub fn waiting(&self, id: QueueId) -> Result<Backlog, SpoolError> {
         let queue = self.get(id)?;
@@ -198,7 +213,7 @@ impl Spool {
     }
 
     /// Whether a queue has (had) the record of a place, pending ones included.
-    pub fn holds(&self, sink: &str, priority: Priority, place: Place) -> bool {
+    pub fn has(&self, sink: &str, priority: Priority, place: Place) -> bool {
         let queue = self.queue(sink, priority);
         queue.is_some_and(|id| self.queues[id.0].has(place))
     }

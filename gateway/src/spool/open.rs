@@ -169,7 +169,10 @@ impl Spool {
             .done
             .insert(left.last..=left.last, Some(left.last_place));
         let newly = queue.done.count() - already;
-        let counted = again.map_or(0, |again| again.records);
+        let counted = again.map_or(0, |(again, _)| again.records);
+        // What the sink has is not lost, whether or not it can still be counted; what could not
+        // be read when the batch left was lost then.
+        queue.lost_records += newly.saturating_sub(counted.max(left.records));
         report.commits_uncounted += u64::from(newly > counted);
         Ok(newly > counted)
     }

@@ -61,6 +61,9 @@ pub(super) struct Queue {
     pub dropped_through: Option<Place>,
     /// Records lost by the disk.
     pub lost_records: u64,
+    /// Place of the last of the records that opening found lost: what replay derives again up to
+    /// here is not.
+    lost_through: Option<Place>,
     /// Bytes of a batch that opening found cut.
     pub torn_bytes: u64,
     pub pending: Vec<Pending>,
@@ -165,6 +168,7 @@ impl Queue {
             mark_durable: None,
             dropped_through: state.dropped_through,
             lost_records: state.lost_records,
+            lost_through: None,
             torn_bytes: scanned.torn_bytes,
             pending: Vec::new(),
             pending_bytes: 0,
@@ -192,6 +196,7 @@ impl Queue {
         if lost > 0 {
             self.done.insert(newest + 1..=next - 1, self.mark);
             self.lost_records += lost;
+            self.lost_through = state.mark;
         }
         // A drop is journaled only when everything before it is durable in the queue.
         self.mark = self.mark.max(self.dropped_through);
@@ -252,6 +257,9 @@ impl Queue {
     /// Puts a record into the pending batch, or among the dropped if it is too long for any.
     pub fn push(&mut self, pending: Pending) {
         self.mark = Some(pending.place);
+        if Some(pending.place) <= self.lost_through {
+            self.lost_records = self.lost_records.saturating_sub(1);
+        }
         if pending.bytes.len() as u64 > self.record_bytes_max() || self.bytes_max.is_none() {
             self.dropped.push((pending.place, pending.counted));
             return;

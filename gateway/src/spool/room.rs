@@ -112,7 +112,7 @@ impl Spool {
             return Ok(true);
         }
         self.journal.make_room()?;
-        if let Some(left) = self.finish(victim, range.start..=range.end - 1, evicted(now))? {
+        if let Some(left) = self.leave(victim, range.start..=range.end - 1, evicted(now))? {
             tracing::error!(
                 sink,
                 records = left.records,
@@ -127,7 +127,7 @@ impl Spool {
     pub(super) fn bound_ranges(&mut self, id: QueueId, now: Timestamp) -> Result<(), SpoolError> {
         while let Some(gap) = self.get(id)?.done.first_gap_beyond(DONE_RANGES_MAX) {
             self.journal.make_room()?;
-            if let Some(left) = self.finish(id, gap, evicted(now))? {
+            if let Some(left) = self.leave(id, gap, evicted(now))? {
                 tracing::error!(
                     sink = left.sink,
                     records = left.records,

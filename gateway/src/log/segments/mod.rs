@@ -70,7 +70,7 @@ pub(crate) struct Segments {
 }
 
 impl Segment {
-    fn name(&self, prefix: &str) -> String {
+    pub fn name(&self, prefix: &str) -> String {
         let Self {
             number,
             first,

@@ -1,0 +1,239 @@
+//! Backups of a store at rest and of one at work.
+
+use std::sync::{Mutex, MutexGuard};
+
+use super::*;
+use crate::disk::FaultDisk;
+use crate::rules::settings::Settings;
+use crate::store::damage::world::{Kept, Script, World, later, settings};
+use crate::store::{OpenReport, Store};
+
+fn unpacked(path: &Path, dir: &Path, settings: &Settings) -> (Kept, OpenReport) {
+    restore(path, dir, None).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(dir).unwrap());
+    let (mut store, report) = Store::open(&disk, settings, 8, later()).unwrap();
+    (Kept::of(&mut store), report)
+}
+
+#[test]
+fn a_store_at_rest_comes_back_as_it_was() {
+    for world in [World::killed(), World::stopped()] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.tar");
+        let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
+        let summary = back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
+        assert_eq!(
+            (summary.log_end, summary.recycled_meanwhile),
+            (world.end, 0)
+        );
+        assert!(!dir.path().join("store.tar.partial").exists());
+        let (kept, report) = unpacked(&path, &dir.path().join("data"), &world.settings);
+        assert_eq!(kept, world.kept);
+        assert!(report.recovery.is_clean(), "{report:?}");
+    }
+}
+
+/// A disk under a store that goes on working: a step for every so many files that are opened.
+struct Working {
+    disk: FaultDisk,
+    work: Mutex<Work>,
+    every: u64,
+}
+
+struct Work {
+    store: Store,
+    script: Script,
+    opens: u64,
+}
+
+impl Working {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap()
+    }
+}
+
+impl Disk for Working {
+    fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let Work {
+            store,
+            script,
+            opens,
+        } = &mut *self.work();
+        *opens += 1;
+        if opens.is_multiple_of(self.every) {
+            script.step(store).unwrap();
+        }
+        self.disk.open(path)
+    }
+    fn create(&self, path: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.create(path, bytes)
+    }
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        self.disk.list(folder)
+    }
+    fn create_dir(&self, folder: &str) -> io::Result<()> {
+        self.disk.create_dir(folder)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, folder: &str) -> io::Result<()> {
+        self.disk.sync_dir(folder)
+    }
+}
+
+/// A backup while the gateway works: everything that the copied log knows of is in the copy or at
+/// its sink.
+fn back_up_at_work(every: u64, warm: u64) -> bool {
+    let mut settings = settings();
+    settings.log.bytes_max = 40 << 10;
+    let disk = FaultDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut store, _) = Store::open(&shared, &settings, 7, later()).unwrap();
+    let mut script = Script::begin(&mut store, &settings).unwrap();
+    for _ in 0..warm {
+        script.step(&mut store).unwrap();
+    }
+    let working = Arc::new(Working {
+        disk,
+        work: Mutex::new(Work {
+            store,
+            script,
+            opens: 0,
+        }),
+        every,
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.tar");
+    let at_work: Arc<dyn Disk> = working.clone();
+    let summary = match back_up(&at_work, &path, 0, &mut |_, _| {}) {
+        Ok(summary) => summary,
+        Err(BackupError::TooBusy { .. }) => {
+            assert!(!path.exists());
+            return false;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let (kept, report) = unpacked(&path, &dir.path().join("data"), &settings);
+    let case = format!("every {every} after {warm}: {summary:?} {report:?}");
+    assert!(report.recovery.is_clean(), "{case}");
+    assert_eq!(report.recovery.end, summary.log_end, "{case}");
+    let spool = &report.spool;
+    assert_eq!(
+        (
+            spool.records_lost,
+            spool.commits_uncounted,
+            spool.parts_damaged
+        ),
+        (0, 0, 0),
+        "{case}"
+    );
+    assert_eq!(kept.lost_records, 0, "{case}");
+    let mut work = working.work();
+    let Work { store, script, .. } = &mut *work;
+    let live = Kept::of(store);
+    for (position, bytes) in &kept.entries {
+        assert!(
+            live.entries.get(position).is_none_or(|live| live == bytes),
+            "{case}"
+        );
+    }
+    for (queue, waiting) in &live.waiting {
+        let confirmed = script.confirmed.get(queue).into_iter().flatten();
+        for place in waiting.iter().chain(confirmed) {
+            let known = place.position < summary.log_end;
+            let there = kept.waiting[queue].contains(place);
+            let gone = script
+                .confirmed
+                .get(queue)
+                .is_some_and(|one| one.contains(place));
+            assert!(!known || there || gone, "{queue} {place:?}: {case}");
+            assert!(
+                known || !there,
+                "ahead of the log: {queue} {place:?}: {case}"
+            );
+        }
+    }
+    true
+}
+
+#[test]
+fn a_store_at_work_is_copied_as_of_one_moment() {
+    let mut made = 0;
+    for every in [2, 8] {
+        for warm in [0, 40, 90] {
+            made += u32::from(back_up_at_work(every, warm));
+        }
+    }
+    assert!(made >= 3, "{made} backups were made");
+}
+
+#[test]
+fn a_directory_with_anything_in_it_is_not_unpacked_into() {
+    let world = World::stopped();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.tar");
+    let disk: Arc<dyn Disk> = Arc::new(world.disk);
+    back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
+    let data = dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("identity"), "mine").unwrap();
+    assert!(matches!(
+        restore(&path, &data, None),
+        Err(BackupError::NotEmpty { .. })
+    ));
+    fs::remove_file(data.join("identity")).unwrap();
+    restore(&path, &data, None).unwrap();
+    assert!(data.join("log").is_dir());
+}
+
+#[test]
+fn a_copy_does_not_go_on_under_the_incarnation_of_the_original() {
+    let world = World::stopped();
+    let disk: Arc<dyn Disk> = Arc::new(world.disk);
+    let original = identity::begin(&disk, 5).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.tar");
+    back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
+    for (name, gateway) in [("same", None), ("other", Some(9))] {
+        let data = dir.path().join(name);
+        let summary = restore(&path, &data, gateway).unwrap();
+        assert_eq!(summary.log_end, world.end);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data).unwrap());
+        let copy = identity::begin(&disk, 6).unwrap();
+        assert_eq!(copy.gateway, gateway.unwrap_or(original.gateway));
+        assert_eq!((copy.start, copy.log_left), (original.start + 1, Some(7)));
+    }
+}
+
+#[test]
+fn a_foreign_or_cut_file_is_refused_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("foreign.tar");
+    let data = dir.path().join("data");
+    for name in ["log/a/b", "other/x", "lock", "log"] {
+        let mut tar = tar::Builder::new(File::create(&path).unwrap());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        tar.append_data(&mut header, name, &b"x"[..]).unwrap();
+        tar.finish().unwrap();
+        drop(tar);
+        assert!(
+            matches!(
+                restore(&path, &data, None),
+                Err(BackupError::Foreign { .. })
+            ),
+            "{name}"
+        );
+        assert!(!data.exists());
+    }
+    fs::write(&path, [7; 1_500]).unwrap();
+    assert!(matches!(
+        restore(&path, &data, None),
+        Err(BackupError::Unpack { .. })
+    ));
+    assert!(!data.exists());
+}
