@@ -44,6 +44,7 @@ impl Session {
             self.refuse_device(device, whom, RefusedReason::Retry, retry_after_ms);
             return;
         }
+        self.link(device).contested = None;
         if self.is_newest(device, whom, hello.progress.uptime_us) {
             self.note_acked(device, whom, hello.progress.acked);
             self.note_opened(device, whom, hello);

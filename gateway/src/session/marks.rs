@@ -218,6 +218,12 @@ impl DeviceMarks {
         &self.pairs
     }
 
+    /// Whether the device lives in a later boot of the same incarnation.
+    pub fn is_past(&self, incarnation: Incarnation, boot: u32) -> bool {
+        let current = self.current;
+        current.is_some_and(|(lives, newest)| lives == incarnation && boot < newest)
+    }
+
     /// What a pair is to this device.
     pub fn place(&self, incarnation: Incarnation, boot: u32) -> Place<'_> {
         if let Some(pair) = self.pair(incarnation, boot) {

@@ -218,6 +218,8 @@ struct Link {
     /// The newest Hello or Progress: incarnation, boot, uptime in µs.
     heard: Option<(Incarnation, u32, u64)>,
     offset: Offset,
+    /// The incarnation and lowest frame that two devices claim, until one says Hello.
+    contested: Option<(Incarnation, Mark)>,
     /// What its status topic or Hello said last.
     up: Option<bool>,
     /// The catalog the pipeline waits for, and when it was last asked for.

@@ -33,6 +33,8 @@ pub(super) enum Standing {
     Duplicate,
     /// Logged as lost.
     AfterGap,
+    /// Of a boot that was over when its device began another: whoever holds it is another device.
+    AfterEnd,
     /// Logged, with other content.
     Conflict,
 }
@@ -84,8 +86,12 @@ impl Pair {
             };
         }
         let in_gap = |&(from, through): &(u32, u32)| (from..=through).contains(&sequence);
-        if self.gaps.iter().rev().any(in_gap) {
-            return Standing::AfterGap;
+        if let Some((_, through)) = self.gaps.iter().rev().find(|gap| in_gap(gap)) {
+            return if *through == u32::MAX {
+                Standing::AfterEnd
+            } else {
+                Standing::AfterGap
+            };
         }
         match self.check(sequence) {
             Some(known) if known != check && !is_on(Mutation::ConflictAsDuplicate) => {
@@ -222,7 +228,7 @@ mod tests {
         assert!(pair.is_closed());
         assert_eq!(pair.ack(0), (1, Check(1)));
         assert_eq!(pair.ack(3), (3, Check(0)));
-        assert_eq!(pair.standing(u32::MAX, Check(0)), Standing::AfterGap);
+        assert_eq!(pair.standing(u32::MAX, Check(0)), Standing::AfterEnd);
     }
 
     #[test]

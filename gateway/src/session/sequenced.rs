@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_shared::frame::Frame;
-use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation};
+use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark};
 use tidegate_shared::message::{EventCode, RefusedReason, Up};
 
 use super::marks::{Identity, Place};
@@ -36,9 +36,20 @@ impl Session {
                 marks.stale_standing(stale, whom.incarnation, frame.header.mark),
                 Verdict::StaleBoot,
             ),
+            Place::Unopened if marks.is_past(whom.incarnation, whom.boot) => {
+                // Its device lives in a later boot and holds nothing of this one: this is another.
+                self.count(device, Uncounted::Unopened);
+                let meant = (sequence, check);
+                return self.refuse(device, whom, meant, RefusedReason::Conflict, 0);
+            }
             Place::Unopened => return self.take_unknown(now, device, whom),
         };
-        match standing {
+        match self.contest(
+            device,
+            frame.header.incarnation,
+            frame.header.mark,
+            standing,
+        ) {
             Standing::Next if !self.has_room(device, payload.len()) => {
                 self.count(device, Uncounted::Busy);
                 self.ack_busy(now, device, whom, sequence);
@@ -53,8 +64,14 @@ impl Session {
                 self.count(device, Uncounted::AfterGap);
                 self.ack(now, device, whom, sequence);
             }
+            Standing::AfterEnd => {
+                self.count(device, Uncounted::AfterGap);
+                self.refuse(device, whom, (sequence, check), RefusedReason::Conflict, 0);
+            }
             Standing::Conflict => {
                 self.count(device, Uncounted::Conflict);
+                let mark = frame.header.mark;
+                self.link(device).contested = Some((whom.incarnation, mark));
                 self.refuse(device, whom, (sequence, check), RefusedReason::Conflict, 0);
                 self.out.push(Effect::Conflict {
                     device: device.clone(),
@@ -62,6 +79,28 @@ impl Session {
                     mark: frame.header.mark,
                 });
             }
+        }
+    }
+
+    /// Two devices speak as one: after a conflict nothing more of that boot is logged until a Hello
+    /// says who goes on. What the refused one sent behind the conflict would be logged now and
+    /// come again under its new incarnation, and a later refusal would make it drop what lies
+    /// before.
+    fn contest(
+        &mut self,
+        device: &DeviceName,
+        incarnation: Incarnation,
+        mark: Mark,
+        standing: Standing,
+    ) -> Standing {
+        let contested = self.links.get(device).and_then(|link| link.contested);
+        match contested {
+            Some((of, first)) if (of, first.boot) == (incarnation, mark.boot) => match standing {
+                Standing::Next | Standing::Ahead => Standing::Ahead,
+                Standing::Conflict if mark.sequence > first.sequence => Standing::Ahead,
+                standing => standing,
+            },
+            _ => standing,
         }
     }
 

@@ -1018,3 +1018,60 @@ fn who_gets_no_turn_is_asked_to_wait_and_its_try_is_taken() {
     let ack = acks(&bench.receive("other", &other))[0];
     assert_eq!((ack.window, ack.retry_after_ms), (WINDOW_DEFAULT, 0));
 }
+
+#[test]
+fn behind_a_conflict_nothing_is_logged_until_a_hello() {
+    let mut bench = opened();
+    bench.send(1, 1);
+    bench.send(1, 2);
+    bench.commit();
+    // Another device with the same identity sends 1 to 4.
+    let other = |sequence| sequenced(INC, mark(1, sequence), 200 + sequence as u8);
+    let refused = refusals(&bench.receive("d", &other(1).0));
+    assert_eq!(refused.len(), 1);
+    for sequence in 2..5 {
+        let effects = bench.receive("d", &other(sequence).0);
+        assert_eq!((entries(&effects), refusals(&effects)), (vec![], vec![]));
+    }
+    assert_eq!(
+        refusals(&bench.receive("d", &other(1).0)).len(),
+        1,
+        "said again"
+    );
+    // The first one says Hello and goes on.
+    bench.hello(1, mark(1, 3), mark(1, 2), 0);
+    let (bytes, _) = sequenced(INC, mark(1, 3), 3);
+    assert_eq!(frames(&bench.receive("d", &bytes)).len(), 1);
+}
+
+#[test]
+fn a_device_in_a_boot_that_is_over_is_another_one() {
+    let mut bench = opened();
+    bench.send(1, 1);
+    bench.commit();
+    bench.hello(2, mark(2, 1), mark(1, 1), 0);
+    bench.commit();
+    let (bytes, check) = sequenced(INC, mark(1, 2), 9);
+    let refused = refusals(&bench.receive("d", &bytes));
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].sequence, refused[0].check, refused[0].reason),
+        (2, check, RefusedReason::Conflict)
+    );
+}
+
+#[test]
+fn a_device_in_a_boot_that_its_name_has_left_behind_is_another_one() {
+    let mut bench = Bench::new(config());
+    bench.hello(2, mark(2, 1), mark(0, 0), 0);
+    bench.commit();
+    // A copy of its image still lives in boot 1, of which nothing was ever heard.
+    bench.hello(1, mark(1, 1), mark(0, 0), 3);
+    let (bytes, check) = sequenced(INC, mark(1, 1), 9);
+    let refused = refusals(&bench.receive("d", &bytes));
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].boot, refused[0].sequence, refused[0].check),
+        (1, 1, check)
+    );
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tidegate_gateway::ledger;
+use tidegate_gateway::ledger::balance::Balances;
 
 use super::node::Node;
 use super::story::Story;
@@ -17,9 +18,10 @@ pub fn check(world: &mut World) {
         let Some(store) = world.nodes[number].store() else {
             continue;
         };
-        let json = store.ledger();
+        let (json, balances) = (store.ledger(), store.balances());
         replayed(world, number, &json);
         sensors(&world.nodes[number], &world.units, &json, &mut world.story);
+        balanced(world, number, &balances);
         sinks(world, number, &json);
     }
 }
@@ -92,6 +94,51 @@ fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
                 format!("{device} {name} {rule}: {counters}")
             });
         }
+    }
+}
+
+/// The ledger's balances hold, and say what is true of devices whose every boot ended as planned.
+fn balanced(world: &mut World, number: usize, balances: &Balances) {
+    let story = &mut world.story;
+    story.check("the ledger balances", balances.balanced, || {
+        let rows = balances
+            .samples
+            .iter()
+            .filter(|row| row.terms.difference != 0);
+        format!("{:#?}", rows.collect::<Vec<_>>())
+    });
+    let node = &world.nodes[number];
+    if node.restored > 0 || world.nodes.len() > 1 {
+        return;
+    }
+    for ((device, sensor), (taken, suppressed)) in truth(&world.units) {
+        let mut named = world
+            .units
+            .iter()
+            .filter(|unit| unit.name.as_str() == device);
+        let is_told = named.clone().count() == 1 && named.all(|unit| unit.cut_short == 0);
+        let name = Some(SENSORS[sensor]);
+        let mut rows = balances.samples.iter();
+        let row = rows.find(|row| row.device == device && row.sensor.as_deref() == name);
+        let Some(row) = row.filter(|_| is_told) else {
+            continue;
+        };
+        let logged = node.witness.logged(&device, sensor) as i64;
+        let missing = taken as i64 - suppressed as i64 - logged;
+        let terms = &row.terms;
+        let right = row.taken == Some(taken as i64)
+            && terms.suppressed == suppressed as i64
+            && terms.logged + terms.rejected == logged
+            && terms.lost_on_device + terms.unknown == missing
+            && terms.lost_here == 0;
+        story.check("the ledger says what is true", right, || {
+            format!("taken {taken}, suppressed {suppressed}, logged {logged}: {row:#?}")
+        });
+        // Of a device that was always there everything is known.
+        let exact = terms.unknown <= 0;
+        story.check("nothing is unknown of an honest device", exact, || {
+            format!("{row:#?}")
+        });
     }
 }
 

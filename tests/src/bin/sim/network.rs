@@ -39,8 +39,10 @@ pub struct Weather {
     pub loss: u64,
     /// Messages repeated, in a hundred.
     pub repeats: u64,
-    /// Longest time on the way, in µs: the shortest is 1 ms, so messages overtake each other.
+    /// Longest time on the way, in µs; the shortest is 1 ms.
     pub delay_us: u64,
+    /// Whether messages overtake each other, which those of one connection do not.
+    pub reorders: bool,
 }
 
 impl Weather {
@@ -49,6 +51,7 @@ impl Weather {
         loss: 0,
         repeats: 0,
         delay_us: 20_000,
+        reorders: false,
     };
 }
 
@@ -69,6 +72,8 @@ pub struct Network {
     retained: BTreeMap<String, Vec<u8>>,
     connections: BTreeMap<Client, Connection>,
     underway: BTreeMap<(u64, u64), Arrival>,
+    /// When the newest message of a connection and direction arrives.
+    newest: BTreeMap<(u64, bool), u64>,
     numbers: u64,
     pub lost: u64,
     pub repeated: u64,
@@ -83,6 +88,7 @@ impl Network {
             retained: BTreeMap::new(),
             connections: BTreeMap::new(),
             underway: BTreeMap::new(),
+            newest: BTreeMap::new(),
             numbers: 0,
             lost: 0,
             repeated: 0,
@@ -198,7 +204,17 @@ impl Network {
         let copies = 1 + u64::from(self.dice.percent(self.weather.repeats));
         self.repeated += copies - 1;
         for _ in 0..copies {
-            let at_us = now_us + 1_000 + self.dice.below(self.weather.delay_us.max(1));
+            let mut at_us = now_us + 1_000 + self.dice.below(self.weather.delay_us.max(1));
+            let way = match &arrival {
+                Arrival::Broker(_, number, _) => (*number, true),
+                Arrival::Client(_, number, _) => (*number, false),
+                Arrival::Will(_) => (0, true),
+            };
+            let newest = self.newest.entry(way).or_default();
+            if !self.weather.reorders {
+                at_us = at_us.max(*newest);
+            }
+            *newest = at_us.max(*newest);
             let key = (at_us, self.number());
             self.underway.insert(key, arrival.clone());
         }

@@ -124,10 +124,11 @@ impl Node {
         };
         let sinks: Vec<String> = running.sinks.iter().map(Sending::state).collect();
         format!(
-            "gateway {}: {:?}, pending {:?}, {}",
+            "gateway {}: {:?}, pending {:?}, not logged {:?}, {}",
             self.number,
             running.conductor.conditions(),
             running.conductor.pending(),
+            running.conductor.session().tallies(),
             sinks.join("; ")
         )
     }
@@ -434,7 +435,7 @@ impl Node {
             return;
         };
         if let Request::Commit(entries) = &request {
-            self.witness.offer(entries, now_us);
+            self.witness.offer(entries, running.began_us);
         }
         let end = running.store.end();
         let now = self.timestamp(self.running.as_ref().map_or(0, |one| one.began_us), now_us);

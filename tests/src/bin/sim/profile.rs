@@ -64,7 +64,7 @@ use Fault::{
 };
 
 /// All profiles, in the order in which seeds go through them.
-pub const PROFILES: [Profile; 10] = [
+pub const PROFILES: [Profile; 11] = [
     Profile {
         name: "calm",
         faults: &[(GatewayStopped, 1), (DeviceCutOff, 1)],
@@ -94,6 +94,19 @@ pub const PROFILES: [Profile; 10] = [
             (Outage, 2),
             (Storm, 1),
             (GatewayKilled, 1),
+        ],
+        every_s: 90,
+        second_gateway: false,
+    },
+    Profile {
+        name: "clones",
+        faults: &[
+            (Cloned, 3),
+            (DeviceReset, 2),
+            (StoreErased, 1),
+            (DeviceCutOff, 3),
+            (GatewayKilled, 2),
+            (Outage, 1),
         ],
         every_s: 90,
         second_gateway: false,

@@ -8,10 +8,11 @@ use tidegate_firmware::device::{Channel, Device, DeviceConfig, Identity, Outgoin
 use tidegate_firmware::gate::GateConfig;
 use tidegate_firmware::link::{Event, LinkConfig};
 use tidegate_firmware::mqtt::{STATUS_BYTES_MAX, status_frame};
+use tidegate_firmware::outbox::Outbox;
 use tidegate_firmware::sensor::Reading;
 use tidegate_firmware::time::Moment;
 use tidegate_shared::catalog::{self, Kind, Scale, SensorInfo};
-use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, SensorName};
+use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark, SensorName};
 use tidegate_shared::message::{ClockSource, DeviceClock, ResetReason};
 use tidegate_tests::dice::Dice;
 
@@ -200,8 +201,13 @@ impl Unit {
 
     /// What it holds, for a story.
     pub fn state(&self) -> String {
-        let link = self.device.as_ref().map(|device| device.link());
-        format!("{} (unit {}): {link:?}", self.name, self.number)
+        let device = self.device.as_ref();
+        let held = device.map(|one| (one.outbox().next_after(Mark::default()), one.outbox().len()));
+        let link = device.map(|one| one.link());
+        format!(
+            "{} (unit {}): holds {held:?}, {link:?}",
+            self.name, self.number
+        )
     }
 
     /// Samples suppressed of each sensor.
@@ -278,12 +284,11 @@ impl Unit {
                 self.suppressed_before[*sensor] += device.counts(index as u16).suppressed;
             }
             self.incarnation = device.identity().incarnation.0;
-            self.kept = if self.is_stored && !forget {
-                device.outbox().clone()
-            } else {
-                self.empty_outbox()
-            };
+            self.kept = device.outbox().clone();
             self.cut_short += u32::from(!device.is_stopped());
+        }
+        if forget || !self.is_stored {
+            self.kept = self.empty_outbox();
         }
         if forget {
             self.incarnation = self.dice.bits() as u32 | 1;

@@ -13,7 +13,7 @@ use tidegate_gateway::rules::settings::Settings;
 use tidegate_shared::batch::{BatchReader, Scratch};
 use tidegate_shared::frame::{self, crc32c};
 use tidegate_shared::ids::DeviceName;
-use tidegate_shared::message::{Ack, EventCode, Up};
+use tidegate_shared::message::{Ack, Up};
 
 use super::story::Story;
 use super::unit::meaning;
@@ -30,7 +30,7 @@ type Pair = (String, u32, u32);
 /// What an entry was about, as far as closing windows goes.
 #[derive(Debug, Clone)]
 pub struct Moment {
-    /// The world's time when it was offered, in µs.
+    /// The world's time when it was made, in µs.
     pub world_us: u64,
     /// The device whose frame it is.
     pub frame_of: Option<String>,
@@ -63,8 +63,8 @@ pub struct Witness {
     stale: BTreeMap<Pair, u32>,
     /// Samples logged as next ones: device, sensor, value.
     samples: BTreeSet<(String, usize, i64)>,
-    /// Samples in frames that were not used.
-    pub samples_stale: u64,
+    /// Names under which two devices speak through a network that mixes them.
+    pub mixed: BTreeSet<String>,
     incarnation: u32,
     highest_delivered: Option<u64>,
     /// UTC minus uptime as a boot's newest Clock frame said.
@@ -126,9 +126,13 @@ impl Witness {
         self.samples.range(of(i64::MIN)..=of(i64::MAX)).count() as u64
     }
 
-    /// Entries go to the log.
-    pub fn offer(&mut self, entries: &[Logged], now_us: u64) {
-        self.offered = entries.iter().map(|one| (one.clone(), now_us)).collect();
+    /// Entries of a start that began at a time of the world go to the log.
+    pub fn offer(&mut self, entries: &[Logged], began_us: u64) {
+        let made_us = |one: &Logged| began_us + one.at.mono_us;
+        self.offered = entries
+            .iter()
+            .map(|one| (one.clone(), made_us(one)))
+            .collect();
     }
 
     /// The log took them, up to `end`.
@@ -189,9 +193,6 @@ impl Witness {
         if found.verdict == Verdict::StaleBoot {
             let highest = self.stale.entry(pair).or_default();
             *highest = mark.sequence.max(*highest);
-            if let Ok(Up::Batch(body)) = up {
-                self.samples_stale += samples_of(body).len() as u64;
-            }
             return;
         }
         let accounted = self.accounted.entry(pair.clone()).or_default();
@@ -204,7 +205,8 @@ impl Witness {
             Ok(Up::Batch(body)) => {
                 for (sensor, value) in samples_of(body) {
                     let is_new = self.samples.insert((device.clone(), sensor, value));
-                    story.check("a sample is logged once", is_new, || {
+                    let is_mixed = self.mixed.contains(&device);
+                    story.check("a sample is logged once", is_new || is_mixed, || {
                         format!("{device}: sensor {sensor}, value {value} came again with {mark:?}")
                     });
                 }
@@ -225,7 +227,8 @@ impl Witness {
             }
             // A catalog may change a scale: that begins an epoch.
             Ok(Up::Catalog(_)) => moment.closes = Some(Closes::Of(device)),
-            Ok(Up::Event(event)) if event.code == EventCode::Ended => {
+            // It ended, or says that a catalog is gone, for which frames have waited.
+            Ok(Up::Event(_)) => {
                 moment.closes = Some(Closes::Of(device));
             }
             _ => {}
@@ -266,6 +269,7 @@ impl Witness {
     ) {
         let found = read_log(disk, settings, story);
         let before = std::mem::take(self);
+        self.mixed = before.mixed;
         let (known, offered) = (before.entries, before.offered);
         for (position, bytes) in &found {
             let expected = self.entries.len() as u64;

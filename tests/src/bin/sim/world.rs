@@ -354,6 +354,15 @@ impl World {
         let same = self.units.iter().filter(|other| other.name == name);
         if same.count() < 2 {
             self.story.fault("identity cloned", || name.to_string());
+            // Two that speak as one out of order cannot be told apart.
+            let storms = self
+                .profile
+                .faults
+                .iter()
+                .any(|(fault, _)| *fault == Fault::Storm);
+            for node in self.nodes.iter_mut().filter(|_| storms) {
+                node.witness.mixed.insert(name.to_string());
+            }
             let number = self.units.len();
             let copy = self.units[unit].copy(number);
             self.units.push(copy);
@@ -372,6 +381,7 @@ impl World {
             loss: 1 + self.dice.below(40),
             repeats: self.dice.below(30),
             delay_us: 1 + self.dice.below(20_000_000),
+            reorders: self.dice.percent(60),
         };
         self.story.fault("storm", || format!("{weather:?}"));
         self.network.weather = weather;
