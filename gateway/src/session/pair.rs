@@ -31,10 +31,8 @@ pub(super) enum Standing {
     Ahead,
     /// Logged, with the same content.
     Duplicate,
-    /// Logged as lost.
+    /// Logged as lost: its device said that it does not hold it. Whoever does is another one.
     AfterGap,
-    /// Of a boot that was over when its device began another: whoever holds it is another device.
-    AfterEnd,
     /// Logged, with other content.
     Conflict,
 }
@@ -86,12 +84,8 @@ impl Pair {
             };
         }
         let in_gap = |&(from, through): &(u32, u32)| (from..=through).contains(&sequence);
-        if let Some((_, through)) = self.gaps.iter().rev().find(|gap| in_gap(gap)) {
-            return if *through == u32::MAX {
-                Standing::AfterEnd
-            } else {
-                Standing::AfterGap
-            };
+        if self.gaps.iter().rev().any(in_gap) {
+            return Standing::AfterGap;
         }
         match self.check(sequence) {
             Some(known) if known != check && !is_on(Mutation::ConflictAsDuplicate) => {
@@ -228,7 +222,7 @@ mod tests {
         assert!(pair.is_closed());
         assert_eq!(pair.ack(0), (1, Check(1)));
         assert_eq!(pair.ack(3), (3, Check(0)));
-        assert_eq!(pair.standing(u32::MAX, Check(0)), Standing::AfterEnd);
+        assert_eq!(pair.standing(u32::MAX, Check(0)), Standing::AfterGap);
     }
 
     #[test]

@@ -62,10 +62,6 @@ impl Session {
             }
             Standing::AfterGap => {
                 self.count(device, Uncounted::AfterGap);
-                self.ack(now, device, whom, sequence);
-            }
-            Standing::AfterEnd => {
-                self.count(device, Uncounted::AfterGap);
                 self.refuse(device, whom, (sequence, check), RefusedReason::Conflict, 0);
             }
             Standing::Conflict => {

@@ -14,6 +14,16 @@ use super::world::World;
 
 /// Checks every gateway's books.
 pub fn check(world: &mut World) {
+    for unit in &world.units {
+        let named = world.units.iter().filter(|other| other.name == unit.name);
+        let is_alone = named.count() == 1;
+        let kept = unit.renames == 0 || !is_alone;
+        world
+            .story
+            .check("an honest device keeps its incarnation", kept, || {
+                format!("{} drew {} new ones", unit.name, unit.renames)
+            });
+    }
     for number in 0..world.nodes.len() {
         let Some(store) = world.nodes[number].store() else {
             continue;

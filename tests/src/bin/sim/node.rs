@@ -13,6 +13,7 @@ use tidegate_gateway::session::PENDING_BYTES_MAX;
 use tidegate_gateway::store::Store;
 use tidegate_gateway::time::{Timestamp, Word};
 use tidegate_shared::frame;
+use tidegate_shared::ids::Term;
 use tidegate_shared::message::Down;
 use tidegate_shared::mutation::{Mutation, is_on};
 use tidegate_shared::topic::Topic;
@@ -41,6 +42,7 @@ struct Running {
     began_us: u64,
     will: Vec<u8>,
     id: u64,
+    term: Term,
     connect_at_us: u64,
     suback_at_us: Option<u64>,
     is_connected: bool,
@@ -99,6 +101,11 @@ impl Node {
 
     pub fn store(&self) -> Option<&Store> {
         self.running.as_ref().map(|running| &running.store)
+    }
+
+    /// The term of the present start.
+    pub fn term(&self) -> Option<Term> {
+        self.running.as_ref().map(|running| running.term)
     }
 
     /// Whether nothing is pending, waiting or on its way.
@@ -173,6 +180,7 @@ impl Node {
         };
         let Start {
             identity,
+            term,
             conductor,
             store,
             report,
@@ -204,6 +212,7 @@ impl Node {
             began_us: now_us,
             will,
             id: identity.gateway,
+            term,
             connect_at_us: now_us + 1_000 + self.dice.below(2_000_000),
             suback_at_us: None,
             is_connected: false,

@@ -13,6 +13,10 @@ pub enum Fault {
     Cloned,
     /// A device's connection breaks.
     DeviceCutOff,
+    /// A device samples much faster for a while.
+    Burst,
+    /// A device is told of a frame that it does not hold: an answer that was meant for another.
+    Astray,
     /// A gateway's connection breaks.
     GatewayCutOff,
     /// Messages are lost, repeated, late and out of order for a while.
@@ -58,9 +62,9 @@ pub struct Profile {
 }
 
 use Fault::{
-    BrokerForgets, ClockJumps, ClockUntrusted, Cloned, DeviceCutOff, DeviceReset, DiskFull,
-    FirmwareChange, GatewayCutOff, GatewayKilled, GatewayStopped, ImageKept, ImageRestored, Outage,
-    PowerCut, ReadOnly, SinkFails, StoreErased, Storm, SyncFails,
+    Astray, BrokerForgets, Burst, ClockJumps, ClockUntrusted, Cloned, DeviceCutOff, DeviceReset,
+    DiskFull, FirmwareChange, GatewayCutOff, GatewayKilled, GatewayStopped, ImageKept,
+    ImageRestored, Outage, PowerCut, ReadOnly, SinkFails, StoreErased, Storm, SyncFails,
 };
 
 /// All profiles, in the order in which seeds go through them.
@@ -75,6 +79,8 @@ pub const PROFILES: [Profile; 11] = [
         name: "network",
         faults: &[
             (Storm, 4),
+            (Burst, 4),
+            (Astray, 2),
             (BrokerForgets, 2),
             (DeviceCutOff, 3),
             (GatewayCutOff, 2),
@@ -93,6 +99,8 @@ pub const PROFILES: [Profile; 11] = [
             (DeviceCutOff, 2),
             (Outage, 2),
             (Storm, 1),
+            (Burst, 1),
+            (Astray, 1),
             (GatewayKilled, 1),
         ],
         every_s: 90,
@@ -186,6 +194,8 @@ pub const PROFILES: [Profile; 11] = [
             (DeviceCutOff, 2),
             (GatewayCutOff, 2),
             (Storm, 2),
+            (Burst, 1),
+            (Astray, 1),
             (BrokerForgets, 1),
             (GatewayKilled, 2),
             (PowerCut, 2),

@@ -12,8 +12,11 @@ use tidegate_firmware::outbox::Outbox;
 use tidegate_firmware::sensor::Reading;
 use tidegate_firmware::time::Moment;
 use tidegate_shared::catalog::{self, Kind, Scale, SensorInfo};
-use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark, SensorName};
-use tidegate_shared::message::{ClockSource, DeviceClock, ResetReason};
+use tidegate_shared::frame::{self, Header};
+use tidegate_shared::ids::{CatalogHash, Check, DeviceName, Incarnation, Mark, SensorName, Term};
+use tidegate_shared::message::{
+    Ack, ClockSource, DeviceClock, Down, Refused, RefusedReason, ResetReason,
+};
 use tidegate_tests::dice::Dice;
 
 use super::network::{Client, Message, Network};
@@ -112,6 +115,7 @@ pub struct Unit {
     power_at_us: Option<u64>,
     sample_at_us: u64,
     period_us: u64,
+    burst_until_us: u64,
     /// Samples ever taken of each sensor: they number the values.
     pub taken: [u64; 2],
     suppressed_before: [u64; 2],
@@ -145,6 +149,7 @@ impl Unit {
             power_at_us: Some(0),
             sample_at_us: 0,
             period_us: 1_000_000 * (2 + dice.below(6)),
+            burst_until_us: 0,
             taken: [0; 2],
             suppressed_before: [0; 2],
             cut_short: 0,
@@ -177,6 +182,7 @@ impl Unit {
             power_at_us: Some(0),
             sample_at_us: 0,
             period_us: self.period_us,
+            burst_until_us: 0,
             taken: [0; 2],
             suppressed_before: [0; 2],
             cut_short: 0,
@@ -187,7 +193,9 @@ impl Unit {
     }
 
     fn empty_outbox(&mut self) -> SimOutbox {
-        SimOutbox::new(2_000 + self.dice.below(20_000) as usize)
+        // A small one runs over while frames are on their way.
+        let more = if self.dice.percent(40) { 800 } else { 20_000 };
+        SimOutbox::new(1_200 + self.dice.below(more) as usize)
     }
 
     fn client(&self) -> Client {
@@ -317,6 +325,11 @@ impl Unit {
         }
     }
 
+    /// Samples much faster until then: the outbox runs over while frames are on their way.
+    pub fn hurry(&mut self, until_us: u64) {
+        self.burst_until_us = until_us;
+    }
+
     /// Takes no more samples; a unit that is off comes back to bring what it holds.
     pub fn end(&mut self) {
         self.is_over = true;
@@ -392,6 +405,47 @@ impl Unit {
         }
     }
 
+    /// An answer of a gateway's term that names this unit's oldest frame by another's check.
+    pub fn answer_for_another(&self, term: Term, refuses: bool) -> Option<Message> {
+        let device = self.device.as_ref()?;
+        let oldest = device.outbox().next_after(Mark::default())?;
+        let (incarnation, check) = (device.identity().incarnation, Check(oldest.check.0 ^ 1));
+        let answer = if refuses {
+            Down::Refused(Refused {
+                incarnation,
+                boot: oldest.mark.boot,
+                sequence: oldest.mark.sequence,
+                check,
+                reason: RefusedReason::Conflict,
+                retry_after_ms: 0,
+                term,
+            })
+        } else {
+            Down::Ack(Ack {
+                incarnation,
+                boot: oldest.mark.boot,
+                through: oldest.mark.sequence,
+                check,
+                window: 7,
+                retry_after_ms: 0,
+                utc_us: 0,
+                term,
+            })
+        };
+        let header = Header {
+            key_id: 0,
+            incarnation,
+            mark: Mark::default(),
+        };
+        let mut out = [0; 128];
+        let written = frame::write(&header, &mut out, |writer| answer.write(writer));
+        Some(Message {
+            topic: format!("tidegate/v1/{SITE}/{}/down", self.name),
+            payload: written.ok()?.0.to_vec(),
+            retained: false,
+        })
+    }
+
     /// Does what is due; returns who lost the connection to it.
     pub fn step(
         &mut self,
@@ -411,7 +465,9 @@ impl Unit {
         }
         let uptime_us = self.uptime_us(now_us);
         if !self.is_over && self.device.is_some() && self.sample_at_us <= now_us {
-            self.sample_at_us = now_us + self.period_us;
+            let is_burst = now_us < self.burst_until_us;
+            let period_us = if is_burst { 100_000 } else { self.period_us };
+            self.sample_at_us = now_us + period_us;
             self.take(now_us, uptime_us, story);
         }
         let Some(device) = &mut self.device else {

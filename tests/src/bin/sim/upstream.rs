@@ -100,7 +100,8 @@ impl Upstream {
             if record.clock == ClockQuality::Device {
                 let may = witness.may_close(&record.device, position, end_us);
                 story.check("windows close for a reason", may, || {
-                    format!("position {position}: {line}")
+                    let before = witness.before(position, 12);
+                    format!("position {position}: {line}\n{before:#?}")
                 });
             }
             let key = key_of(gateway, record, waiting, witness);

@@ -86,6 +86,13 @@ impl Witness {
             .map(|(_, moment)| moment)
     }
 
+    /// What the entries up to a position were about, for a story.
+    pub fn before(&self, position: u64, most: usize) -> Vec<&Moment> {
+        let up_to = self.entries.iter().take(position as usize + 1);
+        let moments = up_to.map(|(_, moment)| moment);
+        moments.rev().take(most).collect()
+    }
+
     /// Whether a window that ended at `end_us` of event time may have closed by the entry at a
     /// position: its device said that it is complete, or closed everything, or was silent.
     pub fn may_close(&self, device: &str, position: u64, end_us: i64) -> bool {
@@ -216,11 +223,9 @@ impl Witness {
                     let uptime_us = reader.head.complete_until_us as i64;
                     moment.complete_us = Some(uptime_us.saturating_add(*offset_us));
                 }
-                let newest = self.newest.insert(device.clone(), pair.clone());
-                if newest.is_some_and(|newest| newest != pair) {
-                    moment.closes = Some(Closes::Of(device));
-                }
+                self.note_pair(device, pair, moment);
             }
+            Ok(Up::Totals(_)) => self.note_pair(device, pair, moment),
             Ok(Up::Clock(clock)) => {
                 let offset_us = clock.utc_us.saturating_sub_unsigned(clock.uptime_us);
                 self.offsets.insert(pair, offset_us);
@@ -232,6 +237,14 @@ impl Witness {
                 moment.closes = Some(Closes::Of(device));
             }
             _ => {}
+        }
+    }
+
+    /// Batches and Totals name their catalog: those of another boot may begin an epoch.
+    fn note_pair(&mut self, device: String, pair: Pair, moment: &mut Moment) {
+        let newest = self.newest.insert(device.clone(), pair.clone());
+        if newest.is_some_and(|newest| newest != pair) {
+            moment.closes = Some(Closes::Of(device));
         }
     }
 

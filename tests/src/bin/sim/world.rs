@@ -308,6 +308,12 @@ impl World {
             Fault::FirmwareChange => self.reset(unit, (false, true), "firmware changed"),
             Fault::StoreErased => self.reset(unit, (true, false), "device store erased"),
             Fault::Cloned => self.copy(unit),
+            Fault::Astray => self.mislead(unit, node),
+            Fault::Burst => {
+                self.story.fault("device bursts", || unit.to_string());
+                let lasts_us = self.dice.below(60) * SECOND_US;
+                self.units[unit].hurry(self.now_us + lasts_us);
+            }
             Fault::DeviceCutOff => {
                 self.cut_off(Client::Device(unit), "device cut off");
             }
@@ -340,6 +346,17 @@ impl World {
             Fault::ImageRestored => self.restore(node),
             Fault::ClockJumps | Fault::ClockUntrusted => self.shift(node, *fault),
             Fault::SinkFails => self.sour(),
+        }
+    }
+
+    fn mislead(&mut self, unit: usize, node: usize) {
+        let refuses = self.dice.percent(50);
+        let term = self.nodes[node].term();
+        let unit = &mut self.units[unit];
+        let message = term.and_then(|term| unit.answer_for_another(term, refuses));
+        if let Some(message) = message {
+            self.story.fault("answer astray", || unit.name.to_string());
+            unit.receive(self.now_us, &message);
         }
     }
 
@@ -385,7 +402,7 @@ impl World {
         };
         self.story.fault("storm", || format!("{weather:?}"));
         self.network.weather = weather;
-        self.mend_later(Mend::Weather, 300);
+        self.mend_later(Mend::Weather, 600);
     }
 
     fn end(&mut self, number: usize, ending: Ending, kind: &'static str) {
