@@ -81,3 +81,82 @@ impl Handler for Answers {
         answer.ok_or_else(|| "the gateway is busy or stopping; ask again".into())
     }
 }
+
+#[cfg(all(test, feature = "embedded-broker"))]
+mod tests {
+    use std::path::Path;
+
+    use tokio::task::spawn_blocking;
+
+    use crate::control::{AskError, Command, ask};
+    use crate::rules::parse;
+    use crate::run::Gateway;
+    use crate::status::Status;
+
+    fn configuration(dir: &Path) -> String {
+        format!(
+            r#"
+            [gateway]
+            site = "plant"
+            data_dir = "{0}/data"
+            [mqtt]
+            embedded = {{ listen = "127.0.0.1:0" }}
+            [sink.file]
+            type = "file"
+            path = "{0}/records"
+            [[rule]]
+            name = "all"
+            match = {{ sensor = "*" }}
+            forward = ["file"]
+            "#,
+            dir.display()
+        )
+    }
+
+    async fn asked(data_dir: &Path) -> Result<Status, AskError> {
+        let data_dir = data_dir.to_owned();
+        let answer = spawn_blocking(move || ask(&data_dir, Command::Status));
+        answer
+            .await
+            .unwrap()
+            .map(|answer| serde_json::from_value(answer).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_running_gateway_tells_its_status_and_a_stopped_one_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, _) = parse(&configuration(dir.path()), "test").unwrap();
+        let data_dir = settings.data_dir.clone();
+        let gateway = Gateway::start(settings).await.unwrap();
+        let mut status = asked(&data_dir).await.unwrap();
+        let is_waiting = |status: &Status| {
+            let mut states = status.states.iter();
+            states.any(|state| state.name == "unsubscribed")
+        };
+        // Each question is a turn of the core; a start is subscribed after a few.
+        for _ in 0..10_000 {
+            if !is_waiting(&status) {
+                break;
+            }
+            status = asked(&data_dir).await.unwrap();
+        }
+        assert!(!is_waiting(&status), "{status:?}");
+        assert!(status.link.up);
+        assert_eq!(
+            (status.gateway.site.as_str(), status.gateway.start),
+            ("plant", 1)
+        );
+        assert_eq!(status.sinks["file"].delivery.records_waiting, Some(0));
+        assert_eq!(status.devices.frames_held, Some(0));
+        assert!(status.control.unwrap().answered > 0);
+        let log = status
+            .limits
+            .iter()
+            .find(|limit| limit.key == "log.bytes_max");
+        assert!(log.unwrap().used > Some(0), "{log:?}");
+        assert_eq!(gateway.status().await.unwrap().gateway, status.gateway);
+        gateway.stop().await;
+        let why = asked(&data_dir).await.unwrap_err();
+        assert!(matches!(why, AskError::NotRunning { .. }), "{why}");
+    }
+}
