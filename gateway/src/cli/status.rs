@@ -46,7 +46,7 @@ fn render(status: &Status) -> String {
     let mut out = String::new();
     let gateway = &status.gateway;
     if status.works_as_usual {
-        let _ = writeln!(out, "{} works as usual", gateway.site);
+        let _ = writeln!(out, "{} works as usual{}", gateway.site, unreached(status));
     }
     for state in &status.states {
         state_lines(&mut out, &gateway.site, state);
@@ -62,6 +62,20 @@ fn render(status: &Status) -> String {
     around(&mut out, status);
     limits(&mut out, &status.limits);
     out
+}
+
+/// Sinks that do not answer for the moment, which is usual enough.
+fn unreached(status: &Status) -> String {
+    let backing_off = |sink: &Sink| sink.delivery.phase == Phase::BackingOff;
+    let sinks = status.sinks.iter().filter(|(_, sink)| backing_off(sink));
+    let names: Vec<&str> = sinks.map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; not reached at the moment, records wait for: {}",
+        names.join(", ")
+    )
 }
 
 /// One state: what is wrong and what it means for the data, then why.
@@ -149,7 +163,7 @@ fn around(out: &mut String, status: &Status) {
         + counters.dropped_large;
     let _ = writeln!(
         out,
-        "broker    {}; {} messages in, {} out, {} dropped; lost {} times, held back {} times",
+        "broker    {}; {} messages in, {} out, {} dropped; lost or not made {} times, held back {} times",
         if status.link.up { "connected" } else { "away" },
         number(counters.received),
         number(counters.published),

@@ -117,11 +117,9 @@ mod tests {
 
     async fn asked(data_dir: &Path) -> Result<Status, AskError> {
         let data_dir = data_dir.to_owned();
-        let answer = spawn_blocking(move || ask(&data_dir, Command::Status));
-        answer
-            .await
-            .unwrap()
-            .map(|answer| serde_json::from_value(answer).unwrap())
+        let asking = spawn_blocking(move || ask(&data_dir, Command::Status));
+        let answer = asking.await.expect("asking does not panic")?;
+        Ok(serde_json::from_value(answer).expect("the answer is a status"))
     }
 
     #[tokio::test]
