@@ -80,6 +80,16 @@ pub enum BackupError {
         /// The name in it.
         name: String,
     },
+    /// The file holds more than any data directory.
+    #[error(
+        "{path} holds more than {files_max} files: nothing was unpacked; it is no backup, or damaged"
+    )]
+    TooMany {
+        /// The backup.
+        path: PathBuf,
+        /// Files allowed.
+        files_max: usize,
+    },
     /// The backup cannot be unpacked.
     #[error("{path} could not be unpacked: nothing has taken the place of the data directory")]
     Unpack {
@@ -421,7 +431,14 @@ fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {
     for folder in &folders {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    for entry in archive.entries().map_err(failed)?.take(FILES_MAX) {
+    for (files, entry) in archive.entries().map_err(failed)?.enumerate() {
+        // What is left out of a restore would be lost without a word.
+        if files >= FILES_MAX {
+            return Err(BackupError::TooMany {
+                path: path.to_owned(),
+                files_max: FILES_MAX,
+            });
+        }
         let mut entry = entry.map_err(failed)?;
         let name = entry.path().map_err(failed)?.into_owned();
         if !entry.header().entry_type().is_file() || !is_ours(&name) {

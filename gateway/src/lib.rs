@@ -2,8 +2,8 @@
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`control`],
-//! [`inspection`], [`backup`], [`cli`]. [`entry`] and [`record`] are what flows between them; [`store`] strings log,
-//! pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
+//! [`inspection`], [`backup`], [`mod@status`], [`cli`]. [`entry`] and [`record`] are what flows between them;
+//! [`store`] strings log, pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock; [`explain`] derives the past again.
 //!
 //! The feature `network` (default) has every room that speaks to somebody; without it what is
@@ -39,5 +39,7 @@ pub mod simulate;
 #[cfg(feature = "network")]
 pub mod sinks;
 pub mod spool;
+#[cfg(feature = "network")]
+pub mod status;
 pub mod store;
 pub mod time;

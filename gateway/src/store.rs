@@ -311,6 +311,11 @@ impl Store {
         self.log.end()
     }
 
+    /// Bytes of the log's files, its bases among them.
+    pub fn log_bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
     /// Identity of the log.
     pub fn log_incarnation(&self) -> u32 {
         self.log.incarnation()

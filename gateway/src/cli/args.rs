@@ -45,6 +45,17 @@ pub struct LedgerArgs {
     pub json: bool,
 }
 
+/// Arguments of `status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A moment as it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {

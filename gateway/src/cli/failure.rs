@@ -64,6 +64,9 @@ pub(super) enum Failure {
         /// What it said.
         source: io::Error,
     },
+    /// The gateway runs, but not as usual.
+    #[error("the gateway does not work as usual; what that means for the data is told first")]
+    Unusual,
     /// Something durable is damaged.
     #[error("something durable is damaged; it is told above")]
     Damaged,
@@ -123,6 +126,9 @@ impl Failure {
             Self::NoData { .. } => Some(
                 "start the gateway once; a relative data_dir is taken from the working directory",
             ),
+            Self::Unusual => Some(
+                "it goes on by itself once the cause is gone; docs/status.md says what helps in each state",
+            ),
             Self::Unbalanced => Some(
                 "the rows named above show where; keep a copy of the data directory and report it",
             ),
@@ -148,7 +154,7 @@ impl Failure {
             Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
                 2
             }
-            Self::Unbalanced | Self::FateUnknown { .. } | Self::Damaged => 3,
+            Self::Unbalanced | Self::Unusual | Self::FateUnknown { .. } | Self::Damaged => 3,
             Self::Unknown => 4,
             Self::NoData { .. }
             | Self::NoSuch { .. }

@@ -7,7 +7,7 @@
 //! | 0 | done; of `run`: stopped cleanly when asked to |
 //! | 1 | failed: the message says what happened to the data and what to try |
 //! | 2 | not begun: the command line or the configuration is mistaken |
-//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged |
+//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM |
 
@@ -25,6 +25,7 @@ mod output;
 mod progress;
 mod replay;
 mod signal;
+mod status;
 mod table;
 mod wiring;
 
@@ -34,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 pub use self::args::{
     BackupArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReplayArgs, RestoreArgs,
-    RunArgs,
+    RunArgs, StatusArgs,
 };
 use self::config::Warnings;
 use self::failure::Failure;
@@ -47,7 +48,8 @@ Exit codes:
   1    failed; the message says what happened to the data and what to try
   2    not begun: the command line or the configuration is mistaken
   3    ledger: the books do not balance; explain: the fate of a sample at that time
-       cannot be told; log check: something durable is damaged
+       cannot be told; log check: something durable is damaged; status: the
+       gateway runs, but not as usual
   4    ledger --strict: the books balance, but something is unknown
   130  ended at once by a second ctrl-c or SIGTERM
 
@@ -75,6 +77,8 @@ enum Command {
     Check(CheckArgs),
     /// Be devices: the device library on this machine, sending a CSV trace or a model of a plant
     Simulate(Box<crate::simulate::SimulateArgs>),
+    /// Show whether the running gateway works as usual, its sinks, and its limits with their use
+    Status(StatusArgs),
     /// Show where every sample went: the three balances, then each counter by reason
     Ledger(LedgerArgs),
     /// Derive records again from the log, as NDJSON: {"position":…,"ordinal":…,"record":{…}}
@@ -121,6 +125,7 @@ impl Cli {
             }
             Command::Check(args) => check::check(&args),
             Command::Simulate(args) => wiring::simulate(*args),
+            Command::Status(args) => status::show(&args),
             Command::Ledger(args) => ledger::show(&args),
             Command::Replay(args) => replay::replay(&args),
             Command::Explain(args) => explain::show(&args),

@@ -10,6 +10,8 @@
 //! ```text
 //! → {"command":"ledger"}
 //! ← {"ok":{"devices":{…}}}        the answer
+//! → {"command":"status"}
+//! ← {"ok":{"works_as_usual":true,…}}
 //! ← {"error":"…"}                 what went wrong, for a person; the connection stays usable
 //! ```
 //!
@@ -34,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::client::{AskError, ask};
-pub use self::server::{Control, ControlError, Counts, Handler};
+pub use self::server::{Control, ControlError, Counts, Handler, Meter};
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -54,11 +56,13 @@ pub const EXCHANGE_MAX: Duration = Duration::from_secs(10);
 pub enum Command {
     /// Every counter by reason.
     Ledger,
+    /// What keeps the gateway from working as usual, its sinks, its limits.
+    Status,
 }
 
 impl Command {
     /// Every command by name.
-    pub const ALL: &[(&str, Self)] = &[("ledger", Self::Ledger)];
+    pub const ALL: &[(&str, Self)] = &[("ledger", Self::Ledger), ("status", Self::Status)];
 
     /// The command of a name.
     fn named(name: &str) -> Option<Self> {

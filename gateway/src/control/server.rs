@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -70,7 +71,7 @@ pub enum ControlError {
 }
 
 /// What the server did, since it began.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Requests answered, with an answer or an error.
     pub answered: u64,
@@ -92,6 +93,23 @@ struct Counters {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Tells what a control socket did, without keeping it open.
+#[derive(Debug, Clone)]
+pub struct Meter(Arc<Counters>);
+
+impl Meter {
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            answered: read(&self.0.answered),
+            malformed: read(&self.0.malformed),
+            busy: read(&self.0.busy),
+            slow: read(&self.0.slow),
+        }
+    }
 }
 
 /// An open control socket; its file is removed on drop.
@@ -135,13 +153,12 @@ impl Control {
 
     /// What it did so far.
     pub fn counts(&self) -> Counts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counts {
-            answered: read(&self.counters.answered),
-            malformed: read(&self.counters.malformed),
-            busy: read(&self.counters.busy),
-            slow: read(&self.counters.slow),
-        }
+        self.meter().counts()
+    }
+
+    /// What tells the same wherever it is kept.
+    pub fn meter(&self) -> Meter {
+        Meter(Arc::clone(&self.counters))
     }
 
     /// Answers until `shutdown` completes; then ends open connections at once, since whoever

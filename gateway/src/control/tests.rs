@@ -151,7 +151,7 @@ async fn bad_requests_are_refused_and_the_connection_goes_on() {
         answers,
         [
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
-            r#"{"error":"this gateway does not know that command; it knows: ledger"}"#,
+            r#"{"error":"this gateway does not know that command; it knows: ledger, status"}"#,
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
             r#"{"ok":1}"#,
         ]
@@ -200,4 +200,28 @@ async fn connections_beyond_the_limit_are_told_so() {
     assert!(why.to_string().contains("busy"), "{why}");
     drop(held);
     assert_eq!(running.stop().await.busy, 1);
+}
+
+#[tokio::test]
+async fn every_command_reaches_its_handler_by_name() {
+    /// Answers with what it was asked.
+    struct Echo;
+    impl Handler for Echo {
+        async fn answer(&self, command: Command) -> Result<Value, String> {
+            serde_json::to_value(command).map_err(|why| why.to_string())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let control = Control::open(dir.path()).unwrap();
+    let meter = control.meter();
+    let served = tokio::spawn(async move {
+        control.serve(Arc::new(Echo), std::future::pending()).await;
+    });
+    for (name, command) in Command::ALL {
+        let path = dir.path().to_owned();
+        let answer = spawn_blocking(move || ask(&path, *command)).await.unwrap();
+        assert_eq!(answer.unwrap(), json!(name));
+    }
+    served.abort();
+    assert_eq!(meter.counts().answered, Command::ALL.len() as u64);
 }

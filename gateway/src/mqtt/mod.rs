@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 pub use client::connect;
@@ -154,7 +155,7 @@ pub trait Link: Send + Sync {
 }
 
 /// What a link counted since it began.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkCounters {
     /// Connections with every subscription granted.
     pub subscribed: u64,

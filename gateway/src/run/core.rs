@@ -13,6 +13,7 @@ use crate::conductor::service::Request;
 use crate::conductor::{Condition, Conductor, Effect, Event, News, Report};
 use crate::ledger;
 use crate::mqtt::{Link, LinkEvent, LinkHandle};
+use crate::status::{CorePart, StorePart};
 use crate::time::{Clock, Timestamp};
 
 /// A question for the core.
@@ -21,6 +22,8 @@ pub enum Question {
     Ledger(oneshot::Sender<Value>),
     /// What keeps the gateway from working as usual.
     Conditions(oneshot::Sender<Vec<Condition>>),
+    /// The core's part of the status, and where the store's will come unless it has too much to do.
+    Status(oneshot::Sender<(CorePart, Option<oneshot::Receiver<StorePart>>)>),
 }
 
 /// Longest time a stop may take for each of its steps.
@@ -97,6 +100,11 @@ impl Core {
         match question {
             Question::Conditions(answer) => {
                 let _ = answer.send(self.conductor.conditions());
+            }
+            Question::Status(answer) => {
+                let (reply, store) = oneshot::channel();
+                let asked = self.writer.ask(StoreQuestion::Status(reply));
+                let _ = answer.send((CorePart::of(&self.conductor), asked.then_some(store)));
             }
             Question::Ledger(answer) => {
                 let (reply, store) = oneshot::channel();

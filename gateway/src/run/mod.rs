@@ -9,6 +9,7 @@
 //! spool are derived again), broker, link, sinks, core. Stop: intake ends, what is pending becomes
 //! durable and is acked, offline is published, a last base is written, sinks end.
 
+mod answers;
 mod core;
 pub mod demo;
 pub mod queue;
@@ -21,17 +22,19 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use self::core::{Core, Question};
+use self::answers::Answers;
+use self::core::Core;
 use self::queue::SpoolQueue;
 use self::writer::Writer;
 use crate::conductor::{self, Condition, Draws, Start, StartError};
-use crate::control::{Command, Control, Handler};
+use crate::control::Control;
 use crate::disk::Disk;
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::real::RealDisk;
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 use crate::rules::settings::{MqttSettings, Settings};
 use crate::sinks::{self, SinkError, SinkHandle};
+use crate::status::{Setup, Status};
 use crate::time::{Clock, SystemClock, Timestamp, Word};
 
 /// Questions that may wait for the core.
@@ -81,7 +84,7 @@ pub struct Gateway {
     sinks: Vec<SinkHandle>,
     stop_core: oneshot::Sender<()>,
     stop_sinks: watch::Sender<bool>,
-    questions: mpsc::Sender<Question>,
+    answers: Arc<Answers>,
     broker: Broker,
     link: LinkHandle,
     #[cfg(feature = "embedded-broker")]
@@ -168,6 +171,19 @@ impl Gateway {
         let core = tokio::spawn(core.run(events, reports, asked, async {
             let _ = stopped.await;
         }));
+        let control = open_control(&settings);
+        let answers = Arc::new(Answers {
+            questions,
+            setup: Setup::new(&settings, identity.gateway, identity.start),
+            sinks: settings
+                .sinks
+                .iter()
+                .zip(&handles)
+                .map(|(sink, handle)| (sink.name.clone(), handle.status.clone()))
+                .collect(),
+            link: watched.clone(),
+            control: control.as_ref().map(Control::meter),
+        });
         tracing::info!(
             site = %settings.site,
             gateway = format!("{:016x}", identity.gateway),
@@ -182,8 +198,8 @@ impl Gateway {
             sinks: handles,
             stop_core,
             stop_sinks,
-            control: listen(&settings, &questions),
-            questions,
+            control: control.map(|control| serve(control, &answers)),
+            answers,
             broker,
             link: watched,
             #[cfg(feature = "embedded-broker")]
@@ -204,14 +220,18 @@ impl Gateway {
 
     /// The ledger as JSON; `None` when the gateway is too busy to answer.
     pub async fn ledger(&self) -> Option<Value> {
-        ask(&self.questions).await
+        self.answers.ledger().await
     }
 
     /// What keeps the gateway from working as usual; `None` when it is too busy to answer.
     pub async fn conditions(&self) -> Option<Vec<Condition>> {
-        let (answer, answered) = oneshot::channel();
-        self.questions.try_send(Question::Conditions(answer)).ok()?;
-        answered.await.ok()
+        self.answers.conditions().await
+    }
+
+    /// What the gateway is doing and how near it is to its limits; `None` when it is too busy to
+    /// answer.
+    pub async fn status(&self) -> Option<Status> {
+        self.answers.status().await
     }
 
     /// Stops cleanly: what was received is on disk and acked, the site sees it offline.
@@ -278,35 +298,13 @@ async fn broker(settings: &MqttSettings) -> Result<(Broker, Option<Embedded>), R
 }
 
 /// Opens the control socket. Without it the gateway runs; commands then read the files.
-fn listen(settings: &Settings, questions: &mpsc::Sender<Question>) -> Option<JoinHandle<()>> {
-    match Control::open(&settings.data_dir) {
-        Ok(control) => {
-            let answers = Arc::new(Answers(questions.clone()));
-            Some(tokio::spawn(async move {
-                control.serve(answers, std::future::pending()).await;
-            }))
-        }
-        Err(error) => {
-            tracing::warn!(%error, "commands cannot ask this gateway");
-            None
-        }
-    }
+fn open_control(settings: &Settings) -> Option<Control> {
+    Control::open(&settings.data_dir)
+        .inspect_err(|error| tracing::warn!(%error, "commands cannot ask this gateway"))
+        .ok()
 }
 
-struct Answers(mpsc::Sender<Question>);
-
-impl Handler for Answers {
-    async fn answer(&self, command: Command) -> Result<Value, String> {
-        match command {
-            Command::Ledger => ask(&self.0)
-                .await
-                .ok_or_else(|| "the gateway is busy or stopping; ask again".into()),
-        }
-    }
-}
-
-async fn ask(questions: &mpsc::Sender<Question>) -> Option<Value> {
-    let (answer, answered) = oneshot::channel();
-    questions.try_send(Question::Ledger(answer)).ok()?;
-    answered.await.ok()
+fn serve(control: Control, answers: &Arc<Answers>) -> JoinHandle<()> {
+    let answers = Arc::clone(answers);
+    tokio::spawn(async move { control.serve(answers, std::future::pending()).await })
 }

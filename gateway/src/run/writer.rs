@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::causes;
 use crate::conductor::Report;
 use crate::conductor::service::{Request, serve};
+use crate::status::StorePart;
 use crate::store::Store;
 use crate::time::Clock;
 
@@ -22,6 +23,8 @@ const REPORTS_MAX: usize = 16;
 pub enum Question {
     /// The store's part of the ledger.
     Ledger(oneshot::Sender<Value>),
+    /// Its part of the status.
+    Status(oneshot::Sender<StorePart>),
 }
 
 enum Order {
@@ -101,6 +104,9 @@ fn work(
             }
             Order::Answer(Question::Ledger(answer)) => {
                 let _ = answer.send(store.ledger());
+            }
+            Order::Answer(Question::Status(answer)) => {
+                let _ = answer.send(StorePart::of(&store));
             }
             Order::Stop => {
                 if let Err(error) = store.stop(clock.now()) {

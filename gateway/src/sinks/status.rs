@@ -1,9 +1,9 @@
 //! What a sink is doing, as control and ledger show it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A snapshot of one sink's delivery.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// What it is doing.
     pub phase: Phase,
@@ -23,7 +23,7 @@ pub struct Status {
 }
 
 /// A backlog that goes out at its pace.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
     /// Most body bytes a second, before compression; none: no cap.
     pub bytes_per_s: Option<u64>,
@@ -36,7 +36,7 @@ pub struct Drain {
 }
 
 /// What a sink is doing.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Nothing waits.
@@ -59,7 +59,7 @@ pub enum Phase {
 }
 
 /// Totals of one sink since the gateway's start.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Batches confirmed.
     pub batches: u64,

@@ -1,0 +1,184 @@
+//! Rendering from plain data.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::mqtt::LinkCounters;
+use crate::sinks;
+use crate::sinks::status::Counters;
+use crate::status::{About, Devices, Link};
+
+fn usual() -> Status {
+    let sink = Sink {
+        delivery: sinks::Status {
+            records_waiting: Some(1_234),
+            counters: Counters {
+                records: 5_678,
+                retries: 3,
+                broken: 1,
+                ..Counters::default()
+            },
+            ..sinks::Status::default()
+        },
+        spool_bytes: Some(4_096),
+    };
+    Status {
+        gateway: About {
+            site: "pump-house".into(),
+            id: "00000000000000c0".into(),
+            start: 3,
+            version: "0.1.0".into(),
+        },
+        works_as_usual: true,
+        states: Vec::new(),
+        sinks: BTreeMap::from([("cloud".to_owned(), sink)]),
+        devices: Devices {
+            admitted: 12,
+            turns: 2,
+            paused: 5,
+            budget_bytes: 65_536,
+            pauses: 9,
+            frames_held: Some(0),
+        },
+        link: Link {
+            up: true,
+            counters: LinkCounters {
+                received: 40_000,
+                published: 39_000,
+                dropped_away: 2,
+                dropped_large: 1,
+                lost: 1,
+                ..LinkCounters::default()
+            },
+        },
+        control: None,
+        limits: vec![
+            limit("limits.devices_max", Some(12), 1_000, Unit::Devices),
+            limit("log.bytes_max", Some(1_536), 1 << 30, Unit::Bytes),
+        ],
+    }
+}
+
+fn limit(key: &str, used: Option<u64>, most: u64, unit: Unit) -> Limit {
+    Limit {
+        key: key.into(),
+        used,
+        most,
+        unit,
+    }
+}
+
+#[test]
+fn a_gateway_that_works_says_so_first() {
+    let expected = "\
+pump-house works as usual
+  gateway 00000000000000c0, start 3, version 0.1.0
+
+sinks, records
+         doing  waiting  confirmed  failed attempts
+  cloud   idle    1,234      5,678                4
+
+devices   12 admitted; 2 have a turn, 5 were asked to wait; 0 frames wait for the clock
+broker    connected; 40,000 messages in, 39,000 out, 3 dropped; lost or not made 1 times, held back 0 times
+
+limits
+                          used   most
+  limits.devices_max        12  1,000    1 %
+  log.bytes_max       1.50 KiB  1 GiB  < 1 %
+";
+    assert_eq!(render(&usual()), expected, "\n{}", render(&usual()));
+}
+
+#[test]
+fn every_state_is_told_before_all_else_with_what_it_means() {
+    let mut status = usual();
+    status.works_as_usual = false;
+    status.states = vec![
+        State {
+            name: "log-failing".into(),
+            fault: Some("disk-full".into()),
+            since: Some("2026-03-01T12:30:00Z".into()),
+            why: Some("no space left".into()),
+            meaning: "nothing is acked until it can".into(),
+            ..State::default()
+        },
+        State {
+            name: "sink-circuit-open".into(),
+            sink: Some("cloud".into()),
+            meaning: "records wait".into(),
+            ..State::default()
+        },
+    ];
+    let text = render(&status);
+    let told: Vec<&str> = text.lines().take(3).collect();
+    assert_eq!(
+        told,
+        [
+            "pump-house: log-failing (disk-full) since 2026-03-01T12:30:00Z: nothing is acked until it can",
+            "  because: no space left",
+            "pump-house, sink cloud: sink-circuit-open: records wait",
+        ]
+    );
+    assert!(!text.contains("works as usual"), "{text}");
+}
+
+#[test]
+fn what_is_unknown_is_no_number() {
+    let mut status = usual();
+    let sink = status.sinks.get_mut("cloud").unwrap();
+    sink.delivery.records_waiting = None;
+    sink.spool_bytes = None;
+    status.devices.frames_held = None;
+    status.limits = vec![limit("log.bytes_max", None, 1 << 30, Unit::Bytes)];
+    let text = render(&status);
+    for line in [
+        "  cloud   idle  unknown",
+        "; unknown frames wait for the clock",
+        "  log.bytes_max  unknown  1 GiB\n",
+    ] {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+    let json = serde_json::to_value(&status).unwrap();
+    assert!(json["limits"][0]["used"].is_null(), "{json}");
+    assert!(json["sinks"]["cloud"]["records_waiting"].is_null());
+    assert!(json["devices"]["frames_held"].is_null());
+}
+
+#[test]
+fn a_sink_in_trouble_says_why_and_a_backlog_at_which_pace() {
+    let mut status = usual();
+    let sink = status.sinks.get_mut("cloud").unwrap();
+    sink.delivery.phase = Phase::BackingOff;
+    sink.delivery.attempts = 4;
+    sink.delivery.last_error = Some("connection refused".into());
+    sink.delivery.drain = Some(Drain {
+        bytes_per_s: Some(1 << 20),
+        records_per_s: Some(5_000),
+        records: 3_000,
+        bytes: 1,
+    });
+    let text = render(&status);
+    for line in [
+        "pump-house works as usual; not reached at the moment, records wait for: cloud\n",
+        "  cloud  backing-off ",
+        "  cloud: after 4 attempts: connection refused\n",
+        "  cloud: a backlog goes out, at most 1 MiB a second and 5,000 records a second; 3,000 records of it sent\n",
+    ] {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+}
+
+#[test]
+fn shares_are_neither_nothing_nor_full_too_early() {
+    for (used, most, told) in [
+        (0, 10, "0 %"),
+        (1, 1_000, "< 1 %"),
+        (999, 1_000, "99 %"),
+        (1_000, 1_000, "100 %"),
+        (u64::MAX, u64::MAX, "100 %"),
+        (3, 2, "150 %"),
+        (0, 0, "0 %"),
+    ] {
+        assert_eq!(share(used, most), told);
+    }
+}

@@ -1,0 +1,168 @@
+//! Answers: what commands ask the running gateway, asked of its rooms.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::core::Question;
+use crate::conductor::Condition;
+use crate::control::{Command, Handler, Meter};
+use crate::mqtt::LinkHandle;
+use crate::sinks;
+use crate::status::{Parts, Setup, Status, compose};
+
+/// How long a status waits for the store, which may be held up by the very disk that somebody
+/// asks about. Without its answer the rest is told, and the store's part is unknown.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the answers are.
+pub(super) struct Answers {
+    /// The core.
+    pub questions: mpsc::Sender<Question>,
+    /// What the gateway was set up with.
+    pub setup: Setup,
+    /// What each sink is doing.
+    pub sinks: BTreeMap<String, watch::Receiver<sinks::Status>>,
+    /// The link to the broker.
+    pub link: LinkHandle,
+    /// What the control socket counts, where there is one.
+    pub control: Option<Meter>,
+}
+
+impl Answers {
+    /// The ledger; none when the core or the store is too busy or stopping.
+    pub async fn ledger(&self) -> Option<Value> {
+        self.ask(Question::Ledger).await
+    }
+
+    /// What keeps the gateway from working as usual; none when the core is too busy or stopping.
+    pub async fn conditions(&self) -> Option<Vec<Condition>> {
+        self.ask(Question::Conditions).await
+    }
+
+    /// The status; none when the core is too busy or stopping.
+    pub async fn status(&self) -> Option<Status> {
+        let (core, store) = self.ask(Question::Status).await?;
+        let store = match store {
+            Some(store) => tokio::time::timeout(STORE_PATIENCE, store).await.ok(),
+            None => None,
+        };
+        let sinks = self.sinks.iter();
+        let parts = Parts {
+            core,
+            store: store.and_then(Result::ok),
+            sinks: sinks
+                .map(|(name, status)| (name.clone(), status.borrow().clone()))
+                .collect(),
+            link: (self.link.is_up(), self.link.counters()),
+            control: self.control.as_ref().map(Meter::counts),
+        };
+        Some(compose(&self.setup, &parts))
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.try_send(question(answer)).ok()?;
+        answered.await.ok()
+    }
+}
+
+impl Handler for Answers {
+    async fn answer(&self, command: Command) -> Result<Value, String> {
+        let answer = match command {
+            Command::Ledger => self.ledger().await,
+            Command::Status => self
+                .status()
+                .await
+                .and_then(|status| serde_json::to_value(status).ok()),
+        };
+        answer.ok_or_else(|| "the gateway is busy or stopping; ask again".into())
+    }
+}
+
+#[cfg(all(test, feature = "embedded-broker"))]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::path::Path;
+
+    use tokio::task::spawn_blocking;
+
+    use crate::control::{AskError, Command, ask};
+    use crate::rules::parse;
+    use crate::rules::settings::MqttSettings;
+    use crate::run::Gateway;
+    use crate::status::Status;
+
+    fn configuration(dir: &Path) -> String {
+        format!(
+            r#"
+            [gateway]
+            site = "plant"
+            data_dir = "{0}/data"
+            [mqtt]
+            embedded = {{ listen = "127.0.0.1:1883" }}
+            [sink.file]
+            type = "file"
+            path = "{0}/records"
+            [[rule]]
+            name = "all"
+            match = {{ sensor = "*" }}
+            forward = ["file"]
+            "#,
+            dir.display()
+        )
+    }
+
+    async fn asked(data_dir: &Path) -> Result<Status, AskError> {
+        let data_dir = data_dir.to_owned();
+        let asking = spawn_blocking(move || ask(&data_dir, Command::Status));
+        let answer = asking.await.expect("asking does not panic")?;
+        Ok(serde_json::from_value(answer).expect("the answer is a status"))
+    }
+
+    #[tokio::test]
+    async fn a_running_gateway_tells_its_status_and_a_stopped_one_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut settings, _) = parse(&configuration(dir.path()), "test").unwrap();
+        // Whichever port is free.
+        settings.mqtt = MqttSettings::Embedded {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        };
+        let data_dir = settings.data_dir.clone();
+        let gateway = Gateway::start(settings).await.unwrap();
+        let mut status = asked(&data_dir).await.unwrap();
+        let is_waiting = |status: &Status| {
+            let mut states = status.states.iter();
+            states.any(|state| state.name == "unsubscribed")
+        };
+        // Each question is a turn of the core; a start is subscribed after a few.
+        for _ in 0..10_000 {
+            if !is_waiting(&status) {
+                break;
+            }
+            status = asked(&data_dir).await.unwrap();
+        }
+        assert!(!is_waiting(&status), "{status:?}");
+        assert!(status.link.up);
+        assert_eq!(
+            (status.gateway.site.as_str(), status.gateway.start),
+            ("plant", 1)
+        );
+        assert_eq!(status.sinks["file"].delivery.records_waiting, Some(0));
+        assert_eq!(status.devices.frames_held, Some(0));
+        let log = status
+            .limits
+            .iter()
+            .find(|limit| limit.key == "log.bytes_max");
+        assert!(log.unwrap().used > Some(0), "{log:?}");
+        // An answer counts once it is given: the first is in the second.
+        let again = asked(&data_dir).await.unwrap();
+        assert!(again.control.unwrap().answered > 0);
+        assert_eq!(gateway.status().await.unwrap().gateway, status.gateway);
+        gateway.stop().await;
+        let why = asked(&data_dir).await.unwrap_err();
+        assert!(matches!(why, AskError::NotRunning { .. }), "{why}");
+    }
+}

@@ -1,0 +1,133 @@
+//! Parts: what each room of a running gateway says of itself, as plain data.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use super::About;
+use crate::conductor::{Condition, Conductor};
+use crate::control::Counts;
+use crate::mqtt::LinkCounters;
+use crate::rules::settings::Settings;
+use crate::session::Pacing;
+use crate::sinks;
+use crate::sinks::queue::CLASSES;
+use crate::store::Store;
+
+/// Everything a status is composed of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// What the core says.
+    pub core: CorePart,
+    /// What the store says; none when it did not answer in time.
+    pub store: Option<StorePart>,
+    /// What each sink says, by name.
+    pub sinks: BTreeMap<String, sinks::Status>,
+    /// Whether the link is up, and what it counted.
+    pub link: (bool, LinkCounters),
+    /// What the control socket counted, where there is one.
+    pub control: Option<Counts>,
+}
+
+/// What a gateway was set up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// Which gateway.
+    pub about: About,
+    /// `limits.devices_max`.
+    pub devices_max: u64,
+    /// `limits.pending_bytes_max`.
+    pub pending_bytes_max: u64,
+    /// `log.bytes_max`.
+    pub log_bytes_max: u64,
+    /// Its sinks.
+    pub sinks: Vec<SinkSetup>,
+}
+
+/// What a sink was set up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkSetup {
+    /// Its name.
+    pub name: String,
+    /// Most bytes of its queues together, each of which brings `spool_bytes_max`.
+    pub spool_bytes_max: u64,
+}
+
+impl Setup {
+    /// A gateway's setup.
+    pub fn new(settings: &Settings, gateway: u64, start: u32) -> Self {
+        let sinks = settings.sinks.iter().map(|sink| SinkSetup {
+            name: sink.name.clone(),
+            spool_bytes_max: sink.spool_bytes_max.saturating_mul(CLASSES.len() as u64),
+        });
+        Self {
+            about: About {
+                site: settings.site.to_string(),
+                id: format!("{gateway:016x}"),
+                start,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            devices_max: settings.limits.devices_max.into(),
+            pending_bytes_max: settings.intake.pending_bytes_max as u64,
+            log_bytes_max: settings.log.bytes_max,
+            sinks: sinks.collect(),
+        }
+    }
+}
+
+/// What the core says: conductor and session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorePart {
+    /// What keeps it from working as usual.
+    pub conditions: Vec<Condition>,
+    /// How devices that came back are paced.
+    pub pacing: Pacing,
+    /// Bytes of frames that wait for their fsync.
+    pub pending_bytes: u64,
+    /// Devices admitted.
+    pub devices: u64,
+}
+
+impl CorePart {
+    /// Of a conductor, now.
+    pub fn of(conductor: &Conductor) -> Self {
+        let session = conductor.session();
+        Self {
+            conditions: conductor.conditions(),
+            pacing: session.pacing(),
+            pending_bytes: session.pending_bytes() as u64,
+            devices: session.marks().devices().count() as u64,
+        }
+    }
+}
+
+/// What the store says.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct StorePart {
+    /// Bytes of the log's files.
+    pub log_bytes: u64,
+    /// Frames that wait for the clock.
+    pub frames_held: u64,
+    /// Records that wait and bytes of the queues' files, of each sink.
+    pub queues: BTreeMap<String, (u64, u64)>,
+}
+
+impl StorePart {
+    /// Of a store, now.
+    pub fn of(store: &Store) -> Self {
+        let spool = store.spool();
+        let spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for (id, sink, _) in spool.queues() {
+            if let Ok(backlog) = spool.waiting(id) {
+                let (records, bytes) = queues.entry(sink.to_owned()).or_default();
+                *records += backlog.records;
+                *bytes += backlog.bytes;
+            }
+        }
+        Self {
+            log_bytes: store.log_bytes(),
+            frames_held: store.held_frames(),
+            queues,
+        }
+    }
+}
