@@ -18,9 +18,9 @@ use tidegate_tests::wall::Stopwatch;
 
 use crate::{passage, whole};
 
-const DEVICES: u32 = 6;
+const DEVICES: u32 = 12;
 /// Seconds of the model per second.
-const SPEED: u64 = 60;
+const SPEED: u64 = 120;
 /// Kills of the long and of the short form.
 const KILLS: [usize; 2] = [200, 8];
 /// The broker is restarted at every such kill.
