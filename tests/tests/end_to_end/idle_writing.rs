@@ -52,7 +52,7 @@ fn a_frame_a_minute_from_a_hundred_devices_is_cheap_to_keep() {
     if !tidegate_tests::report::is_full("writing of 100 devices") {
         return;
     }
-    let seconds = Duration::from_mins(4);
+    let seconds = Duration::from_mins(3);
     let rig = Rig::free(CONFIGURATION);
     let gateway = rig.gateway(&[]);
     let began = Stopwatch::new();
@@ -62,11 +62,13 @@ fn a_frame_a_minute_from_a_hundred_devices_is_cheap_to_keep() {
             began.pass_until(apart * group);
             let name = format!("busy-{group}");
             let devices = BUSY_DEVICES / BUSY_GROUPS;
-            Simulation::plant(&name, rig.broker.port, devices, 3_600).start(rig.path())
+            let mut simulation = Simulation::plant(&name, rig.broker.port, devices, 3_600);
+            "1".clone_into(&mut simulation.speed);
+            simulation.start(rig.path())
         })
         .collect();
     // The windows of a minute, their lateness and their first records are behind by then.
-    settle(Duration::from_mins(2));
+    settle(Duration::from_secs(90));
     let frames = |groups: &[Process]| -> u64 {
         let frames = groups.iter().map(|group| whole::simulated(group, "acked"));
         frames.sum()
