@@ -19,7 +19,7 @@ const IDLE_DEVICES: u32 = 4;
 /// Devices that send a frame a minute, and in how many groups, so that not all send at once.
 const BUSY_DEVICES: u32 = 100;
 const BUSY_GROUPS: u32 = 10;
-/// What a day may write, by DESIGN's budgets, in MB.
+/// What a day may write, in MB: a flash card of a few GB is worn out by much more.
 const IDLE_MB_MAX: f64 = 20.0;
 const BUSY_MB_MAX: f64 = 500.0;
 /// What is always allowed, or a single write would be too much for a short run: eight pages.
