@@ -77,10 +77,15 @@ impl Rig {
 
     /// Starts `tidegate run`, with further environment variables.
     pub fn gateway(&self, environment: &[(&str, &str)]) -> Process {
+        self.gateway_by("tidegate.toml", environment)
+    }
+
+    /// As [`Self::gateway`], by another configuration in the folder.
+    pub fn gateway_by(&self, configuration: &str, environment: &[(&str, &str)]) -> Process {
         let mut command = Command::new(tidegate());
         command
             .current_dir(self.path())
-            .args(["run", "--config", "tidegate.toml"])
+            .args(["run", "--config", configuration])
             .envs(environment.iter().copied());
         Process::start("gateway", &mut command, self.path())
     }

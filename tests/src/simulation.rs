@@ -10,7 +10,7 @@ use crate::process::Process;
 /// What to simulate.
 #[derive(Debug, Clone)]
 pub struct Simulation {
-    /// The CSV file.
+    /// The CSV file; the model of a pump when empty.
     pub trace: PathBuf,
     /// Device name.
     pub device: String,
@@ -43,6 +43,20 @@ impl Simulation {
         }
     }
 
+    /// The model of a pump, `devices` of it, for `seconds` of its own time.
+    pub fn plant(device: &str, port: u16, devices: u32, seconds: u64) -> Self {
+        let more = [
+            "--devices",
+            &devices.to_string(),
+            "--duration",
+            &seconds.to_string(),
+        ];
+        Self {
+            more: more.map(str::to_owned).to_vec(),
+            ..Self::new(Path::new(""), device, port)
+        }
+    }
+
     /// Starts it in `dir`, with progress as JSON lines.
     pub fn start(&self, dir: &Path) -> Process {
         let mut command = Command::new(crate::rig::tidegate());
@@ -51,9 +65,10 @@ impl Simulation {
             .arg("simulate")
             .args(["--device", &self.device, "--site", &self.site])
             .args(["--broker", &format!("mqtt://127.0.0.1:{}", self.port)])
-            .args(["--speed", &self.speed, "--json"])
-            .arg("--trace")
-            .arg(&self.trace);
+            .args(["--speed", &self.speed, "--json"]);
+        if !self.trace.as_os_str().is_empty() {
+            command.arg("--trace").arg(&self.trace);
+        }
         for (name, resolution) in &self.resolutions {
             command.args(["--resolution", &format!("{name}={resolution}")]);
         }

@@ -6,12 +6,17 @@
 mod bad_config;
 mod bad_input;
 mod demo;
+mod full_disk;
+mod idle_writing;
 mod killed;
+mod many_kills;
 mod passage;
 mod power_cut;
 mod raw_device;
 mod readme;
 mod real_input;
 mod throughput;
+mod tools;
 mod upstream_bytes;
+mod whole;
 mod wire;
