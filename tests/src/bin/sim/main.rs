@@ -192,15 +192,12 @@ fn find_mutations(arguments: &Arguments) -> ExitCode {
             .map(|seed| (seed, run(seed, arguments.profile)))
             .find_map(|(seed, ended)| Some((seed, ended.broken?)));
         switch(None);
-        match found {
-            Some((seed, why)) => {
-                let first = why.lines().next().unwrap_or_default();
-                println!("{mutation:?}: found at seed {seed}: {first:.160}");
-            }
-            None => {
-                println!("{mutation:?}: NOT FOUND within {MUTATION_SEEDS} seeds");
-                missed += 1;
-            }
+        if let Some((seed, why)) = found {
+            let first = why.lines().next().unwrap_or_default();
+            println!("{mutation:?}: found at seed {seed}: {first:.160}");
+        } else {
+            println!("{mutation:?}: NOT FOUND within {MUTATION_SEEDS} seeds");
+            missed += 1;
         }
     }
     println!(

@@ -146,7 +146,7 @@ impl Network {
             })
             .collect();
         for message in kept {
-            self.send(now_us, Arrival::Client(client, number, message));
+            self.send(now_us, &Arrival::Client(client, number, message));
         }
     }
 
@@ -191,12 +191,12 @@ impl Network {
     pub fn publish(&mut self, client: Client, message: Message, now_us: u64) {
         if let Some(connection) = self.connections.get(&client) {
             let number = connection.number;
-            self.send(now_us, Arrival::Broker(client, number, message));
+            self.send(now_us, &Arrival::Broker(client, number, message));
         }
     }
 
     /// Sends over a way: in no, one or two copies.
-    fn send(&mut self, now_us: u64, arrival: Arrival) {
+    fn send(&mut self, now_us: u64, arrival: &Arrival) {
         if self.dice.percent(self.weather.loss) {
             self.lost += 1;
             return;
@@ -205,7 +205,7 @@ impl Network {
         self.repeated += copies - 1;
         for _ in 0..copies {
             let mut at_us = now_us + 1_000 + self.dice.below(self.weather.delay_us.max(1));
-            let way = match &arrival {
+            let way = match arrival {
                 Arrival::Broker(_, number, _) => (*number, true),
                 Arrival::Client(_, number, _) => (*number, false),
                 Arrival::Will(_) => (0, true),
@@ -242,16 +242,16 @@ impl Network {
                 Arrival::Broker(client, number, message) => {
                     let current = self.connections.get(&client);
                     if current.is_some_and(|connection| connection.number == number) {
-                        self.spread(message, now_us);
+                        self.spread(&message, now_us);
                     }
                 }
-                Arrival::Will(message) => self.spread(message, now_us),
+                Arrival::Will(message) => self.spread(&message, now_us),
             }
         }
     }
 
     /// The broker keeps a message if it is to, and passes it on.
-    fn spread(&mut self, message: Message, now_us: u64) {
+    fn spread(&mut self, message: &Message, now_us: u64) {
         if !self.is_up {
             return;
         }
@@ -270,7 +270,7 @@ impl Network {
                 retained: false,
                 ..message.clone()
             };
-            self.send(now_us, Arrival::Client(client, number, message));
+            self.send(now_us, &Arrival::Client(client, number, message));
         }
     }
 }

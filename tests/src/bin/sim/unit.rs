@@ -541,10 +541,10 @@ pub fn truth(units: &[Unit]) -> BTreeMap<(String, usize), (u64, u64)> {
     let mut sums: BTreeMap<(String, usize), (u64, u64)> = BTreeMap::new();
     for unit in units {
         let suppressed = unit.suppressed();
-        for sensor in 0..SENSORS.len() {
+        for (sensor, suppressed) in suppressed.into_iter().enumerate() {
             let sum = sums.entry((unit.name.to_string(), sensor)).or_default();
             sum.0 += unit.taken[sensor];
-            sum.1 += suppressed[sensor];
+            sum.1 += suppressed;
         }
     }
     sums

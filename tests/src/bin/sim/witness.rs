@@ -223,9 +223,9 @@ impl Witness {
                     let uptime_us = reader.head.complete_until_us as i64;
                     moment.complete_us = Some(uptime_us.saturating_add(*offset_us));
                 }
-                self.note_pair(device, pair, moment);
+                self.note_pair(device, &pair, moment);
             }
-            Ok(Up::Totals(_)) => self.note_pair(device, pair, moment),
+            Ok(Up::Totals(_)) => self.note_pair(device, &pair, moment),
             Ok(Up::Clock(clock)) => {
                 let offset_us = clock.utc_us.saturating_sub_unsigned(clock.uptime_us);
                 self.offsets.insert(pair, offset_us);
@@ -241,9 +241,9 @@ impl Witness {
     }
 
     /// Batches and Totals name their catalog: those of another boot may begin an epoch.
-    fn note_pair(&mut self, device: String, pair: Pair, moment: &mut Moment) {
+    fn note_pair(&mut self, device: String, pair: &Pair, moment: &mut Moment) {
         let newest = self.newest.insert(device.clone(), pair.clone());
-        if newest.is_some_and(|newest| newest != pair) {
+        if newest.is_some_and(|newest| newest != *pair) {
             moment.closes = Some(Closes::Of(device));
         }
     }

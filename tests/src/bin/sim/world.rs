@@ -102,7 +102,7 @@ impl World {
         let settings = Arc::new(settings());
         let units = (0..2 + dice.below(3) as usize).map(|number| Unit::new(number, &mut dice));
         let units = units.collect();
-        let nodes = (0..1 + usize::from(profile.second_gateway))
+        let nodes = (0..=usize::from(profile.second_gateway))
             .map(|number| Node::new(number, &settings, &mut dice))
             .collect();
         let upstreams = settings
