@@ -18,7 +18,7 @@
 //!    what is logged and what is a gap are contiguous from 1.
 //! 3. The live marks equal the durable ones folded with what was appended since.
 //! 4. What is not logged is counted by reason, for its device if that is admitted.
-//! 5. Who announced frames gets a turn or a slot with each ack ([`turns`]); who is live is never
+//! 5. Who announced frames gets a turn or a slot with each ack (`turns`); who is live is never
 //!    paced.
 
 mod hello;

@@ -18,7 +18,7 @@
 //!   it. Only revisions wait for this: they correct what the sink has already.
 //! - No batch waits to be filled: what waits when the sink is free goes, so that a group of
 //!   windows that close together makes one request.
-//! - Backlog goes at the [`pace`] of its cap; what is not backlog never waits for it.
+//! - Backlog goes at the pace of its cap; what is not backlog never waits for it.
 //!
 //! # Answers
 //! | outcome | cause | then |
