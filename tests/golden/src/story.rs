@@ -312,6 +312,16 @@ impl Story {
         self.script.at.wall_trusted = false;
         self.script.offset(BEGIN_US + 3_604_500_000);
         self.pump(500, 20);
+        // A start whose clock stays doubtful: what needs it waits, and is marked when that was
+        // long enough.
+        self.script.start(1);
+        self.script.boot(None);
+        self.script.open(false);
+        self.script.offset(BEGIN_US + 3_604_700_000);
+        self.pump(5, 30);
+        self.script.pass(660 * S);
+        self.script.push(Entry::Tick);
+        self.pump(700, 30);
         self.script.at.wall_trusted = true;
         // A boot that is never seen live lies between its neighbours.
         self.script.boot(None);

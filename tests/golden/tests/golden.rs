@@ -90,7 +90,7 @@ fn everything_happens_in_the_golden_log() {
             Entry::Tally { .. } => "tally",
         });
     }
-    assert_eq!((starts.len(), kinds.len()), (3, 10));
+    assert_eq!((starts.len(), kinds.len()), (4, 10));
     let lines = records(&log);
     let having = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
     for part in [
