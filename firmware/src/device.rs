@@ -88,6 +88,16 @@ pub enum Channel {
     Gateway,
 }
 
+/// How an eviction left the outbox: what is between acked and floor was evicted, and an ack that
+/// comes before this is told must not hide it.
+#[derive(Debug, Clone, Copy)]
+struct Eviction {
+    floor: Mark,
+    acked: Mark,
+    /// Frames at and above that floor that are no longer held.
+    gone: u32,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct SensorState {
     gate: Gate,
@@ -127,9 +137,8 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     /// Frames, and the uptime, since the last Totals.
     totals_frames: u16,
     totals_us: u64,
-    /// Floor and acked as they stood at an eviction that the gateway was not told of: what is
-    /// between them was evicted, and an ack that comes meanwhile must not hide it.
-    eviction: Option<(Mark, Mark)>,
+    /// An eviction that the gateway was not told of.
+    eviction: Option<Eviction>,
     /// Frames were lost since the link was told.
     evicted: bool,
     /// Samples were lost since the last Totals.
@@ -495,13 +504,21 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             .handle(now, event, &self.outbox, next, &mut effects);
         for effect in effects {
             match effect {
-                link::Effect::Release(through) => self.outbox.pop_through(through),
+                link::Effect::Release(through) => self.release(through),
                 link::Effect::Rename(from) => self.rename_from = Some(from),
                 link::Effect::Hello => outgoing.extend([Publish::Hello]),
                 link::Effect::Progress => outgoing.extend([Publish::Progress]),
                 link::Effect::Send(mark) => outgoing.extend([Publish::Frame(mark)]),
             }
         }
+    }
+
+    fn release(&mut self, through: Mark) {
+        if let Some(eviction) = &mut self.eviction {
+            let released = self.outbox.count(Mark::default(), through);
+            eviction.gone = eviction.gone.saturating_add(released as u32);
+        }
+        self.outbox.pop_through(through);
     }
 
     fn next_mark(&self) -> Mark {

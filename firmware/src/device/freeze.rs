@@ -5,7 +5,7 @@ use tidegate_shared::frame::{self, HEADER_BYTES_MAX, TRAILER_BYTES};
 use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
 use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, TotalsHead, up};
 
-use super::{Device, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
+use super::{Device, Eviction, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
 use crate::link;
 use crate::outbox::{Content, Entry, Outbox};
 use crate::time::Moment;
@@ -325,9 +325,17 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         };
         self.evicted = true;
         let acked = self.link.acked();
-        let is_known = self.eviction.is_none_or(|(_, before)| before == acked);
-        if entry.mark > acked && is_known {
-            self.eviction = Some((self.floor(), acked));
+        match &mut self.eviction {
+            // As it stood then; this one is told by the next Progress.
+            Some(untold) if untold.acked != acked => untold.gone = untold.gone.saturating_add(1),
+            _ if entry.mark > acked => {
+                self.eviction = Some(Eviction {
+                    floor: self.floor(),
+                    acked,
+                    gone: 0,
+                });
+            }
+            _ => {}
         }
         match entry.content {
             Content::Catalog(hash) if hash == self.hash => self.announced = false,

@@ -6,7 +6,7 @@ use tidegate_shared::ids::Mark;
 use tidegate_shared::limits::PROTOCOL;
 use tidegate_shared::message::{self, Hello, Progress, up};
 
-use super::{Device, Publish};
+use super::{Device, Eviction, Publish};
 use crate::outbox::{Outbox, OutboxError};
 
 impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
@@ -59,14 +59,16 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
 
     /// What the next Progress says.
     pub fn progress(&self) -> Progress {
-        let (floor, acked) = self
-            .eviction
-            .unwrap_or_else(|| (self.floor(), self.link.acked()));
+        let Eviction { floor, acked, gone } = self.eviction.unwrap_or_else(|| Eviction {
+            floor: self.floor(),
+            acked: self.link.acked(),
+            gone: 0,
+        });
         Progress {
             floor,
             acked,
             uptime_us: self.uptime_us,
-            depth: self.outbox.len() as u32,
+            depth: (self.outbox.len() as u32).saturating_add(gone),
             clock: self.clock,
         }
     }
