@@ -15,6 +15,7 @@ mod power_cut;
 mod raw_device;
 mod readme;
 mod real_input;
+mod restart;
 mod throughput;
 mod tools;
 mod upstream_bytes;

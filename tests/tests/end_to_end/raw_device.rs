@@ -48,6 +48,11 @@ impl<'w> RawDevice<'w> {
         }
     }
 
+    /// Its incarnation.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     /// A frame of this device; sequence 0 is unsequenced.
     pub fn frame(
         &self,
