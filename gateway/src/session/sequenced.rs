@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_shared::frame::Frame;
-use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark};
+use tidegate_shared::ids::{CatalogHash, Check, DeviceName, Incarnation, Mark};
 use tidegate_shared::message::{EventCode, RefusedReason, Up};
 
 use super::marks::{Identity, Place};
@@ -38,18 +38,12 @@ impl Session {
             ),
             Place::Unopened if marks.is_past(whom.incarnation, whom.boot) => {
                 // Its device lives in a later boot and holds nothing of this one: this is another.
-                self.count(device, Uncounted::Unopened);
-                let meant = (sequence, check);
-                return self.refuse(device, whom, meant, RefusedReason::Conflict, 0);
+                (Standing::AfterGap, Verdict::Next)
             }
             Place::Unopened => return self.take_unknown(now, device, whom),
         };
-        match self.contest(
-            device,
-            frame.header.incarnation,
-            frame.header.mark,
-            standing,
-        ) {
+        let mark = frame.header.mark;
+        match self.contest(device, whom.incarnation, mark, standing) {
             Standing::Next if !self.has_room(device, payload.len()) => {
                 self.count(device, Uncounted::Busy);
                 self.ack_busy(now, device, whom, sequence);
@@ -62,41 +56,48 @@ impl Session {
             }
             Standing::AfterGap => {
                 self.count(device, Uncounted::AfterGap);
-                self.refuse(device, whom, (sequence, check), RefusedReason::Conflict, 0);
+                self.refuse_other(device, whom, mark, check);
             }
             Standing::Conflict => {
                 self.count(device, Uncounted::Conflict);
-                let mark = frame.header.mark;
-                self.link(device).contested = Some((whom.incarnation, mark));
-                self.refuse(device, whom, (sequence, check), RefusedReason::Conflict, 0);
+                self.refuse_other(device, whom, mark, check);
                 self.out.push(Effect::Conflict {
                     device: device.clone(),
                     incarnation: whom.incarnation,
-                    mark: frame.header.mark,
+                    mark,
                 });
             }
         }
     }
 
-    /// Two devices speak as one: after a conflict nothing more of that boot is logged until a Hello
-    /// says who goes on. What the refused one sent behind the conflict would be logged now and
-    /// come again under its new incarnation, and a later refusal would make it drop what lies
-    /// before.
+    /// This comes from another device of the same identity: it is to draw a new incarnation and
+    /// send anew what it holds from here on.
+    fn refuse_other(&mut self, device: &DeviceName, whom: Whom, mark: Mark, check: Check) {
+        self.link(device).contested = Some((whom.incarnation, mark));
+        let meant = (mark.sequence, check);
+        self.refuse(device, whom, meant, RefusedReason::Conflict, 0);
+    }
+
+    /// Two devices speak as one: after a refusal nothing more of that incarnation is logged until
+    /// a Hello says who goes on. What the refused one sent behind it, of this boot or of later
+    /// ones, would be logged now and come again under its new incarnation, and a later refusal
+    /// would make it drop what lies before.
     fn contest(
-        &mut self,
+        &self,
         device: &DeviceName,
         incarnation: Incarnation,
         mark: Mark,
         standing: Standing,
     ) -> Standing {
         let contested = self.links.get(device).and_then(|link| link.contested);
-        match contested {
-            Some((of, first)) if (of, first.boot) == (incarnation, mark.boot) => match standing {
-                Standing::Next | Standing::Ahead => Standing::Ahead,
-                Standing::Conflict if mark.sequence > first.sequence => Standing::Ahead,
-                standing => standing,
-            },
-            _ => standing,
+        match (contested, standing) {
+            (Some((of, _)), Standing::Next) if of == incarnation => Standing::Ahead,
+            (Some((of, first)), Standing::Conflict | Standing::AfterGap)
+                if of == incarnation && mark > first =>
+            {
+                Standing::Ahead
+            }
+            (_, standing) => standing,
         }
     }
 

@@ -205,7 +205,9 @@ impl Device {
                     boot: refused.boot,
                     sequence: refused.sequence,
                 };
-                let holds = self.outbox.iter().any(|held| held.mark == meant);
+                let is_it = |held: &Held| held.mark == meant && held.check == refused.check;
+                // Of another term it is ignored: what that gateway knew may be older.
+                let holds = self.welcome == Some(refused.term) && self.outbox.iter().any(is_it);
                 let is_conflict = refused.reason == RefusedReason::Conflict;
                 assert!(!(is_conflict && holds), "an honest device");
             }

@@ -420,6 +420,8 @@ fn what_is_below_the_floor_is_a_gap_split_by_who_lost_it() {
         "whoever holds it is another device"
     );
     assert_eq!(bench.counted(Uncounted::AfterGap), 1);
+    assert_eq!(frames(&bench.send(1, 6)), [], "whose is it?");
+    bench.hello(1, mark(1, 6), mark(1, 1), 1);
     assert_eq!(frames(&bench.send(1, 6)).len(), 1);
 }
 
@@ -1051,6 +1053,26 @@ fn behind_a_conflict_nothing_is_logged_until_a_hello() {
     bench.hello(1, mark(1, 3), mark(1, 2), 0);
     let (bytes, _) = sequenced(INC, mark(1, 3), 3);
     assert_eq!(frames(&bench.receive("d", &bytes)).len(), 1);
+}
+
+#[test]
+fn behind_a_frame_inside_a_gap_nothing_is_logged_until_a_hello() {
+    let mut bench = opened();
+    bench.send(1, 1);
+    bench.commit();
+    // Its twin evicted 2 to 4, and lives in boot 2 by now.
+    bench.hello(2, mark(1, 5), mark(1, 1), 9);
+    bench.commit();
+    let before = refusals(&bench.send(1, 4));
+    assert_eq!(before.len(), 1);
+    // They would be logged twice: the refused one sends them again as another incarnation.
+    for (boot, sequence) in [(1, 5), (2, 1)] {
+        let effects = bench.send(boot, sequence);
+        assert_eq!((entries(&effects), refusals(&effects)), (vec![], vec![]));
+    }
+    bench.hello(2, mark(1, 5), mark(1, 1), 9);
+    assert_eq!(frames(&bench.send(1, 5)).len(), 1);
+    assert_eq!(frames(&bench.send(2, 1)).len(), 1);
 }
 
 #[test]
