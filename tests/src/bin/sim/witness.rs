@@ -23,6 +23,10 @@ const LATENESS_US: i64 = 10_000_000;
 /// A device that holds samples for 10 s is silent, to a rule with 10 s of lateness, after 20 s;
 /// clocks drift a little.
 const SILENCE_US: u64 = 19_900_000;
+/// A frame that came while the gateway's clock was untrusted may be taken, and move the watermark,
+/// by any entry until `clock.wait` is over: ten minutes of time in which the gateway runs, so more
+/// of the world's.
+const HOLD_US: u64 = 1_800_000_000;
 
 /// Device, incarnation and boot.
 type Pair = (String, u32, u32);
@@ -34,6 +38,8 @@ pub struct Moment {
     pub world_us: u64,
     /// The device whose frame it is.
     pub frame_of: Option<String>,
+    /// Whether it was made while the gateway's clock was untrusted.
+    pub doubtful: bool,
     /// Whose windows may close at once by it: an end, a new epoch, new rules.
     pub closes: Option<Closes>,
     /// The device's event time up to which it is complete, as far as its batches said.
@@ -102,6 +108,9 @@ impl Witness {
         };
         let mut silent_since_us = None;
         let now_us = entries.last().map_or(0, |(_, moment)| moment.world_us);
+        if self.may_be_held(device, position, now_us) {
+            return true;
+        }
         for (at, (_, moment)) in entries.iter().enumerate().rev() {
             if now_us.saturating_sub(moment.world_us) > SILENCE_US {
                 break;
@@ -125,6 +134,16 @@ impl Witness {
             }
         }
         silent_since_us.is_none()
+    }
+
+    /// Whether a frame of a device may have waited for the gateway's clock until a position.
+    fn may_be_held(&self, device: &str, position: u64, now_us: u64) -> bool {
+        let entries = self.entries.iter().take(position as usize);
+        entries.rev().any(|(_, moment)| {
+            moment.doubtful
+                && moment.frame_of.as_deref() == Some(device)
+                && now_us.saturating_sub(moment.world_us) <= HOLD_US
+        })
     }
 
     /// Samples of a device's sensor that are in the log.
@@ -156,6 +175,7 @@ impl Witness {
         let mut moment = Moment {
             world_us,
             frame_of: None,
+            doubtful: !logged.at.wall_trusted,
             closes: None,
             complete_us: None,
             incarnation: self.incarnation,
