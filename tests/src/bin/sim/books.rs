@@ -87,9 +87,11 @@ fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
         story.check("no more is logged than was taken", logged <= taken, || {
             format!("{device} {name}: {logged} of {taken}")
         });
-        // A device's own clock does not step back here: what it sends in order is never late.
+        // A device's own clock does not step back here: what it sends in order is never late, but
+        // for windows that a gateway has not waited for, which believed that a day had passed.
         let mut named = units.iter().filter(|unit| unit.name.as_str() == device);
-        let is_steady = named.all(|unit| unit.has_clock && unit.renames == 0);
+        let is_steady = named.all(|unit| unit.has_clock && unit.renames == 0)
+            && node.wall_ahead_us < node.settings.limits.revise_for_us;
         for (rule, counters) in fields(&counts["rules"]) {
             let late = count(&counters["late"]);
             story.check(

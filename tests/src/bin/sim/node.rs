@@ -59,6 +59,8 @@ pub struct Node {
     start_at_us: u64,
     /// How far the wall clock is off.
     pub wall_off_us: i64,
+    /// How far ahead it has been at most.
+    pub wall_ahead_us: i64,
     pub trusted: bool,
     image: Option<FaultDisk>,
     pub witness: Witness,
@@ -83,6 +85,7 @@ impl Node {
             running: None,
             start_at_us: 0,
             wall_off_us: 0,
+            wall_ahead_us: 0,
             trusted: true,
             image: None,
             witness: Witness::default(),

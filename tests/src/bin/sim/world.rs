@@ -466,6 +466,7 @@ impl World {
         let sign = if self.dice.percent(50) { 1 } else { -1 };
         let node = &mut self.nodes[number];
         node.wall_off_us += sign * jump_us;
+        node.wall_ahead_us = node.wall_ahead_us.max(node.wall_off_us);
         if fault == Fault::ClockUntrusted {
             node.trusted = false;
             self.story
