@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_shared::frame::Frame;
-use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark};
+use tidegate_shared::ids::{CatalogHash, Check, DeviceName, Incarnation, Mark};
 use tidegate_shared::message::{EventCode, RefusedReason, Up};
 
 use super::marks::{Identity, Place};
@@ -36,11 +36,9 @@ impl Session {
                 marks.stale_standing(stale, whom.incarnation, frame.header.mark),
                 Verdict::StaleBoot,
             ),
+            // Its device lives in a later boot and holds nothing of this one.
             Place::Unopened if marks.is_past(whom.incarnation, whom.boot) => {
-                // Its device lives in a later boot and holds nothing of this one: this is another.
-                self.count(device, Uncounted::Unopened);
-                let meant = (sequence, check);
-                return self.refuse(device, whom, meant, RefusedReason::Conflict, 0);
+                (Standing::AfterGap, Verdict::Next)
             }
             Place::Unopened => return self.take_unknown(now, device, whom),
         };
@@ -62,13 +60,11 @@ impl Session {
             }
             Standing::AfterGap => {
                 self.count(device, Uncounted::AfterGap);
-                self.refuse(device, whom, (sequence, check), RefusedReason::Conflict, 0);
+                self.refuse_other(device, whom, (sequence, check));
             }
             Standing::Conflict => {
                 self.count(device, Uncounted::Conflict);
-                let mark = frame.header.mark;
-                self.link(device).contested = Some((whom.incarnation, mark));
-                self.refuse(device, whom, (sequence, check), RefusedReason::Conflict, 0);
+                self.refuse_other(device, whom, (sequence, check));
                 self.out.push(Effect::Conflict {
                     device: device.clone(),
                     incarnation: whom.incarnation,
@@ -78,10 +74,21 @@ impl Session {
         }
     }
 
-    /// Two devices speak as one: after a conflict nothing more of that boot is logged until a Hello
-    /// says who goes on. What the refused one sent behind the conflict would be logged now and
-    /// come again under its new incarnation, and a later refusal would make it drop what lies
-    /// before.
+    /// Refuses a frame of another device under the same identity, which will draw a new
+    /// incarnation.
+    fn refuse_other(&mut self, device: &DeviceName, whom: Whom, meant: (u32, Check)) {
+        let mark = Mark {
+            boot: whom.boot,
+            sequence: meant.0,
+        };
+        self.link(device).contested = Some((whom.incarnation, mark));
+        self.refuse(device, whom, meant, RefusedReason::Conflict, 0);
+    }
+
+    /// Two devices speak as one: after a refusal nothing behind the refused frame is logged, of
+    /// its boot or a later one, until a Hello says who goes on. What the refused device sent
+    /// behind it would be logged now and come again under its new incarnation, and a later
+    /// refusal would make it drop what lies before.
     fn contest(
         &mut self,
         device: &DeviceName,
@@ -91,10 +98,11 @@ impl Session {
     ) -> Standing {
         let contested = self.links.get(device).and_then(|link| link.contested);
         match contested {
-            Some((of, first)) if (of, first.boot) == (incarnation, mark.boot) => match standing {
-                Standing::Next | Standing::Ahead => Standing::Ahead,
-                Standing::Conflict if mark.sequence > first.sequence => Standing::Ahead,
-                standing => standing,
+            Some((of, first)) if of == incarnation && mark > first => match standing {
+                Standing::Duplicate => Standing::Duplicate,
+                Standing::Next | Standing::Ahead | Standing::AfterGap | Standing::Conflict => {
+                    Standing::Ahead
+                }
             },
             _ => standing,
         }
