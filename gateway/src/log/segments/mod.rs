@@ -317,6 +317,7 @@ impl Segments {
         self.list.remove(index);
         if index == self.list.len() {
             self.writing = None;
+            self.last_batch = None;
         }
         Ok(())
     }

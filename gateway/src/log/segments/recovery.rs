@@ -155,7 +155,9 @@ impl Segments {
         let offset = moved.bytes;
         self.number_next += 1;
         self.list.push_back(moved);
-        self.writing = Some(Writing { file, offset });
+        if last.incarnation == self.incarnation {
+            self.writing = Some(Writing { file, offset });
+        }
         self.last_batch = Some(LastBatch {
             offset: 0,
             bytes: offset,
