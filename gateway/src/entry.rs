@@ -230,7 +230,8 @@ pub enum Uncounted {
     Ahead,
     /// A frame already logged, with the same content.
     Duplicate,
-    /// A frame inside a gap already logged as lost.
+    /// A frame that its device had said it does not hold: inside a gap already logged as lost, or
+    /// of a boot left behind of which nothing came. Another device's, under the same identity.
     AfterGap,
     /// A known identity with other content.
     Conflict,

@@ -345,6 +345,59 @@ fn a_batch_that_cannot_be_made_durable_in_its_file_moves() {
 }
 
 #[test]
+fn a_batch_on_its_way_to_a_new_segment_is_never_hidden() {
+    // Behind its first batch the segment has others, or it is the segment's first itself.
+    for batches in 1..3 {
+        let all: Vec<u64> = (0..3 * batches).collect();
+        let prepared = || {
+            let disk = FaultDisk::new();
+            let mut log = open(&disk).log;
+            for _ in 0..batches {
+                append(&mut log, 3).unwrap();
+            }
+            disk
+        };
+        for cut in 1..30 {
+            for torn in [Torn::Nothing, Torn::Sectors(cut)] {
+                let disk = prepared();
+                let mut log = open(&disk).log;
+                // Of the names; of the batch where it is, which fails: it moves.
+                disk.fail_sync(disk.syncs() + 2);
+                disk.cut_at(disk.mutations() + cut);
+                log.settle().ok();
+                let opened = open(&disk.after_cut(torn));
+                assert_eq!(read_all(&opened.log, 0), all, "cut at {cut}, {torn:?}");
+                assert!(opened.recovery.is_clean());
+            }
+        }
+        // Moving fails too, at every sync that it makes, and is tried again.
+        for failing in 3..5 {
+            let disk = prepared();
+            let mut log = open(&disk).log;
+            disk.fail_sync(disk.syncs() + 2);
+            disk.fail_sync(disk.syncs() + failing);
+            log.settle().unwrap_err();
+            assert_eq!(
+                read_all(&open(&disk).log, 0),
+                all,
+                "as a killed process leaves it"
+            );
+            log.settle().unwrap();
+            append(&mut log, 3).unwrap();
+            let left = disk.after_cut(Torn::Nothing);
+            let opened = open(&left);
+            assert_eq!(opened.log.end(), 3 * batches + 3, "sync {failing} failed");
+            assert!(opened.recovery.is_clean());
+            let drafts = left
+                .paths()
+                .into_iter()
+                .filter(|path| path.ends_with(".tmp"));
+            assert_eq!(drafts.count(), 0);
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     let disk = FaultDisk::new();
     let mut log = rolled(&disk, 20);

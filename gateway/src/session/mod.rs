@@ -8,8 +8,8 @@
 //!                │ counted      │ counted,       │ device-limit,      │ unopened: answered by an
 //!                v by reason    v Hello refused  v refused            v ack that shows the term
 //!     Hello, Progress ──> link entries on change, gaps ──> Welcome, acks of the pairs touched
-//!     sequenced ──> next: appended │ ahead: dropped │ duplicate, after-gap: acked again
-//!                   conflict: refused, never acked  │ stale boot: appended raw
+//!     sequenced ──> next: appended │ ahead: dropped │ duplicate: acked again
+//!                   after-gap, conflict: refused, never acked  │ stale boot: appended raw
 //! Durable ──> folded ──> one ack per pair that moved
 //! ```
 //! Invariants:
@@ -218,7 +218,8 @@ struct Link {
     /// The newest Hello or Progress: incarnation, boot, uptime in µs.
     heard: Option<(Incarnation, u32, u64)>,
     offset: Offset,
-    /// The incarnation and lowest frame that two devices claim, until one says Hello.
+    /// The incarnation and lowest frame that was refused as another device's, until one of the
+    /// two says Hello.
     contested: Option<(Incarnation, Mark)>,
     /// What its status topic or Hello said last.
     up: Option<bool>,

@@ -36,14 +36,18 @@ impl Session {
                 marks.stale_standing(stale, whom.incarnation, frame.header.mark),
                 Verdict::StaleBoot,
             ),
+            // Its device lives in a later boot and holds nothing of this one.
             Place::Unopened if marks.is_past(whom.incarnation, whom.boot) => {
-                // Its device lives in a later boot and holds nothing of this one: this is another.
                 (Standing::AfterGap, Verdict::Next)
             }
             Place::Unopened => return self.take_unknown(now, device, whom),
         };
-        let mark = frame.header.mark;
-        match self.contest(device, whom.incarnation, mark, standing) {
+        match self.contest(
+            device,
+            frame.header.incarnation,
+            frame.header.mark,
+            standing,
+        ) {
             Standing::Next if !self.has_room(device, payload.len()) => {
                 self.count(device, Uncounted::Busy);
                 self.ack_busy(now, device, whom, sequence);
@@ -56,48 +60,51 @@ impl Session {
             }
             Standing::AfterGap => {
                 self.count(device, Uncounted::AfterGap);
-                self.refuse_other(device, whom, mark, check);
+                self.refuse_other(device, whom, (sequence, check));
             }
             Standing::Conflict => {
                 self.count(device, Uncounted::Conflict);
-                self.refuse_other(device, whom, mark, check);
+                self.refuse_other(device, whom, (sequence, check));
                 self.out.push(Effect::Conflict {
                     device: device.clone(),
                     incarnation: whom.incarnation,
-                    mark,
+                    mark: frame.header.mark,
                 });
             }
         }
     }
 
-    /// This comes from another device of the same identity: it is to draw a new incarnation and
-    /// send anew what it holds from here on.
-    fn refuse_other(&mut self, device: &DeviceName, whom: Whom, mark: Mark, check: Check) {
+    /// Refuses a frame of another device under the same identity, which will draw a new
+    /// incarnation.
+    fn refuse_other(&mut self, device: &DeviceName, whom: Whom, meant: (u32, Check)) {
+        let mark = Mark {
+            boot: whom.boot,
+            sequence: meant.0,
+        };
         self.link(device).contested = Some((whom.incarnation, mark));
-        let meant = (mark.sequence, check);
         self.refuse(device, whom, meant, RefusedReason::Conflict, 0);
     }
 
-    /// Two devices speak as one: after a refusal nothing more of that incarnation is logged until
-    /// a Hello says who goes on. What the refused one sent behind it, of this boot or of later
-    /// ones, would be logged now and come again under its new incarnation, and a later refusal
-    /// would make it drop what lies before.
+    /// Two devices speak as one: after a refusal nothing behind the refused frame is logged, of
+    /// its boot or a later one, until a Hello says who goes on. What the refused device sent
+    /// behind it would be logged now and come again under its new incarnation, and a later
+    /// refusal would make it drop what lies before.
     fn contest(
-        &self,
+        &mut self,
         device: &DeviceName,
         incarnation: Incarnation,
         mark: Mark,
         standing: Standing,
     ) -> Standing {
         let contested = self.links.get(device).and_then(|link| link.contested);
-        match (contested, standing) {
-            (Some((of, _)), Standing::Next) if of == incarnation => Standing::Ahead,
-            (Some((of, first)), Standing::Conflict | Standing::AfterGap)
-                if of == incarnation && mark > first =>
-            {
-                Standing::Ahead
-            }
-            (_, standing) => standing,
+        match contested {
+            Some((of, first)) if of == incarnation && mark > first => match standing {
+                Standing::Duplicate => Standing::Duplicate,
+                Standing::Next | Standing::Ahead | Standing::AfterGap | Standing::Conflict => {
+                    Standing::Ahead
+                }
+            },
+            _ => standing,
         }
     }
 

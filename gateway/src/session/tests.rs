@@ -420,7 +420,6 @@ fn what_is_below_the_floor_is_a_gap_split_by_who_lost_it() {
         "whoever holds it is another device"
     );
     assert_eq!(bench.counted(Uncounted::AfterGap), 1);
-    assert_eq!(frames(&bench.send(1, 6)), [], "whose is it?");
     bench.hello(1, mark(1, 6), mark(1, 1), 1);
     assert_eq!(frames(&bench.send(1, 6)).len(), 1);
 }
@@ -1056,23 +1055,39 @@ fn behind_a_conflict_nothing_is_logged_until_a_hello() {
 }
 
 #[test]
-fn behind_a_frame_inside_a_gap_nothing_is_logged_until_a_hello() {
-    let mut bench = opened();
+fn behind_a_conflict_no_later_boot_is_logged_until_a_hello() {
+    let mut bench = Bench::new(config());
+    bench.hello(2, mark(1, 1), mark(0, 0), 2);
     bench.send(1, 1);
     bench.commit();
-    // Its twin evicted 2 to 4, and lives in boot 2 by now.
-    bench.hello(2, mark(1, 5), mark(1, 1), 9);
+    // A copy holds frames of boots 1 and 2: from the refused one on it sends them all anew.
+    let other = |mark| sequenced(INC, mark, 200).0;
+    assert_eq!(refusals(&bench.receive("d", &other(mark(1, 1)))).len(), 1);
+    let effects = bench.receive("d", &other(mark(2, 1)));
+    assert_eq!((entries(&effects), refusals(&effects)), (vec![], vec![]));
+    bench.hello(2, mark(2, 1), mark(1, 1), 1);
+    assert_eq!(frames(&bench.send(2, 1)).len(), 1);
+}
+
+#[test]
+fn behind_a_frame_in_a_gap_nothing_is_logged_until_a_hello() {
+    let mut bench = Bench::new(config());
+    bench.hello(1, mark(1, 4), mark(0, 0), 1);
     bench.commit();
-    let before = refusals(&bench.send(1, 4));
-    assert_eq!(before.len(), 1);
-    // They would be logged twice: the refused one sends them again as another incarnation.
-    for (boot, sequence) in [(1, 5), (2, 1)] {
-        let effects = bench.send(boot, sequence);
+    // The gap is 1 to 3; a copy still holds 2 and 3, and 4 as its own.
+    let other = |sequence| sequenced(INC, mark(1, sequence), 200).0;
+    assert_eq!(refusals(&bench.receive("d", &other(2))).len(), 1);
+    for sequence in 3..5 {
+        let effects = bench.receive("d", &other(sequence));
         assert_eq!((entries(&effects), refusals(&effects)), (vec![], vec![]));
     }
-    bench.hello(2, mark(1, 5), mark(1, 1), 9);
-    assert_eq!(frames(&bench.send(1, 5)).len(), 1);
-    assert_eq!(frames(&bench.send(2, 1)).len(), 1);
+    assert_eq!(
+        refusals(&bench.receive("d", &other(2))).len(),
+        1,
+        "said again"
+    );
+    bench.hello(1, mark(1, 4), mark(0, 0), 1);
+    assert_eq!(frames(&bench.send(1, 4)).len(), 1);
 }
 
 #[test]
@@ -1105,4 +1120,7 @@ fn a_device_in_a_boot_that_its_name_has_left_behind_is_another_one() {
         (refused[0].boot, refused[0].sequence, refused[0].check),
         (1, 1, check)
     );
+    assert_eq!(bench.counted(Uncounted::AfterGap), 1);
+    let (behind, _) = sequenced(INC, mark(1, 2), 9);
+    assert_eq!(refusals(&bench.receive("d", &behind)), []);
 }

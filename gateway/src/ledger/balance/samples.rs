@@ -181,9 +181,11 @@ fn missing(device: &DeviceCounters) -> Vec<Unknown> {
 
 /// Why a device's counts may be anything.
 fn boundless(counters: &Counters, device: &DeviceCounters) -> Vec<Unknown> {
-    let conflicts = device.not_logged.get(&Uncounted::Conflict);
+    // The session refuses both as another device's.
+    let foreign = [Uncounted::Conflict, Uncounted::AfterGap];
+    let mut foreign = foreign.iter().filter_map(|one| device.not_logged.get(one));
     let mut reasons = Vec::new();
-    if conflicts.is_some_and(|conflicts| *conflicts > 0) {
+    if foreign.any(|frames| *frames > 0) {
         reasons.push(Reason::SharedIdentity);
     }
     if device.parts_lost > 0 || counters.parts_lost > 0 {

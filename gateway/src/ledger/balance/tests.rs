@@ -165,12 +165,14 @@ fn what_no_sensor_is_known_of_has_a_row_of_its_own() {
 
 #[test]
 fn a_shared_identity_explains_anything_without_a_bound() {
-    let mut device = device(sensor(Some([100, 0, 0, 0]), [0, 70_000, 0]));
-    device.not_logged.insert(Uncounted::Conflict, 1);
-    let balances = of(&of_device(device));
-    assert!(balances.balanced);
-    assert_eq!(balances.samples[0].terms.unknown, -69_900);
-    assert!(reasons(&balances.samples[0]).contains(&Reason::SharedIdentity));
+    for refused in [Uncounted::Conflict, Uncounted::AfterGap] {
+        let mut device = device(sensor(Some([100, 0, 0, 0]), [0, 70_000, 0]));
+        device.not_logged.insert(refused, 1);
+        let balances = of(&of_device(device));
+        assert!(balances.balanced);
+        assert_eq!(balances.samples[0].terms.unknown, -69_900);
+        assert!(reasons(&balances.samples[0]).contains(&Reason::SharedIdentity));
+    }
 }
 
 fn with_rule() -> Counters {

@@ -7,7 +7,8 @@
 //! Invariants:
 //! - A file that failed a write or a sync is never written again. The next batch begins a new
 //!   segment at the same position; of two versions of a position the newer segment's counts.
-//! - The name of a segment is durable before its first batch is written.
+//! - The name of a segment is durable before its first batch is written, unless the batch was in
+//!   the queue before: then the batch is durable before the name, which hides its former place.
 //! - Opening writes nothing. Before the first write after it the names and the last batch are made
 //!   durable (again): a process that was killed may have left them in the system's cache only.
 //!
@@ -316,6 +317,7 @@ impl Segments {
         self.list.remove(index);
         if index == self.list.len() {
             self.writing = None;
+            self.last_batch = None;
         }
         Ok(())
     }

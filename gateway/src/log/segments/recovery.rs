@@ -1,9 +1,11 @@
 //! Finding the end of a queue of segments after any kind of stop, and making it durable.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Segments, Writing};
+use super::{Segment, Segments, Writing};
+use crate::disk::DiskFile;
 use crate::log::LogError;
 use crate::log::batch::seal;
 use crate::log::scan::Batches;
@@ -94,46 +96,84 @@ impl Segments {
             return Ok(());
         }
         self.sync_names()?;
-        if let (Some(batch), Some(writing)) = (self.last_batch, &self.writing) {
-            let mut bytes = vec![0; usize::try_from(batch.bytes).unwrap_or(0)];
-            let rewritten = writing
-                .file
-                .read_at(batch.offset, &mut bytes)
-                .and_then(|read| {
-                    bytes.truncate(read);
-                    writing.file.write_at(batch.offset, &bytes)?;
-                    writing.file.sync()
-                });
-            if rewritten.is_err() {
-                self.move_batch(batch.first, bytes)?;
+        if let (Some(batch), Some(last)) = (self.last_batch, self.list.back().cloned()) {
+            let bytes = self.read_batch(&last, batch)?;
+            if !self.rewrite(batch, &bytes) {
+                self.move_batch(&last, batch.first, bytes)?;
             }
         }
         self.unsettled = false;
         Ok(())
     }
 
-    /// Writes a batch under its old positions into a new segment.
-    fn move_batch(&mut self, first: u64, mut bytes: Vec<u8>) -> Result<(), LogError> {
-        self.unsettled = false;
-        let next = std::mem::replace(&mut self.next, first);
-        let moved = self.start(bytes.len() as u64, None).and_then(|()| {
-            let Some(writing) = &mut self.writing else {
-                return Ok(());
-            };
-            writing.offset = bytes.len() as u64;
-            seal(&mut bytes, self.number_next - 1);
-            let written = writing
-                .file
-                .write_at(0, &bytes)
-                .and_then(|()| writing.file.sync());
-            written.map_err(|error| LogError::write(&self.folder, error))
-        });
-        self.next = next;
-        if moved.is_err() {
-            self.writing = None;
-            self.unsettled = true;
+    fn read_batch(&self, last: &Segment, batch: LastBatch) -> Result<Vec<u8>, LogError> {
+        let path = self.path(last);
+        let mut bytes = vec![0; usize::try_from(batch.bytes).unwrap_or(0)];
+        let file = self.disk.open(&path);
+        let read = file.and_then(|file| file.read_at(batch.offset, &mut bytes));
+        bytes.truncate(read.map_err(|error| LogError::read(&path, error))?);
+        Ok(bytes)
+    }
+
+    /// Writes a batch once more where it is. Returns whether that worked; if not, its file is not
+    /// written again.
+    fn rewrite(&mut self, batch: LastBatch, bytes: &[u8]) -> bool {
+        let Some(writing) = self.writing.take() else {
+            return false;
+        };
+        let written = writing.file.write_at(batch.offset, bytes);
+        let rewritten = written.and_then(|()| writing.file.sync()).is_ok();
+        if rewritten {
+            self.writing = Some(writing);
         }
-        moved
+        rewritten
+    }
+
+    /// Writes a batch under its old positions into a new segment. That hides the batch where it
+    /// was, so the segment gets its name when the batch is durable in it.
+    fn move_batch(
+        &mut self,
+        last: &Segment,
+        first: u64,
+        mut bytes: Vec<u8>,
+    ) -> Result<(), LogError> {
+        let moved = Segment {
+            number: self.number_next,
+            first,
+            incarnation: last.incarnation,
+            bytes: bytes.len() as u64,
+        };
+        seal(&mut bytes, moved.number);
+        let path = self.path(&moved);
+        let draft = format!("{}/{}.tmp", self.folder, self.prefix);
+        let written = self.write_named(&draft, &path, &bytes);
+        let file = written.map_err(|error| {
+            // A draft only takes room, which may be what was missing.
+            self.disk.remove(&draft).ok();
+            LogError::write(&path, error)
+        })?;
+        let offset = moved.bytes;
+        self.number_next += 1;
+        self.list.push_back(moved);
+        if last.incarnation == self.incarnation {
+            self.writing = Some(Writing { file, offset });
+        }
+        self.last_batch = Some(LastBatch {
+            offset: 0,
+            bytes: offset,
+            first,
+        });
+        self.sync_names()?;
+        self.remove_empty();
+        Ok(())
+    }
+
+    fn write_named(&self, draft: &str, path: &str, bytes: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.create(draft, bytes.len() as u64)?;
+        file.write_at(0, bytes)?;
+        file.sync()?;
+        self.disk.rename(draft, path)?;
+        Ok(file)
     }
 }
 

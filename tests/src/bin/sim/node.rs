@@ -194,6 +194,7 @@ impl Node {
             && report.parts_lost.is_empty()
             && report.entries_unreadable == 0
             && report.spool.records_lost == 0
+            && report.spool.commits_uncounted == 0
             && report.spool.parts_damaged == 0;
         story.check("a start finds nothing damaged", clean, || {
             format!("{report:?}")

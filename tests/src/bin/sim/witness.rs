@@ -69,6 +69,8 @@ pub struct Witness {
     stale: BTreeMap<Pair, u32>,
     /// Samples logged as next ones: device, sensor, value.
     samples: BTreeSet<(String, usize, i64)>,
+    /// Times that a sample came again, under names that are mixed.
+    again: BTreeMap<(String, usize), u64>,
     /// Names under which two devices speak through a network that mixes them.
     pub mixed: BTreeSet<String>,
     incarnation: u32,
@@ -146,8 +148,14 @@ impl Witness {
         })
     }
 
-    /// Samples of a device's sensor that are in the log.
+    /// Samples of a device's sensor that are in the log, each as often as it is.
     pub fn logged(&self, device: &str, sensor: usize) -> u64 {
+        let again = self.again.get(&(device.to_owned(), sensor));
+        self.distinct(device, sensor) + again.copied().unwrap_or(0)
+    }
+
+    /// Different samples of a device's sensor that are in the log.
+    pub fn distinct(&self, device: &str, sensor: usize) -> u64 {
         let of = |value| (device.to_owned(), sensor, value);
         self.samples.range(of(i64::MIN)..=of(i64::MAX)).count() as u64
     }
@@ -232,6 +240,9 @@ impl Witness {
             Ok(Up::Batch(body)) => {
                 for (sensor, value) in samples_of(body) {
                     let is_new = self.samples.insert((device.clone(), sensor, value));
+                    if !is_new {
+                        *self.again.entry((device.clone(), sensor)).or_default() += 1;
+                    }
                     let is_mixed = self.mixed.contains(&device);
                     story.check("a sample is logged once", is_new || is_mixed, || {
                         format!("{device}: sensor {sensor}, value {value} came again with {mark:?}")

@@ -371,18 +371,24 @@ impl World {
         let same = self.units.iter().filter(|other| other.name == name);
         if same.count() < 2 {
             self.story.fault("identity cloned", || name.to_string());
-            // Two that speak as one out of order cannot be told apart.
-            let storms = self
-                .profile
-                .faults
-                .iter()
-                .any(|(fault, _)| *fault == Fault::Storm);
-            for node in self.nodes.iter_mut().filter(|_| storms) {
-                node.witness.mixed.insert(name.to_string());
-            }
             let number = self.units.len();
             let copy = self.units[unit].copy(number);
             self.units.push(copy);
+            if self.network.weather != Weather::FAIR {
+                self.mix();
+            }
+        }
+    }
+
+    /// Two that speak as one through a network that mixes their frames cannot be told apart.
+    fn mix(&mut self) {
+        for unit in &self.units {
+            let same = self.units.iter().filter(|other| other.name == unit.name);
+            if same.count() > 1 {
+                for node in &mut self.nodes {
+                    node.witness.mixed.insert(unit.name.to_string());
+                }
+            }
         }
     }
 
@@ -402,6 +408,7 @@ impl World {
         };
         self.story.fault("storm", || format!("{weather:?}"));
         self.network.weather = weather;
+        self.mix();
         self.mend_later(Mend::Weather, 600);
     }
 
