@@ -345,6 +345,43 @@ fn a_batch_that_cannot_be_made_durable_in_its_file_moves() {
 }
 
 #[test]
+fn a_batch_that_cannot_be_moved_either_stays_where_it_is() {
+    let fails_twice = |disk: &FaultDisk, second: u64| {
+        let mut log = open(disk).log;
+        append(&mut log, 6).unwrap();
+        let mut log = open(disk).log;
+        // The batch cannot be written again in its file; then its move fails, too.
+        disk.fail_sync(disk.syncs() + 2);
+        disk.fail_sync(disk.syncs() + second);
+        log
+    };
+    for second in 3..6 {
+        let disk = FaultDisk::new();
+        let moved = fails_twice(&disk, second).settle();
+        assert_eq!(moved.is_err(), second < 5, "sync {second}");
+        disk.disarm();
+        for disk in [disk.after_cut(Torn::Nothing), disk] {
+            let mut opened = open(&disk);
+            assert!(opened.recovery.is_clean(), "sync {second}");
+            assert_eq!(read_all(&opened.log, 0), (0..6).collect::<Vec<_>>());
+            append(&mut opened.log, 1).unwrap();
+            assert_eq!(read_all(&open(&disk).log, 0), (0..7).collect::<Vec<_>>());
+        }
+    }
+    for nth in 1..10 {
+        let disk = FaultDisk::new();
+        let mut log = fails_twice(&disk, 99);
+        disk.cut_at(disk.mutations() + nth);
+        assert!(log.settle().is_err(), "operation {nth}");
+        for torn in [Torn::Nothing, Torn::Sectors(nth), Torn::Sectors(9 * nth)] {
+            let opened = open(&disk.after_cut(torn));
+            assert!(opened.recovery.is_clean(), "operation {nth}");
+            assert_eq!(read_all(&opened.log, 0), (0..6).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     let disk = FaultDisk::new();
     let mut log = rolled(&disk, 20);

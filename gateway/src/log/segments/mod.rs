@@ -7,7 +7,8 @@
 //! Invariants:
 //! - A file that failed a write or a sync is never written again. The next batch begins a new
 //!   segment at the same position; of two versions of a position the newer segment's counts.
-//! - The name of a segment is durable before its first batch is written.
+//! - The name of a segment is durable before its first batch is written; but a batch that moves
+//!   is durable, in a draft, before its new segment has a name: until then the old one counts.
 //! - Opening writes nothing. Before the first write after it the names and the last batch are made
 //!   durable (again): a process that was killed may have left them in the system's cache only.
 //!

@@ -1,9 +1,10 @@
 //! Finding the end of a queue of segments after any kind of stop, and making it durable.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Segments, Writing};
+use super::{Segment, Segments, Writing};
 use crate::log::LogError;
 use crate::log::batch::seal;
 use crate::log::scan::Batches;
@@ -113,27 +114,42 @@ impl Segments {
     }
 
     /// Writes a batch under its old positions into a new segment.
-    fn move_batch(&mut self, first: u64, mut bytes: Vec<u8>) -> Result<(), LogError> {
-        self.unsettled = false;
-        let next = std::mem::replace(&mut self.next, first);
-        let moved = self.start(bytes.len() as u64, None).and_then(|()| {
-            let Some(writing) = &mut self.writing else {
-                return Ok(());
-            };
-            writing.offset = bytes.len() as u64;
-            seal(&mut bytes, self.number_next - 1);
-            let written = writing
-                .file
-                .write_at(0, &bytes)
-                .and_then(|()| writing.file.sync());
-            written.map_err(|error| LogError::write(&self.folder, error))
-        });
-        self.next = next;
-        if moved.is_err() {
-            self.writing = None;
-            self.unsettled = true;
+    ///
+    /// The file gets a segment's name when the batch in it is durable: a segment without it would
+    /// count instead of the one that has it, and what is durable there would be lost.
+    fn move_batch(&mut self, first: u64, bytes: Vec<u8>) -> Result<(), LogError> {
+        self.writing = None;
+        let segment = Segment {
+            number: self.number_next,
+            first,
+            incarnation: self.incarnation,
+            bytes: bytes.len() as u64,
+        };
+        let path = self.path(&segment);
+        let failed = |error| LogError::write(&path, error);
+        let draft = format!("{}/{}.tmp", self.folder, self.prefix);
+        let written = self.write_draft(&draft, segment.number, bytes);
+        if written.is_err() {
+            // A part of a batch only takes room, which may be what was missing.
+            self.disk.remove(&draft).ok();
         }
-        moved
+        written.map_err(failed)?;
+        self.disk.rename(&draft, &path).map_err(failed)?;
+        self.number_next += 1;
+        let offset = segment.bytes;
+        self.list.push_back(segment);
+        self.sync_names()?;
+        self.remove_empty();
+        let file = self.disk.open(&path).map_err(failed)?;
+        self.writing = Some(Writing { file, offset });
+        Ok(())
+    }
+
+    fn write_draft(&self, draft: &str, number: u64, mut bytes: Vec<u8>) -> io::Result<()> {
+        seal(&mut bytes, number);
+        let file = self.disk.create(draft, bytes.len() as u64)?;
+        file.write_at(0, &bytes)?;
+        file.sync()
     }
 }
 
