@@ -349,7 +349,7 @@ fn a_batch_that_cannot_be_moved_either_stays_where_it_is() {
     let fails_twice = |disk: &FaultDisk, second: u64| {
         let mut log = open(disk).log;
         append(&mut log, 6).unwrap();
-        let mut log = open(disk).log;
+        let log = open(disk).log;
         // The batch cannot be written again in its file; then its move fails, too.
         disk.fail_sync(disk.syncs() + 2);
         disk.fail_sync(disk.syncs() + second);
