@@ -42,6 +42,7 @@ struct Running {
     began_us: u64,
     will: Vec<u8>,
     id: u64,
+    start: u32,
     term: Term,
     connect_at_us: u64,
     suback_at_us: Option<u64>,
@@ -216,6 +217,7 @@ impl Node {
             began_us: now_us,
             will,
             id: identity.gateway,
+            start: identity.start,
             term,
             connect_at_us: now_us + 1_000 + self.dice.below(2_000_000),
             suback_at_us: None,
@@ -382,6 +384,11 @@ impl Node {
 
     /// A message has come.
     pub fn receive(&mut self, message: &Message, around: &mut Surroundings<'_>) {
+        if let Some(running) = &self.running {
+            let own = (running.id, running.start);
+            let Message { topic, payload, .. } = message;
+            self.witness.hear(topic, payload, own, around.now_us);
+        }
         self.handle(
             Event::Received {
                 topic: &message.topic,

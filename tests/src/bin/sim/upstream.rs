@@ -72,8 +72,11 @@ impl Upstream {
         let (record, id) = (&waiting.record, waiting.record.id);
         story.coverage.records += 1;
         if let Some((known, _)) = self.records.get(&id) {
-            let same = known == line;
-            story.check("an id has one content", same, || {
+            // An older copy of a store, with nobody about who knows better, closes its open windows
+            // under ids that the original gave out: DESIGN has it begin others once it learns.
+            let moment = witness.moment(waiting.place.position);
+            let unaware = moment.is_some_and(|moment| moment.unaware);
+            story.check("an id has one content", known == line || unaware, || {
                 format!("{id}\n  was {known}\n  is  {line}")
             });
             return;

@@ -13,7 +13,7 @@ use tidegate_gateway::rules::settings::Settings;
 use tidegate_shared::batch::{BatchReader, Scratch};
 use tidegate_shared::frame::{self, crc32c};
 use tidegate_shared::ids::DeviceName;
-use tidegate_shared::message::{Ack, Up};
+use tidegate_shared::message::{Ack, Down, Up};
 
 use super::story::Story;
 use super::unit::meaning;
@@ -46,6 +46,9 @@ pub struct Moment {
     pub complete_us: Option<i64>,
     /// The log incarnation in force.
     pub incarnation: u32,
+    /// It goes on under the incarnation under which the original of a restored image went on, and
+    /// nobody had told the gateway so far.
+    pub unaware: bool,
 }
 
 /// Whose windows may close at once by an entry.
@@ -74,6 +77,10 @@ pub struct Witness {
     /// Names under which two devices speak through a network that mixes them.
     pub mixed: BTreeSet<String>,
     incarnation: u32,
+    /// The incarnation that a restored image carried: its original went on under that.
+    left: Option<u32>,
+    /// Since when this start of the gateway was told that its store is older, in the world's µs.
+    told_us: Option<u64>,
     highest_delivered: Option<u64>,
     /// UTC minus uptime as a boot's newest Clock frame said.
     offsets: BTreeMap<Pair, i64>,
@@ -187,6 +194,7 @@ impl Witness {
             closes: None,
             complete_us: None,
             incarnation: self.incarnation,
+            unaware: false,
         };
         match &logged.entry {
             Entry::Frame(found) => {
@@ -212,6 +220,8 @@ impl Witness {
             Entry::Rules { .. } | Entry::Limits(_) => moment.closes = Some(Closes::All),
             _ => {}
         }
+        moment.unaware = self.left == Some(moment.incarnation)
+            && self.told_us.is_none_or(|told_us| world_us < told_us);
         story.coverage.entries += 1;
         self.entries.push((check_of(logged), moment));
     }
@@ -282,9 +292,7 @@ impl Witness {
     /// An ack leaves: all that it speaks of is durable.
     pub fn ack(&mut self, device: &DeviceName, ack: &Ack, story: &mut Story) {
         let pair = (device.to_string(), ack.incarnation.0, ack.boot);
-        let accounted = self.accounted.get(&pair).copied().unwrap_or(0);
-        let stale = self.stale.get(&pair).copied().unwrap_or(0);
-        let durable = accounted.max(stale);
+        let durable = self.known_through(&pair);
         story.check("acked means on disk", ack.through <= durable, || {
             format!(
                 "{pair:?} is acked through {}, durable {durable}",
@@ -314,6 +322,7 @@ impl Witness {
         let found = read_log(disk, settings, story);
         let before = std::mem::take(self);
         self.mixed = before.mixed;
+        (self.left, self.told_us) = (before.left, before.told_us);
         let (known, offered) = (before.entries, before.offered);
         for (position, bytes) in &found {
             let expected = self.entries.len() as u64;
@@ -340,6 +349,11 @@ impl Witness {
             });
             let mut quiet = Story::default();
             self.note(&logged, world_us, &mut quiet);
+            if let (Some((_, known)), Some((_, noted))) =
+                (known.get(index), self.entries.last_mut())
+            {
+                noted.unaware = known.unaware;
+            }
         }
         let kept = found.len() >= known.len();
         story.check("what is durable stays", kept || is_older, || {
@@ -358,6 +372,48 @@ impl Witness {
             )
         });
         self.highest_delivered = delivered;
+        self.told_us = None;
+        if is_older {
+            self.left = Some(self.incarnation);
+        }
+    }
+
+    /// A message reaches the gateway of that id, which counted that start. Two things tell it that
+    /// its store is older than what it said: a device that was acked more than the log holds, and
+    /// its own id with a later start.
+    pub fn hear(&mut self, topic: &str, payload: &[u8], (id, start): (u64, u32), now_us: u64) {
+        let Ok(frame) = frame::read(payload) else {
+            return;
+        };
+        let tells = match topic.rsplit('/').next() {
+            Some("gateway") => matches!(
+                Down::read(frame.body),
+                Ok(Down::Presence(said)) if said.gateway == id && said.start > start
+            ),
+            Some("up") => {
+                let device = topic.rsplit('/').nth(1).unwrap_or_default();
+                let of = |boot| (device.to_owned(), frame.header.incarnation.0, boot);
+                let acked = match Up::read(frame.body) {
+                    Ok(Up::Hello(hello)) => Some(hello.progress.acked),
+                    // That of a boot that is not open yet is answered only.
+                    Ok(Up::Progress(progress)) => Some(progress.acked)
+                        .filter(|_| self.accounted.contains_key(&of(frame.header.mark.boot))),
+                    _ => None,
+                };
+                acked.is_some_and(|acked| acked.sequence > self.known_through(&of(acked.boot)))
+            }
+            _ => false,
+        };
+        if tells {
+            self.told_us.get_or_insert(now_us);
+        }
+    }
+
+    /// Highest sequence of a pair that is accounted for, or was too old.
+    fn known_through(&self, pair: &Pair) -> u32 {
+        let accounted = self.accounted.get(pair).copied().unwrap_or(0);
+        let stale = self.stale.get(pair).copied().unwrap_or(0);
+        accounted.max(stale)
     }
 }
 
