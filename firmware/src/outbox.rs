@@ -14,11 +14,17 @@
 //! A catalog outlives its eviction while a batch that names it is held: the device freezes it
 //! anew, behind the others ([`crate::device`]).
 
+#[cfg(feature = "flash-outbox")]
+pub mod flash;
+#[cfg(all(feature = "flash-outbox", any(test, feature = "mock-flash")))]
+pub mod nor;
 mod ram;
+mod wear;
 
 pub use ram::RamOutbox;
+pub use wear::{FlashStatus, YEARS_MAX};
 
-use tidegate_shared::ids::{CatalogHash, Check, Mark};
+use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
 
 /// What a frame holds, as far as the outbox cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +112,34 @@ pub trait Outbox {
 
     /// Whether a frame of `bytes` bytes, receipt included, fits when everything else is gone.
     fn could_hold(&self, bytes: usize) -> bool;
+
+    /// Brings frames kept from earlier boots under this incarnation. Called once, before the
+    /// first frame of `boot`. An outbox that keeps none has nothing to do.
+    fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
+        let _ = (incarnation, boot);
+    }
+
+    /// Does what can wait, such as moving old frames to slower memory. `uptime_us` is now; the
+    /// caller has `stall_us` µs to spare for work that nothing else can run beside.
+    fn tend(&mut self, uptime_us: u64, stall_us: u64) {
+        let _ = (uptime_us, stall_us);
+    }
+
+    /// Whether the oldest frame should be evicted now, so that room is made while there is time.
+    fn wants_eviction(&self) -> bool {
+        false
+    }
+
+    /// The supply is about to fail: moves what it can to where it survives, and says how many
+    /// frames would be lost.
+    fn spill_now(&mut self) -> usize {
+        self.len()
+    }
+
+    /// What became of the flash, if it has one.
+    fn flash_status(&self) -> Option<FlashStatus> {
+        None
+    }
 
     /// Frames held.
     fn len(&self) -> usize {

@@ -24,9 +24,20 @@ struct Slot {
     frame_bytes: usize,
 }
 
+/// What is known of the oldest frame.
+#[cfg(feature = "flash-outbox")]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Front {
+    pub(super) entry: Entry,
+    /// Pairs of its receipt.
+    pub(super) pairs: usize,
+    /// Bytes of receipt and frame.
+    pub(super) bytes: usize,
+}
+
 /// Frames in RAM, lost with the power: at most `BYTES` bytes and `FRAMES` frames, and the oldest
 /// are evicted when more come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RamOutbox<const BYTES: usize, const FRAMES: usize> {
     bytes: [u8; BYTES],
     slots: heapless::Vec<Slot, FRAMES>,
@@ -60,6 +71,31 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     /// Bytes in use, receipts included.
     pub fn bytes_used(&self) -> usize {
         self.used
+    }
+
+    /// The oldest frame.
+    #[cfg(feature = "flash-outbox")]
+    pub(super) fn front(&self) -> Option<Front> {
+        self.slots.first().map(|slot| Front {
+            entry: slot.entry,
+            pairs: slot.receipt_bytes / 2,
+            bytes: slot.receipt_bytes + slot.frame_bytes,
+        })
+    }
+
+    /// Copies receipt and frame of the oldest frame, as they are; none when `out` is too short.
+    #[cfg(feature = "flash-outbox")]
+    pub(super) fn copy_front(&self, out: &mut [u8]) -> Option<usize> {
+        let slot = self.slots.first()?;
+        let bytes = slot.receipt_bytes + slot.frame_bytes;
+        self.copy(slot.start, out.get_mut(..bytes)?);
+        Some(bytes)
+    }
+
+    /// Bytes that each frame takes with its receipt, oldest first.
+    #[cfg(feature = "flash-outbox")]
+    pub(super) fn spans(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.iter().map(|slot| slot.span)
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
