@@ -2,7 +2,8 @@
 //!
 //! As a real one: an erased bit is 1, a write clears bits, only an erase sets them, a page at a
 //! time. Refused with an error: what is not aligned, what would set a bit, and a third write to a
-//! word since it was erased (the second is how a queue frees an item).
+//! word since it was erased (the second is how a queue frees an item; one that was cut does not
+//! count).
 //!
 //! Work is counted in *steps*: one for each byte written, [`ERASE_STEPS`] for each page erased.
 //! [`MockNor::cut_after`] takes the power away in the midst of a step:
@@ -54,14 +55,28 @@ impl NorFlashError for NorError {
     }
 }
 
+/// The access in which the power went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Whether it was an erase.
+    pub is_erase: bool,
+    /// Where it began.
+    pub at: u32,
+    /// The steps that it would have had.
+    pub steps: u64,
+    /// The steps that it did.
+    pub done: u64,
+}
+
 /// `BYTES` bytes in pages of `PAGE`, written in words of `WORD`, read bytewise.
 #[derive(Debug, Clone)]
 pub struct MockNor<const BYTES: usize, const PAGE: usize, const WORD: usize> {
     bytes: [u8; BYTES],
-    /// Writes since the last erase, kept at each word's first byte.
+    /// Whole writes since the last erase, kept at each word's last byte.
     writes: [u8; BYTES],
     steps: u64,
     cut_at: Option<u64>,
+    cut: Option<Cut>,
     is_off: bool,
     random: u64,
     refused: Option<NorError>,
@@ -86,6 +101,7 @@ impl<const BYTES: usize, const PAGE: usize, const WORD: usize> MockNor<BYTES, PA
             writes: [0; BYTES],
             steps: 0,
             cut_at: None,
+            cut: None,
             is_off: false,
             random: 1,
             refused: None,
@@ -97,9 +113,9 @@ impl<const BYTES: usize, const PAGE: usize, const WORD: usize> MockNor<BYTES, PA
         &self.bytes
     }
 
-    /// What is stored, to be changed by a test beside all rules. Words count as written once.
+    /// What is stored, to be changed by a test beside all rules.
     pub fn bytes_mut(&mut self) -> &mut [u8; BYTES] {
-        self.writes = [1; BYTES];
+        self.writes = [0; BYTES];
         &mut self.bytes
     }
 
@@ -118,6 +134,11 @@ impl<const BYTES: usize, const PAGE: usize, const WORD: usize> MockNor<BYTES, PA
     /// Whether the power is away.
     pub fn is_off(&self) -> bool {
         self.is_off
+    }
+
+    /// The access in which the power went away last.
+    pub fn cut(&self) -> Option<Cut> {
+        self.cut
     }
 
     /// Gives the power back.
@@ -178,7 +199,8 @@ impl<const BYTES: usize, const PAGE: usize, const WORD: usize> MockNor<BYTES, PA
             if old & new != *new {
                 return Err(NorError::SetsBits { at });
             }
-            if offset.is_multiple_of(WORD) && *writes >= WRITES_MAX {
+            if *writes >= WRITES_MAX {
+                let at = at + 1 - WORD as u32;
                 return Err(NorError::WrittenTooOften { at });
             }
         }
@@ -238,6 +260,12 @@ impl<const BYTES: usize, const PAGE: usize, const WORD: usize> NorFlash
             for step in 0..ERASE_STEPS {
                 if let Err(error) = self.step() {
                     self.erase_partly(page, step);
+                    self.cut = Some(Cut {
+                        is_erase: true,
+                        at: page as u32,
+                        steps: ERASE_STEPS,
+                        done: step,
+                    });
                     return Err(error);
                 }
             }
@@ -261,7 +289,16 @@ impl<const BYTES: usize, const PAGE: usize, const WORD: usize> NorFlash
             let kept = if done.is_ok() { 0 } else { self.draw() };
             if let (Some(byte), Some(writes)) = (self.bytes.get_mut(at), self.writes.get_mut(at)) {
                 *byte &= *new | kept;
-                *writes += u8::from(at.is_multiple_of(WORD));
+                let is_whole = done.is_ok() && (at + 1).is_multiple_of(WORD);
+                *writes += u8::from(is_whole);
+            }
+            if done.is_err() {
+                self.cut = Some(Cut {
+                    is_erase: false,
+                    at: offset,
+                    steps: bytes.len() as u64,
+                    done: (at - start) as u64,
+                });
             }
             done?;
         }

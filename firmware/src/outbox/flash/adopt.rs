@@ -35,7 +35,9 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
         }
         let mut moved = self.held.last().and_then(|held| self.body_sum(held));
         for old in found.iter().filter(|one| one.incarnation != incarnation) {
-            let is_moved = moved.take().is_some_and(|sum| self.body_sum(old) == Some(sum));
+            let is_moved = moved
+                .take()
+                .is_some_and(|sum| self.body_sum(old) == Some(sum));
             if is_moved || old.entry.content == Content::Totals {
                 self.free(old, |_, _| ());
                 continue;

@@ -55,7 +55,10 @@ impl Head {
     /// The head of an item; none where it is not one of ours.
     pub(super) fn read(item: &[u8]) -> Option<Self> {
         let mut words = [0; HEAD_BYTES / 4];
-        for (word, bytes) in words.iter_mut().zip(item.get(..HEAD_BYTES)?.chunks_exact(4)) {
+        for (word, bytes) in words
+            .iter_mut()
+            .zip(item.get(..HEAD_BYTES)?.chunks_exact(4))
+        {
             *word = u32::from_le_bytes(bytes.try_into().ok()?);
         }
         let [first, catalog, incarnation, boot, sequence, check] = words;

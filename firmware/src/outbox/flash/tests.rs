@@ -160,7 +160,7 @@ fn what_is_in_both_is_one_queue() {
 }
 
 /// What a device does before it freezes a frame, and what it does all the time.
-fn push_evicting(outbox: &mut Small<4>, sequence: u32, stall_us: u64) -> Vec<(u32, u8)> {
+pub(super) fn push_evicting(outbox: &mut Small<4>, sequence: u32, stall_us: u64) -> Vec<(u32, u8)> {
     let mut evicted = vec![];
     let mut evict = |outbox: &mut Small<4>| {
         let mut samples = 0;
@@ -185,12 +185,17 @@ fn when_full_the_oldest_are_evicted_with_their_receipts_and_erases_come_ahead() 
     for sequence in 1..=400 {
         evicted.extend(push_evicting(&mut outbox, sequence, 100_000));
     }
-    let gone: Vec<_> = (1..=evicted.len() as u32).map(|one| (one, one as u8)).collect();
+    let gone: Vec<_> = (1..=evicted.len() as u32)
+        .map(|one| (one, one as u8))
+        .collect();
     assert_eq!(evicted, gone, "in order, each with its receipt");
     let (status, held) = (outbox.status(), outbox.len());
     assert_eq!(evicted.len() + held, 400);
     assert!(held >= 20, "{held} held in 4 KiB");
-    assert!(status.erases_boot > 20 && status.erases_forced == 0, "{status:?}");
+    assert!(
+        status.erases_boot > 20 && status.erases_forced == 0,
+        "{status:?}"
+    );
     assert_eq!((status.lost, status.failures), (0, 0));
     assert!(status.pages_blank >= 2);
     assert_eq!(outbox.spill_now(), 0, "all of RAM always fits");
@@ -226,7 +231,10 @@ fn a_new_incarnation_renumbers_flash_and_ram() {
     assert_eq!(after, bodies);
     for (frame, sequence) in renamed.iter().zip(1..) {
         let header = frame::read(frame).unwrap().header;
-        assert_eq!((header.incarnation, header.mark), (Incarnation(10), mark(sequence)));
+        assert_eq!(
+            (header.incarnation, header.mark),
+            (Incarnation(10), mark(sequence))
+        );
     }
     assert_eq!(outbox.spill_now(), 0);
     let mut outbox = opened(outbox.into_flash());
@@ -261,9 +269,16 @@ fn a_frame_that_rots_in_flash_is_never_given_out() {
     let pushed: Vec<_> = (1..=3).map(|one| push(&mut outbox, one)).collect();
     outbox.spill_now();
     let io = outbox.flash.io.get_mut();
-    let at = io.flash.bytes().windows(8).position(|seen| *seen == pushed[1][10..18]);
+    let at = io
+        .flash
+        .bytes()
+        .windows(8)
+        .position(|seen| *seen == pushed[1][10..18]);
     io.flash.bytes_mut()[at.unwrap()] ^= 1;
-    assert_eq!(outbox.read(mark(2), &mut [0; 256]), Err(OutboxError::Corrupt));
+    assert_eq!(
+        outbox.read(mark(2), &mut [0; 256]),
+        Err(OutboxError::Corrupt)
+    );
     assert!(outbox.read(mark(3), &mut [0; 256]).is_ok());
     assert_eq!(outbox.len(), 3, "it keeps its place");
     let outbox = restarted(outbox, 2);
@@ -343,9 +358,11 @@ fn rename<const WORD: usize>(outbox: &mut Small<WORD>, incarnation: u32) {
         let Ok(bytes) = outbox.read(entry.mark, &mut old) else {
             continue;
         };
-        let mark = Mark { sequence, ..entry.mark };
-        let (renumbered, frame) =
-            frozen(incarnation, mark, entry.content, &body_of(&old[..bytes]));
+        let mark = Mark {
+            sequence,
+            ..entry.mark
+        };
+        let (renumbered, frame) = frozen(incarnation, mark, entry.content, &body_of(&old[..bytes]));
         let _ = outbox.replace(entry.mark, renumbered, &frame);
     }
 }
