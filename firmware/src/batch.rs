@@ -112,6 +112,22 @@ pub struct Batch<const SENSORS: usize, const SAMPLES: usize> {
     deadline_us: Option<u64>,
     /// Upper bound of the frame's bytes.
     bytes: usize,
+    /// Time of the newest sample in it.
+    newest_us: u64,
+    /// From the first to the newest sample of the batch before, in µs: as long as that, the
+    /// buffers held what came. 0 before the first batch.
+    span_us: u64,
+}
+
+/// How long, from `now_us` on, samples can go on to come as they did before the batch overflows
+/// or is late, in µs. `span_us` is the time over which the batch before was gathered; the open
+/// batch, if there is one, has its first sample and its deadline at these times.
+pub fn spare_us(span_us: u64, open: Option<(u64, u64)>, now_us: u64) -> u64 {
+    let Some((first_us, deadline_us)) = open else {
+        return span_us;
+    };
+    let full_us = first_us.saturating_add(span_us);
+    full_us.min(deadline_us).saturating_sub(now_us)
 }
 
 /// Why a sample is not taken into the batch: close it first.
@@ -137,6 +153,8 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
             base_us: 0,
             deadline_us: None,
             bytes: FIXED_BYTES,
+            newest_us: 0,
+            span_us: 0,
         }
     }
 
@@ -159,6 +177,12 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
     /// limit was reached it lies in the past.
     pub fn deadline_us(&self) -> Option<u64> {
         self.deadline_us
+    }
+
+    /// How long samples can wait outside, from `now_us` on: see [`spare_us`].
+    pub fn spare_us(&self, now_us: u64) -> u64 {
+        let open = self.deadline_us.map(|deadline_us| (self.base_us, deadline_us));
+        spare_us(self.span_us, open, now_us)
     }
 
     /// Samples that wait, per sensor.
@@ -226,6 +250,7 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
         let deadline_us = if is_full { sample.time_us } else { deadline_us };
         self.base_us = base_us;
         self.bytes = bytes;
+        self.newest_us = sample.time_us;
         self.deadline_us = Some(
             self.deadline_us
                 .map_or(deadline_us, |one| one.min(deadline_us)),
@@ -277,6 +302,9 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
             block.bad = BadSet::default();
             block.bound = block::Bound::new();
             block.axis = axis::Bound::new();
+        }
+        if !self.is_empty() {
+            self.span_us = self.newest_us.saturating_sub(self.base_us);
         }
         self.deadline_us = None;
         self.bytes = FIXED_BYTES;

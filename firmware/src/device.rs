@@ -154,7 +154,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         identity: Identity,
         config: DeviceConfig,
         catalog: &'c [u8],
-        outbox: O,
+        mut outbox: O,
     ) -> Result<Self, DeviceError> {
         const {
             assert!(
@@ -191,6 +191,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             boot: identity.boot,
             sequence: 0,
         };
+        outbox.adopt(identity.incarnation, identity.boot);
         let mut batch_config = config.batch;
         batch_config.bytes_max = batch_config.bytes_max.min(FRAME);
         Ok(Self {
@@ -286,12 +287,29 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             self.close_batch();
         }
         self.freeze_periodic();
+        self.tend();
     }
 
     /// Uptime at which the samplers have to call [`Device::advance`] for a batch to close in
     /// time; none while no sample waits.
     pub fn next_advance_us(&self) -> Option<u64> {
         self.batch.deadline_us()
+    }
+
+    /// How long the samplers can be stalled, from now on, before the batch overflows or is late,
+    /// in µs, if samples come as they did; 0 until the first batch was closed. What comes
+    /// meanwhile must wait in the sensor or a DMA buffer.
+    pub fn spare_us(&self) -> u64 {
+        self.batch.spare_us(self.uptime_us)
+    }
+
+    /// The supply is about to fail: closes the batch and saves what an outbox in flash can take
+    /// without an erase. Returns how many frames a power cut would lose. Sampling may go on.
+    pub fn save(&mut self) -> usize {
+        if !self.stopped {
+            self.close_batch();
+        }
+        self.outbox.spill_now()
     }
 
     /// Tells the device its clock: freezes a Clock frame when it is the first, when it was
@@ -372,6 +390,11 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     /// The frames held.
     pub fn outbox(&self) -> &O {
         &self.outbox
+    }
+
+    /// The frames held, for who ends the device and keeps them.
+    pub fn into_outbox(self) -> O {
+        self.outbox
     }
 
     /// The state of the link.

@@ -268,11 +268,28 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             let Some(oldest) = self.outbox.next_after(Mark::default()) else {
                 return;
             };
-            match oldest.content {
-                Content::Catalog(hash) if self.outbox.names(hash) => self.move_catalog(&oldest),
-                _ => self.evict(),
-            }
+            self.make_way(&oldest);
         }
+    }
+
+    fn make_way(&mut self, oldest: &Entry) {
+        match oldest.content {
+            Content::Catalog(hash) if self.outbox.names(hash) => self.move_catalog(oldest),
+            _ => self.evict(),
+        }
+    }
+
+    /// Lets the outbox do what can wait, and makes room that it wants ahead. After a planned
+    /// stop there is nothing ahead, and `Ended` stays the last frame.
+    pub(super) fn tend(&mut self) {
+        while self.outbox.wants_eviction() {
+            let Some(oldest) = self.outbox.next_after(Mark::default()) else {
+                break;
+            };
+            self.make_way(&oldest);
+        }
+        let spare_us = self.spare_us();
+        self.outbox.tend(self.uptime_us, spare_us);
     }
 
     fn move_catalog(&mut self, oldest: &Entry) {

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod garbage;
+mod outage;
 
 use std::vec;
 use std::vec::Vec;
