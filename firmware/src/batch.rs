@@ -181,7 +181,9 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
 
     /// How long samples can wait outside, from `now_us` on: see [`spare_us`].
     pub fn spare_us(&self, now_us: u64) -> u64 {
-        let open = self.deadline_us.map(|deadline_us| (self.base_us, deadline_us));
+        let open = self
+            .deadline_us
+            .map(|deadline_us| (self.base_us, deadline_us));
         spare_us(self.span_us, open, now_us)
     }
 
@@ -382,6 +384,33 @@ mod tests {
             .write(&mut writer, CatalogHash(u32::MAX), u64::MAX / 2)
             .unwrap();
         HEADER_BYTES_MAX + writer.len() + TRAILER_BYTES
+    }
+
+    #[test]
+    fn spare_time_is_what_the_batch_before_lasted() {
+        assert_eq!(spare_us(0, None, 0), 0, "nothing is known before a batch");
+        assert_eq!(spare_us(6 * SECOND, None, 99), 6 * SECOND);
+        let open = Some((10 * SECOND, 70 * SECOND));
+        assert_eq!(spare_us(6 * SECOND, open, 12 * SECOND), 4 * SECOND);
+        assert_eq!(spare_us(6 * SECOND, open, 17 * SECOND), 0);
+        let urgent = Some((10 * SECOND, 11 * SECOND));
+        assert_eq!(spare_us(6 * SECOND, urgent, 10 * SECOND), SECOND);
+    }
+
+    #[test]
+    fn a_closed_batch_says_how_long_its_buffers_lasted() {
+        let mut batch = Batch::<1, 4>::new(BatchConfig::default());
+        for time_us in [100, 200, 300, 400] {
+            batch.push(&sample(0, time_us, 1)).unwrap();
+        }
+        assert_eq!(batch.spare_us(400), 0);
+        batch.clear();
+        assert_eq!(batch.spare_us(450), 300);
+        batch.push(&sample(0, 500, 1)).unwrap();
+        assert_eq!(batch.spare_us(600), 200);
+        batch.clear();
+        batch.clear();
+        assert_eq!(batch.spare_us(600), 0, "a single sample says nothing");
     }
 
     #[test]

@@ -51,6 +51,10 @@ pub const TOTALS_EVICTION_FRAMES: u16 = 8;
 pub const CLOCK_US: u64 = 3_600_000_000;
 /// A clock further off than this from what was said before was stepped, in µs.
 pub const CLOCK_STEP_US: u64 = 1_000_000;
+/// Flash is reported on first after this long, in µs of uptime: an hour.
+pub const REPORT_FIRST_US: u64 = 3_600_000_000;
+/// And again after this long: a day.
+pub const REPORT_US: u64 = 86_400_000_000;
 /// A catalog that the device does not have is answered once in this time, in µs of link time.
 pub const NO_CATALOG_US: u64 = 60_000_000;
 
@@ -127,6 +131,8 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     /// Frames, and the uptime, since the last Totals.
     totals_frames: u16,
     totals_us: u64,
+    /// Uptime at which flash is reported on.
+    report_us: u64,
     /// Floor and acked as they stood at an eviction that the gateway was not told of: what is
     /// between them was evicted, and an ack that comes meanwhile must not hide it.
     eviction: Option<(Mark, Mark)>,
@@ -212,6 +218,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             announced: false,
             totals_frames: 0,
             totals_us: 0,
+            report_us: REPORT_FIRST_US,
             eviction: None,
             evicted: false,
             totals_due: false,

@@ -4,8 +4,9 @@ use tidegate_shared::body::{BodyError, Reader, Writer};
 use tidegate_shared::frame::{self, HEADER_BYTES_MAX, TRAILER_BYTES};
 use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
 use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, TotalsHead, up};
+use tidegate_shared::report::{REPORT_BYTES_MAX, Report};
 
-use super::{Device, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
+use super::{Device, NO_CATALOG_US, REPORT_US, TOTALS_FRAMES, TOTALS_US};
 use crate::link;
 use crate::outbox::{Content, Entry, Outbox};
 use crate::time::Moment;
@@ -80,11 +81,28 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         });
     }
 
-    /// Totals and Clock when it is their time.
+    /// Totals and a report when it is their time.
     pub(super) fn freeze_periodic(&mut self) {
         let waited_us = self.uptime_us.saturating_sub(self.totals_us);
         if self.totals_frames >= TOTALS_FRAMES || waited_us >= TOTALS_US {
             self.freeze_changed_totals();
+        }
+        if self.uptime_us >= self.report_us
+            && let Some(status) = self.outbox.flash_status()
+        {
+            self.report_us = self.uptime_us + REPORT_US;
+            self.freeze_report(&Report::Flash(status.report(self.uptime_us)));
+        }
+    }
+
+    fn freeze_report(&mut self, report: &Report) {
+        let mut out = [0; REPORT_BYTES_MAX];
+        let mut written = Writer::new(&mut out);
+        if report.write(&mut written).is_ok() {
+            let bytes = written.written();
+            self.freeze(Content::Other, &|_, writer| {
+                message::write(writer, up::REPORT, bytes)
+            });
         }
     }
 

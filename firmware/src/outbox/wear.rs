@@ -1,5 +1,7 @@
 //! Wear: how often pages are erased, and for how many years that goes on.
 
+use tidegate_shared::report::FlashReport;
+
 /// µs of a day.
 const DAY_US: u64 = 86_400_000_000;
 /// Least time from which a rate is told: an hour.
@@ -33,6 +35,22 @@ pub struct FlashStatus {
 }
 
 impl FlashStatus {
+    /// What is told to a gateway at `uptime_us` of this boot.
+    pub fn report(&self, uptime_us: u64) -> FlashReport {
+        FlashReport {
+            frames: self.frames,
+            pages: self.pages,
+            erases: self.erases,
+            erases_boot: self.erases_boot,
+            erases_forced: self.erases_forced,
+            spilled: self.spilled,
+            lost: self.lost,
+            failures: self.failures,
+            erases_per_day_milli: self.erases_per_day_milli(uptime_us),
+            years_left: self.years_left(uptime_us),
+        }
+    }
+
     /// Erases a day in thousandths, over `uptime_us` of this boot; none before an hour of it.
     pub fn erases_per_day_milli(&self, uptime_us: u64) -> Option<u32> {
         if uptime_us < RATE_US {

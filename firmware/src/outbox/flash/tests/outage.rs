@@ -9,6 +9,7 @@ use tidegate_shared::batch::{BatchReader, Scratch};
 use tidegate_shared::catalog::{self, Kind, Scale, SensorInfo};
 use tidegate_shared::ids::{Check, SensorName, Term};
 use tidegate_shared::message::{Ack, Down, Presence, ResetReason, Up, Welcome};
+use tidegate_shared::report::Report;
 
 use super::*;
 use crate::batch::BatchConfig;
@@ -78,7 +79,9 @@ impl Gateway {
                     };
                     let touched = floor.boot..=mark.boot;
                     let acks = touched.map(|boot| self.ack(boot));
-                    core::iter::once(Down::Welcome(welcome)).chain(acks).collect()
+                    core::iter::once(Down::Welcome(welcome))
+                        .chain(acks)
+                        .collect()
                 }
                 Up::Progress(progress) => {
                     self.skip_to(progress.floor);
@@ -224,7 +227,10 @@ impl Boot {
         if self.now_us.is_multiple_of(5 * STEP_US) && !self.device.is_stopped() {
             self.sample();
         }
-        let is_due = self.device.next_deadline().is_some_and(|at| at.0 <= self.now_us);
+        let is_due = self
+            .device
+            .next_deadline()
+            .is_some_and(|at| at.0 <= self.now_us);
         if is_due || self.device.wants_tick() {
             self.tell(Event::Tick);
         }
@@ -287,20 +293,18 @@ fn run(boots: &[(u64, u64, End)]) -> (Gateway, BTreeSet<Mark>, u64, u64) {
     let (mut flash, mut given, mut evicted) = (Flash::new(), 0, 0);
     for (number, (online_s, offline_s, end)) in (1..).zip(boots) {
         let mut boot = Boot::new(flash, number);
-        boot.connect();
-        for _ in 0..online_s * 10 {
-            boot.step(Some(&mut gateway));
-        }
-        boot.disconnect();
         if let End::Cut(steps) = end {
             let mut io = boot.device.outbox().flash.io.borrow_mut();
             io.flash.cut_after(*steps, steps + 1);
         }
         let mut held = boot.flushed();
-        let is_off = |boot: &Boot| boot.device.outbox().flash.io.borrow().flash.is_off();
-        for _ in 0..offline_s * 10 {
-            boot.step(None);
-            if is_off(&boot) {
+        boot.connect();
+        for step in 0..(online_s + offline_s) * 10 {
+            if step == online_s * 10 {
+                boot.disconnect();
+            }
+            boot.step((step < online_s * 10).then_some(&mut gateway));
+            if boot.device.outbox().flash.io.borrow().flash.is_off() {
                 break;
             }
             held = boot.flushed();
@@ -337,9 +341,37 @@ fn an_outage_longer_than_ram_holds_loses_nothing() {
 }
 
 #[test]
+fn flash_is_reported_on_after_an_hour_and_then_daily() {
+    let mut boot = Boot::new(Flash::new(), 1);
+    for day in [0, 1, 2] {
+        let before = boot.device.frames();
+        boot.device.advance(3_600_000_000 + day * 86_400_000_000);
+        assert_eq!(boot.device.frames(), before + 1);
+        let mark = Mark {
+            boot: 1,
+            sequence: before + 1,
+        };
+        let mut out = [0; 256];
+        let bytes = boot.device.outbox().read(mark, &mut out).unwrap();
+        let body = frame::read(&out[..bytes]).unwrap().body;
+        let Ok(Up::Report(report)) = Up::read(body) else {
+            panic!("another message");
+        };
+        let Ok(Report::Flash(report)) = Report::read(report) else {
+            panic!("another report");
+        };
+        assert_eq!((report.pages, report.years_left), (16, Some(100)));
+    }
+}
+
+#[test]
 fn an_outage_longer_than_flash_holds_loses_the_oldest_and_counts_them() {
     let (gateway, _, given, evicted) = run(&[(10, 2_000, End::Saved)]);
-    assert!(evicted > 500 && gateway.gaps > 50, "{evicted}, {}", gateway.gaps);
+    assert!(
+        evicted > 500 && gateway.gaps > 50,
+        "{evicted}, {}",
+        gateway.gaps
+    );
     assert_eq!(gateway.samples().len() as u64 + evicted, given);
 }
 
