@@ -217,7 +217,7 @@ impl<
             pairs: front.pairs as u16,
         };
         let ram = &self.ram;
-        self.flash.push(&head, |out| ram.copy_front(out))?;
+        self.flash.push(&head, &|out| ram.copy_front(out))?;
         self.ram.pop_through(front.entry.mark);
         self.seen_us.pop_front();
         Ok(())

@@ -119,7 +119,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> Io<F, ITEM> {
         finish(queue.push(data, false)).map_err(|error| failed(&error))?;
         let page = self.page_of(self.seen.write_end.get().saturating_sub(1));
         let mut is_found = false;
-        self.walk(self.page(page), Erase::LeaveOut, |_, item, _| {
+        self.walk(self.page(page), Erase::LeaveOut, &mut |_, item, _| {
             is_found |= item.len() == bytes && crc32c(item) == sum;
             Step::Next
         })?;
@@ -132,7 +132,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> Io<F, ITEM> {
         &mut self,
         pages: Range<u32>,
         erase: Erase,
-        mut each: impl FnMut(Option<Head>, &[u8], u32) -> Step,
+        each: &mut dyn FnMut(Option<Head>, &[u8], u32) -> Step,
     ) -> Result<(), Failed> {
         self.seen.erase.set(erase);
         let (seen, start) = (&self.seen, self.range.start);
@@ -165,7 +165,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> Io<F, ITEM> {
     pub(super) fn erase_oldest(&mut self) -> bool {
         let before = self.seen.erases.get();
         // What cannot be walked is told by the operation that needs it.
-        let _ = self.walk(self.range(), Erase::Allow(1), |_, _, _| Step::Stop);
+        let _ = self.walk(self.range(), Erase::Allow(1), &mut |_, _, _| Step::Stop);
         self.seen.erases.get() != before
     }
 

@@ -91,7 +91,7 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
         } = self;
         let io = io.get_mut();
         let mut overflow = false;
-        let walked = io.walk(io.range(), Erase::Allow(u32::MAX), |head, _, page| {
+        let walked = io.walk(io.range(), Erase::Allow(u32::MAX), &mut |head, _, page| {
             let Some(head) = head else {
                 counts.lost += 1;
                 return Step::Free;
@@ -125,7 +125,7 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
             Step::Next
         });
         let walked = match walked {
-            Ok(()) if overflow => io.walk(io.range(), Erase::Allow(u32::MAX), |head, _, _| {
+            Ok(()) if overflow => io.walk(io.range(), Erase::Allow(u32::MAX), &mut |head, _, _| {
                 let is_held = head.is_some_and(|head| held.iter().any(|one| one.is(&head)));
                 if is_held { Step::Next } else { Step::Free }
             }),
@@ -176,7 +176,7 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
     pub(super) fn append(
         &mut self,
         head: &Head,
-        fill: impl Fn(&mut [u8]) -> Option<usize>,
+        fill: &dyn Fn(&mut [u8]) -> Option<usize>,
     ) -> Result<(), Failed> {
         let mut failure = Failed::Full;
         for _ in 0..WRITES_MAX {
@@ -206,7 +206,7 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
     pub(super) fn push(
         &mut self,
         head: &Head,
-        fill: impl Fn(&mut [u8]) -> Option<usize>,
+        fill: &dyn Fn(&mut [u8]) -> Option<usize>,
     ) -> Result<(), Failed> {
         if self.held.is_full() {
             return Err(Failed::Full);
@@ -251,7 +251,7 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
         let mut io = self.io.borrow_mut();
         let range = io.range();
         // What cannot be walked cannot be read.
-        let _ = io.walk(range, Erase::LeaveOut, |head, item, _| match head {
+        let _ = io.walk(range, Erase::LeaveOut, &mut |head, item, _| match head {
             Some(head) if held.is(&head) => {
                 result = with.take().map(|with| with(&head, item));
                 Step::Stop
@@ -286,13 +286,17 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
     /// Frees a frame in flash, and tells its receipt. One that is not readable is gone already.
     pub(super) fn free(&mut self, held: &Held, mut lost: impl FnMut(u8, u8)) {
         let io = self.io.get_mut();
-        let walked = io.walk(io.range(), Erase::LeaveOut, |head, item, _| match head {
-            Some(head) if held.is(&head) => {
-                tell(head.receipt(item), &mut lost);
-                Step::FreeLast
-            }
-            _ => Step::Next,
-        });
+        let walked = io.walk(
+            io.range(),
+            Erase::LeaveOut,
+            &mut |head, item, _| match head {
+                Some(head) if held.is(&head) => {
+                    tell(head.receipt(item), &mut lost);
+                    Step::FreeLast
+                }
+                _ => Step::Next,
+            },
+        );
         self.counts.failures += u32::from(walked.is_err());
     }
 
@@ -303,7 +307,7 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
             return;
         }
         let io = self.io.get_mut();
-        let walked = io.walk(io.range(), Erase::LeaveOut, |head, _, _| match head {
+        let walked = io.walk(io.range(), Erase::LeaveOut, &mut |head, _, _| match head {
             Some(head) if head.entry.mark > through => Step::Stop,
             _ => Step::Free,
         });
@@ -366,8 +370,8 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
             rest.copy_from_slice(frame);
             Some(bytes)
         };
-        match self.append(head, fill) {
-            Err(Failed::Full) if self.erase_oldest() => self.append(head, fill),
+        match self.append(head, &fill) {
+            Err(Failed::Full) if self.erase_oldest() => self.append(head, &fill),
             appended => appended,
         }
     }

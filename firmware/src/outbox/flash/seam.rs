@@ -64,7 +64,7 @@ impl NorFlashError for SeamError {
 }
 
 impl SeamError {
-    pub(super) fn flash(error: impl NorFlashError) -> Self {
+    pub(super) fn flash(error: &impl NorFlashError) -> Self {
         Self::Flash(error.kind())
     }
 }
@@ -148,7 +148,7 @@ impl<F: NorFlash> Seam<'_, F> {
         let seen = self.seen;
         seen.erases.set(seen.erases.get().saturating_add(count));
         let erased = NorFlash::erase(self.flash, pages.start, pages.end);
-        erased.map_err(SeamError::flash)?;
+        erased.map_err(|error| SeamError::flash(&error))?;
         seen.open.set(seen.open.get() + count);
         Ok(())
     }
@@ -162,7 +162,7 @@ impl<F: NorFlash> awaited::ReadNorFlash for Seam<'_, F> {
     const READ_SIZE: usize = F::READ_SIZE;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), SeamError> {
-        ReadNorFlash::read(self.flash, offset, bytes).map_err(SeamError::flash)?;
+        ReadNorFlash::read(self.flash, offset, bytes).map_err(|error| SeamError::flash(&error))?;
         self.note_read(offset, bytes);
         Ok(())
     }
@@ -186,11 +186,11 @@ impl<F: NorFlash> awaited::NorFlash for Seam<'_, F> {
     }
 
     async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), SeamError> {
-        if offset % Geometry::<F>::PAGE == 0 {
+        if offset.is_multiple_of(Geometry::<F>::PAGE) {
             let open = &self.seen.open;
             open.set(open.get().saturating_sub(1));
         }
-        NorFlash::write(self.flash, offset, bytes).map_err(SeamError::flash)?;
+        NorFlash::write(self.flash, offset, bytes).map_err(|error| SeamError::flash(&error))?;
         self.seen.write_end.set(offset + bytes.len() as u32);
         Ok(())
     }

@@ -76,7 +76,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> Io<F, ITEM> {
 
     fn is_walkable(&mut self) -> Result<bool, Failed> {
         for _ in 0..STRIKES_MAX {
-            match self.walk(self.range(), Erase::LeaveOut, |_, _, _| Step::Next) {
+            match self.walk(self.range(), Erase::LeaveOut, &mut |_, _, _| Step::Next) {
                 Ok(()) => return Ok(true),
                 Err(Failed::Struck) => {}
                 Err(Failed::Flash) => return Err(Failed::Flash),
@@ -93,7 +93,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> Io<F, ITEM> {
             }
             let mut items = 0_u32;
             // A page that cannot be walked holds nothing that could be read.
-            let _ = self.walk(self.page(page), Erase::LeaveOut, |_, _, _| {
+            let _ = self.walk(self.page(page), Erase::LeaveOut, &mut |_, _, _| {
                 items += 1;
                 Step::Stop
             });
