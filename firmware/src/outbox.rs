@@ -15,10 +15,13 @@
 //! anew, behind the others ([`crate::device`]).
 
 mod ram;
+mod remains;
 
 pub use ram::RamOutbox;
+pub use remains::{Past, Remains};
 
-use tidegate_shared::ids::{CatalogHash, Check, Mark};
+use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
+use tidegate_shared::message::Counts;
 
 /// What a frame holds, as far as the outbox cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,19 @@ pub enum OutboxError {
     Absent,
     /// The bytes read back are not those that were pushed.
     Corrupt,
+}
+
+/// Whose frames an outbox holds from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The device's incarnation.
+    pub incarnation: Incarnation,
+    /// The start that freezes frames.
+    pub boot: u32,
+    /// The catalog that counts and receipts are by.
+    pub catalog: CatalogHash,
+    /// Sensors in it.
+    pub sensors: u16,
 }
 
 /// Frames held until they are acknowledged. Cheap to ask: the link asks at every event.
@@ -106,6 +122,18 @@ pub trait Outbox {
 
     /// Whether a frame of `bytes` bytes, receipt included, fits when everything else is gone.
     fn could_hold(&self, bytes: usize) -> bool;
+
+    /// Says whose frames these are from now on: at a start, and under a new incarnation (`None`
+    /// while frames are renumbered). What outlives a reset keeps it; others need not.
+    fn stand(&mut self, standing: Option<&Standing>) {
+        let _ = standing;
+    }
+
+    /// Says a sensor's counts as they are now, at uptime `time_us`. What outlives a reset keeps
+    /// them; others need not.
+    fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
+        let _ = (sensor, counts, time_us);
+    }
 
     /// Frames held.
     fn len(&self) -> usize {

@@ -9,7 +9,7 @@
 //! | [`note`] | the last panic's message, kept over soft resets |
 //!
 //! What the last boot counted and held is kept over soft resets by
-//! [`tidegate_firmware::outbox::RamOutbox`] itself, when its RAM is not cleared at start.
+//! [`tidegate_firmware::outbox::Remains`], laid into RAM that is not cleared at start.
 
 #![no_std]
 #![forbid(unsafe_code)]
