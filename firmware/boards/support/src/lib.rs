@@ -6,6 +6,7 @@
 //! | [`clock`] | the link's clock over embassy-time |
 //! | [`settings`] | site, device name and broker from a page that a user writes, or built in |
 //! | [`boot`] | incarnation and boot counter, kept over power cuts |
+//! | [`channel`] | a sensor at its place in the catalog; its faults are counted and reported |
 //! | [`note`] | the last panic's message, kept over soft resets |
 //!
 //! What the last boot counted and held is kept over soft resets by
@@ -18,6 +19,7 @@
 extern crate std;
 
 pub mod boot;
+pub mod channel;
 pub mod clock;
 pub mod dial;
 pub mod note;
