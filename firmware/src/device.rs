@@ -36,7 +36,7 @@ use tidegate_shared::message::{Counts, DeviceClock, Down, EventCode, ResetReason
 use crate::batch::{Batch, BatchConfig, Sample};
 use crate::gate::{Gate, GateConfig};
 use crate::link::{self, Link, LinkConfig};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Past, Standing};
 use crate::sensor::Reading;
 use crate::time::Moment;
 use crate::totals::Totals;
@@ -160,7 +160,19 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         identity: Identity,
         config: DeviceConfig,
         catalog: &'c [u8],
+        outbox: O,
+    ) -> Result<Self, DeviceError> {
+        Self::resume(identity, config, catalog, outbox, None)
+    }
+
+    /// A device that was just started after a soft reset: ends the boot before it with that boot's
+    /// Totals and `Ended`, under its own marks ([`crate::outbox::Remains::recover`]).
+    pub fn resume(
+        identity: Identity,
+        config: DeviceConfig,
+        catalog: &'c [u8],
         mut outbox: O,
+        past: Option<&Past<SENSORS>>,
     ) -> Result<Self, DeviceError> {
         const {
             assert!(
@@ -200,7 +212,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         outbox.adopt(identity.incarnation, identity.boot);
         let mut batch_config = config.batch;
         batch_config.bytes_max = batch_config.bytes_max.min(FRAME);
-        Ok(Self {
+        let mut device = Self {
             link: Link::new(config.link, identity.incarnation, before, identity.seed),
             identity,
             catalog,
@@ -227,7 +239,12 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             no_catalog_until: Moment::default(),
             stopped: false,
             frozen: false,
-        })
+        };
+        if let Some(past) = past {
+            device.end_past(past);
+        }
+        device.stand();
+        Ok(device)
     }
 
     /// Sets a sensor's gate.
@@ -244,6 +261,12 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         time_us: u64,
         reading: Reading,
     ) -> Result<(), SampleError> {
+        let done = self.place(sensor, time_us, reading);
+        self.note(sensor);
+        done
+    }
+
+    fn place(&mut self, sensor: u16, time_us: u64, reading: Reading) -> Result<(), SampleError> {
         let index = self.take(sensor, time_us)?;
         let Some(state) = self.sensors.get_mut(usize::from(sensor)) else {
             return Err(SampleError::NoSuchSensor);
@@ -273,12 +296,15 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
 
     /// Counts a reading that gave no value.
     pub fn fail(&mut self, sensor: u16, time_us: u64) -> Result<(), SampleError> {
-        self.take(sensor, time_us)?;
-        self.totals.fail(sensor);
-        if let Some(state) = self.sensors.get_mut(usize::from(sensor)) {
-            state.gate.reset();
+        let taken = self.take(sensor, time_us);
+        if taken.is_ok() {
+            self.totals.fail(sensor);
+            if let Some(state) = self.sensors.get_mut(usize::from(sensor)) {
+                state.gate.reset();
+            }
         }
-        Ok(())
+        self.note(sensor);
+        taken.map(|_| ())
     }
 
     /// Says that every sample before uptime `time_us` was given. Closes a batch that is due, and
@@ -532,6 +558,23 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
                 link::Effect::Send(mark) => outgoing.extend([Publish::Frame(mark)]),
             }
         }
+    }
+
+    /// Tells the outbox, for the next boot, whose frames it holds from now on.
+    fn stand(&mut self) {
+        let standing = Standing {
+            incarnation: self.identity.incarnation,
+            boot: self.identity.boot,
+            catalog: self.hash,
+            sensors: self.count,
+        };
+        self.outbox.stand(Some(&standing));
+    }
+
+    /// Tells the outbox, for the next boot, what became of a sensor's samples.
+    fn note(&mut self, sensor: u16) {
+        let counts = self.totals.get(sensor);
+        self.outbox.note(sensor, &counts, self.uptime_us);
     }
 
     fn next_mark(&self) -> Mark {

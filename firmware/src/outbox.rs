@@ -19,12 +19,15 @@ pub mod flash;
 #[cfg(all(feature = "flash-outbox", any(test, feature = "mock-flash")))]
 pub mod nor;
 mod ram;
+mod remains;
 mod wear;
 
 pub use ram::RamOutbox;
+pub use remains::{Past, Remains};
 pub use wear::{FlashStatus, YEARS_MAX};
 
 use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
+use tidegate_shared::message::Counts;
 
 /// What a frame holds, as far as the outbox cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,19 @@ pub enum OutboxError {
     Absent,
     /// The bytes read back are not those that were pushed.
     Corrupt,
+}
+
+/// Whose frames an outbox holds from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The device's incarnation.
+    pub incarnation: Incarnation,
+    /// The start that freezes frames.
+    pub boot: u32,
+    /// The catalog that counts and receipts are by.
+    pub catalog: CatalogHash,
+    /// Sensors in it.
+    pub sensors: u16,
 }
 
 /// Frames held until they are acknowledged. Cheap to ask: the link asks at every event.
@@ -139,6 +155,18 @@ pub trait Outbox {
     /// What became of the flash, if it has one.
     fn flash_status(&self) -> Option<FlashStatus> {
         None
+    }
+
+    /// Says whose frames these are from now on: at a start, and under a new incarnation (`None`
+    /// while frames are renumbered). What outlives a reset keeps it; others need not.
+    fn stand(&mut self, standing: Option<&Standing>) {
+        let _ = standing;
+    }
+
+    /// Says a sensor's counts as they are now, at uptime `time_us`. What outlives a reset keeps
+    /// them; others need not.
+    fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
+        let _ = (sensor, counts, time_us);
     }
 
     /// Frames held.

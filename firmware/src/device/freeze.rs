@@ -8,8 +8,9 @@ use tidegate_shared::report::{REPORT_BYTES_MAX, Report};
 
 use super::{Device, NO_CATALOG_US, REPORT_US, TOTALS_FRAMES, TOTALS_US};
 use crate::link;
-use crate::outbox::{Content, Entry, Outbox};
+use crate::outbox::{Content, Entry, Outbox, Past};
 use crate::time::Moment;
+use crate::totals::Totals;
 
 /// Most bytes of a catalog frame beside the part itself: header, message number, hash, part,
 /// parts, length and trailer.
@@ -145,6 +146,22 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         self.freeze_event(EventCode::Ended);
     }
 
+    /// Ends the boot before this one: its Totals and `Ended`, behind its own newest frame. What
+    /// making room for them evicts is counted by them.
+    pub(super) fn end_past(&mut self, past: &Past<SENSORS>) {
+        let now = (self.identity.boot, self.hash, self.count);
+        (self.identity.boot, self.hash, self.count) = (past.boot, past.catalog, past.sensors);
+        self.sequence = past.sequence;
+        self.uptime_us = past.uptime_us;
+        self.totals.begin_with(past.counts);
+        self.freeze_ending();
+        (self.identity.boot, self.hash, self.count) = now;
+        self.sequence = 1;
+        self.uptime_us = 0;
+        self.first_news = 0;
+        self.totals = Totals::default();
+    }
+
     /// Answers a gateway that misses a catalog.
     pub(super) fn on_catalog_wanted(&mut self, now: Moment, hash: CatalogHash) {
         if hash == self.hash {
@@ -191,6 +208,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         let Some(from) = self.rename_from.take() else {
             return;
         };
+        self.outbox.stand(None);
         self.outbox.pop_through(Mark {
             sequence: from.sequence.saturating_sub(1),
             ..from
@@ -230,6 +248,10 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             for (sensor, samples) in self.batch.receipt() {
                 self.totals.resend(sensor.into(), samples.into());
             }
+        }
+        self.stand();
+        for sensor in 0..self.count {
+            self.note(sensor);
         }
         self.announced = self.is_catalog_held();
         self.eviction = None;

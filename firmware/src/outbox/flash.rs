@@ -41,6 +41,9 @@ mod seam;
 mod start;
 #[cfg(test)]
 mod tests;
+mod tier;
+
+pub use self::tier::Ram;
 
 use core::ops::Range;
 
@@ -48,12 +51,13 @@ use embedded_storage::nor_flash::MultiwriteNorFlash;
 use heapless::Deque;
 use tidegate_shared::frame;
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+use tidegate_shared::message::Counts;
 
 use self::io::{Failed, Io, WORD_BYTES_MAX};
 use self::item::{HEAD_BYTES, Head};
 use self::queue::{Health, Queue};
 use self::seam::Geometry;
-use super::{Entry, FlashStatus, Outbox, OutboxError, RamOutbox};
+use super::{Entry, FlashStatus, Outbox, OutboxError, Standing};
 
 /// What a board states of its flash, and what its outbox is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,19 +101,16 @@ pub struct Newest {
     pub mark: Mark,
 }
 
-/// Frames in RAM (`RAM` bytes, `RAM_FRAMES` frames), and behind them at most `FRAMES` frames in
-/// flash. `ITEM` is at least the largest frame, its receipt (2 bytes a sensor) and 24 bytes.
+/// Marks whose times are noted while frames wait in RAM: an eighth of `spill_after_ms` apart.
+const SEEN_MAX: usize = 8;
+
+/// Frames in the RAM of `R`, and behind them at most `FRAMES` frames in flash. `ITEM` is at least
+/// the largest frame, its receipt (2 bytes a sensor) and 24 bytes.
 #[derive(Debug, Clone)]
-pub struct FlashOutbox<
-    F,
-    const RAM: usize,
-    const RAM_FRAMES: usize,
-    const FRAMES: usize,
-    const ITEM: usize,
-> {
-    ram: RamOutbox<RAM, RAM_FRAMES>,
-    /// When the frames in RAM were seen first, in µs of uptime.
-    seen_us: Deque<u64, RAM_FRAMES>,
+pub struct FlashOutbox<F, R, const FRAMES: usize, const ITEM: usize> {
+    ram: R,
+    /// The newest mark in RAM at these times, in µs of uptime.
+    seen: Deque<(Mark, u64), SEEN_MAX>,
     flash: Queue<F, FRAMES, ITEM>,
     config: FlashConfig,
     incarnation: Incarnation,
@@ -120,16 +121,11 @@ pub struct FlashOutbox<
     retry_us: u64,
 }
 
-impl<
-    F: MultiwriteNorFlash,
-    const RAM: usize,
-    const RAM_FRAMES: usize,
-    const FRAMES: usize,
-    const ITEM: usize,
-> FlashOutbox<F, RAM, RAM_FRAMES, FRAMES, ITEM>
+impl<F: MultiwriteNorFlash, R: Ram, const FRAMES: usize, const ITEM: usize>
+    FlashOutbox<F, R, FRAMES, ITEM>
 {
     /// Opens the outbox, whatever lies in the flash. Erases what it must: samplers start later.
-    pub fn open(flash: F, config: FlashConfig) -> Result<Self, FlashError> {
+    pub fn open(flash: F, config: FlashConfig, ram: R) -> Result<Self, FlashError> {
         const {
             assert!(ITEM > HEAD_BYTES && ITEM <= 0x4000, "an item holds a frame");
             assert!(FRAMES >= 4, "the flash holds at least a few frames");
@@ -137,8 +133,8 @@ impl<
         Self::check(&flash, &config)?;
         let io = Io::new(flash, config.range.clone());
         Ok(Self {
-            ram: RamOutbox::new(),
-            seen_us: Deque::new(),
+            ram,
+            seen: Deque::new(),
             flash: Queue::open(io),
             config,
             incarnation: Incarnation(0),
@@ -162,7 +158,7 @@ impl<
             .map(|rest| rest + Geometry::<F>::WORD)
             .ok_or(FlashError::PageTooSmall)?;
         let each = Geometry::<F>::cost(HEAD_BYTES) + Geometry::<F>::WORD;
-        let ram = RAM as u32 + RAM_FRAMES as u32 * each;
+        let ram = R::BYTES as u32 + R::FRAMES as u32 * each;
         let (pages, pages_min) = ((range.end - range.start) / page, ram.div_ceil(usable) + 2);
         if pages < pages_min {
             return Err(FlashError::TooFewPages { pages, pages_min });
@@ -214,12 +210,11 @@ impl<
         let head = Head {
             entry: front.entry,
             incarnation: self.incarnation,
-            pairs: front.pairs as u16,
+            pairs: front.pairs,
         };
         let ram = &self.ram;
         self.flash.push(&head, &|out| ram.copy_front(out))?;
         self.ram.pop_through(front.entry.mark);
-        self.seen_us.pop_front();
         Ok(())
     }
 
@@ -244,7 +239,7 @@ impl<
         let (mut used, mut held) = (self.ram.bytes_used(), self.ram.len());
         let mut spans = self.ram.spans();
         let mut count = 0;
-        while used + bytes > RAM || held + frames > RAM_FRAMES {
+        while used + bytes > R::BYTES || held + frames > R::FRAMES {
             used -= spans.next()?;
             held -= 1;
             count += 1;
@@ -252,21 +247,35 @@ impl<
         Some(count)
     }
 
-    fn note_freed(&mut self) {
-        self.idle = false;
-        while self.seen_us.len() > self.ram.len() {
-            self.seen_us.pop_front();
+    /// Notes which frames have come, at intervals of `step_us`.
+    fn note_seen(&mut self, uptime_us: u64, step_us: u64) {
+        let newest = self.ram.newest();
+        let is_due = self.seen.back().is_none_or(|(mark, seen_us)| {
+            newest > Some(*mark) && uptime_us.saturating_sub(*seen_us) >= step_us
+        });
+        if let Some(newest) = newest
+            && is_due
+        {
+            // A full one is noted when its oldest has gone.
+            let _ = self.seen.push_back((newest, uptime_us));
+        }
+    }
+
+    /// Spills the frames that were seen `wait_us` ago.
+    fn spill_seen(&mut self, uptime_us: u64, wait_us: u64) {
+        while let Some((mark, seen_us)) = self.seen.front().copied() {
+            let front = self.ram.front();
+            if front.is_none_or(|front| front.entry.mark > mark) {
+                self.seen.pop_front();
+            } else if uptime_us.saturating_sub(seen_us) < wait_us || self.spill().is_err() {
+                return;
+            }
         }
     }
 }
 
-impl<
-    F: MultiwriteNorFlash,
-    const RAM: usize,
-    const RAM_FRAMES: usize,
-    const FRAMES: usize,
-    const ITEM: usize,
-> Outbox for FlashOutbox<F, RAM, RAM_FRAMES, FRAMES, ITEM>
+impl<F: MultiwriteNorFlash, R: Ram, const FRAMES: usize, const ITEM: usize> Outbox
+    for FlashOutbox<F, R, FRAMES, ITEM>
 {
     fn push(
         &mut self,
@@ -276,7 +285,7 @@ impl<
     ) -> Result<(), OutboxError> {
         let bytes = 2 * receipt.clone().count() + frame.len();
         if !self.could_hold(bytes) {
-            let bytes_max = RAM.min(ITEM - HEAD_BYTES);
+            let bytes_max = R::BYTES.min(ITEM - HEAD_BYTES);
             return Err(OutboxError::TooLarge { bytes, bytes_max });
         }
         while !self.ram.has_room(bytes, 1) {
@@ -313,14 +322,17 @@ impl<
     fn pop_through(&mut self, through: Mark) {
         self.flash.pop_through(through);
         self.ram.pop_through(through);
-        self.note_freed();
+        self.idle = false;
     }
 
     fn evict(&mut self, mut lost: impl FnMut(u8, u8)) -> Option<Entry> {
-        let evicted = self.flash.evict(&mut lost);
-        let evicted = evicted.or_else(|| self.ram.evict(lost));
-        self.note_freed();
-        evicted
+        self.idle = false;
+        let ram = &mut self.ram;
+        let evicted = self.flash.evict(|sensor, samples| {
+            ram.lose(sensor, samples);
+            lost(sensor, samples);
+        });
+        evicted.or_else(|| self.ram.evict(lost))
     }
 
     fn names(&self, catalog: CatalogHash) -> bool {
@@ -332,6 +344,7 @@ impl<
             self.incarnation = read.header.incarnation;
         }
         self.idle = false;
+        self.seen.clear();
         if self.flash.get(mark).is_some() {
             return self.flash.rewrite(mark, entry, self.incarnation, frame);
         }
@@ -353,22 +366,23 @@ impl<
     fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
         self.incarnation = incarnation;
         self.flash.adopt(incarnation, boot);
+        // Those that a reset found in both: spilled, and not yet gone from RAM.
+        if let Some(newest) = self.flash.held.last() {
+            self.ram.pop_through(newest.entry.mark);
+        }
     }
 
     fn tend(&mut self, uptime_us: u64, stall_us: u64) {
         if stall_us >= self.config.erase_us_max && !self.idle && self.flash.dirty() > 0 {
             self.idle = !self.flash.erase_oldest();
         }
-        while self.seen_us.len() < self.ram.len() && self.seen_us.push_back(uptime_us).is_ok() {}
         let wait_us = u64::from(self.config.spill_after_ms) * 1_000;
         if self.flash.health == Health::Doubtful && uptime_us >= self.retry_us {
             self.retry_us = uptime_us + wait_us;
             self.flash.health = Health::Sound;
         }
-        while let Some(seen_us) = self.seen_us.front()
-            && uptime_us.saturating_sub(*seen_us) >= wait_us
-            && self.spill().is_ok()
-        {}
+        self.note_seen(uptime_us, wait_us / SEEN_MAX as u64);
+        self.spill_seen(uptime_us, wait_us);
     }
 
     fn wants_eviction(&self) -> bool {
@@ -381,6 +395,14 @@ impl<
     fn spill_now(&mut self) -> usize {
         while !self.ram.is_empty() && self.spill().is_ok() {}
         self.ram.len()
+    }
+
+    fn stand(&mut self, standing: Option<&Standing>) {
+        self.ram.stand(standing);
+    }
+
+    fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
+        self.ram.note(sensor, counts, time_us);
     }
 
     fn flash_status(&self) -> Option<FlashStatus> {

@@ -44,6 +44,9 @@ pub(super) enum Step {
     Stop,
 }
 
+/// What a walk asks about each item: its head, if it is one of ours, its bytes, and its page.
+pub(super) type Each<'e> = dyn FnMut(Option<Head>, &[u8], u32) -> Step + 'e;
+
 /// A buffer for one item, aligned as flash controllers want it.
 #[derive(Debug, Clone)]
 #[repr(align(4))]
@@ -126,13 +129,13 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> Io<F, ITEM> {
         is_found.then_some(()).ok_or(Failed::Unread)
     }
 
-    /// Shows `each` the items within these pages, oldest first: their heads, if they are ours,
-    /// their bytes and their page. Items that the queue's own CRC refutes are not shown.
+    /// Shows `each` the items within these pages, oldest first. Items that the queue's own CRC
+    /// refutes are not shown.
     pub(super) fn walk(
         &mut self,
         pages: Range<u32>,
         erase: Erase,
-        each: &mut dyn FnMut(Option<Head>, &[u8], u32) -> Step,
+        each: &mut Each<'_>,
     ) -> Result<(), Failed> {
         self.seen.erase.set(erase);
         let (seen, start) = (&self.seen, self.range.start);

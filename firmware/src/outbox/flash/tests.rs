@@ -10,8 +10,8 @@ use std::vec::Vec;
 use tidegate_shared::frame::Header;
 
 use super::*;
-use crate::outbox::Content;
 use crate::outbox::nor::{MockNor, NorError};
+use crate::outbox::{Content, RamOutbox};
 use embedded_storage::nor_flash::NorFlash as _;
 
 const PAGE: usize = 512;
@@ -20,7 +20,7 @@ const MS: u64 = 1_000;
 
 type Nor<const WORD: usize> = MockNor<{ 8 * PAGE }, PAGE, WORD>;
 /// 512 bytes of RAM before 4 KiB of flash.
-type Small<const WORD: usize> = FlashOutbox<Nor<WORD>, 512, 8, 64, 136>;
+type Small<const WORD: usize> = FlashOutbox<Nor<WORD>, RamOutbox<512, 8>, 64, 136>;
 
 fn config() -> FlashConfig {
     FlashConfig {
@@ -33,7 +33,7 @@ fn config() -> FlashConfig {
 }
 
 fn opened<const WORD: usize>(flash: Nor<WORD>) -> Small<WORD> {
-    Small::open(flash, config()).unwrap()
+    Small::open(flash, config(), RamOutbox::new()).unwrap()
 }
 
 /// An outbox that is used by boot 1 of incarnation 9.
@@ -313,7 +313,7 @@ fn a_flash_that_cannot_work_is_refused_by_name() {
         range: 0..3 * PAGE as u32,
         ..config()
     };
-    let refused = Small::<4>::open(Nor::new(), few).err();
+    let refused = Small::<4>::open(Nor::new(), few, RamOutbox::new()).err();
     let too_few = FlashError::TooFewPages {
         pages: 3,
         pages_min: 5,
@@ -321,10 +321,15 @@ fn a_flash_that_cannot_work_is_refused_by_name() {
     assert_eq!(refused, Some(too_few));
     for range in [0..700, 4..4 * PAGE as u32, 0..9 * PAGE as u32] {
         let misaligned = FlashConfig { range, ..config() };
-        let refused = Small::<4>::open(Nor::new(), misaligned).err();
+        let refused = Small::<4>::open(Nor::new(), misaligned, RamOutbox::new()).err();
         assert_eq!(refused, Some(FlashError::Misaligned));
     }
-    let refused = FlashOutbox::<Nor<4>, 512, 8, 64, 600>::open(Nor::new(), config()).err();
+    let refused = FlashOutbox::<Nor<4>, RamOutbox<512, 8>, 64, 600>::open(
+        Nor::new(),
+        config(),
+        RamOutbox::new(),
+    )
+    .err();
     assert_eq!(refused, Some(FlashError::PageTooSmall));
 }
 

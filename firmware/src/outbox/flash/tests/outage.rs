@@ -15,6 +15,7 @@ use super::*;
 use crate::batch::BatchConfig;
 use crate::device::{Channel, Device, DeviceConfig, Identity, Outgoing};
 use crate::link::{Event, LinkConfig};
+use crate::outbox::{Past, Remains};
 use crate::sensor::Reading;
 use crate::time::Moment;
 
@@ -24,8 +25,10 @@ const STEP_US: u64 = 100_000;
 
 type Flash = MockNor<{ 16 * LARGE_PAGE }, LARGE_PAGE, 4>;
 /// 1 KiB of RAM before 16 KiB of flash.
-type Large = FlashOutbox<Flash, 1_024, 16, 192, 288>;
-type Node = Device<'static, Large, SENSORS, 8, 256>;
+type Large<R> = FlashOutbox<Flash, R, 192, 288>;
+type Node<R> = Device<'static, Large<R>, SENSORS, 8, 256>;
+type Lost = RamOutbox<1_024, 16>;
+type Kept = Remains<SENSORS, 1_024, 16>;
 
 /// What is on the gateway's disk, by boot and sequence; it never crashes here.
 #[derive(Default)]
@@ -144,15 +147,21 @@ fn down(message: &Down<'_>, incarnation: u32) -> Vec<u8> {
 }
 
 /// One start of a device.
-struct Boot {
-    device: Node,
+struct Boot<R> {
+    device: Node<R>,
     outgoing: Outgoing,
     now_us: u64,
     given: u32,
 }
 
-impl Boot {
+impl Boot<Lost> {
     fn new(flash: Flash, boot: u32) -> Self {
+        Self::resume(flash, boot, RamOutbox::new(), None)
+    }
+}
+
+impl<R: Ram> Boot<R> {
+    fn resume(flash: Flash, boot: u32, ram: R, past: Option<&Past<SENSORS>>) -> Self {
         let config = FlashConfig {
             range: 0..16 * LARGE_PAGE as u32,
             spill_after_ms: 20_000,
@@ -173,11 +182,12 @@ impl Boot {
             hold_us: 6_000_000,
         };
         let link = LinkConfig::default();
-        let outbox = Large::open(flash, config).unwrap();
+        let outbox = Large::open(flash, config, ram).unwrap();
         assert_eq!((outbox.status().lost, outbox.status().failures), (0, 0));
         let device_config = DeviceConfig { batch, link };
+        let device = Device::resume(identity, device_config, catalog_bytes(), outbox, past);
         Self {
-            device: Device::new(identity, device_config, catalog_bytes(), outbox).unwrap(),
+            device: device.unwrap(),
             outgoing: Outgoing::default(),
             now_us: 0,
             given: 0,
@@ -248,14 +258,24 @@ impl Boot {
         }
     }
 
+    /// Delivers everything.
+    fn drain(&mut self, gateway: &mut Gateway) {
+        self.connect();
+        self.device.stop();
+        for _ in 0..20_000 {
+            self.step(Some(gateway));
+            if self.device.is_drained() {
+                break;
+            }
+        }
+        assert!(self.device.is_drained(), "{:?}", self.device.link());
+        assert_eq!(self.device.outbox().status().frames, 0);
+    }
+
     /// Frames that survive a power cut.
     fn flushed(&self) -> BTreeSet<Mark> {
         let held = &self.device.outbox().flash.held;
         held.iter().map(|one| one.entry.mark).collect()
-    }
-
-    fn status(&self) -> FlashStatus {
-        self.device.outbox().status()
     }
 
     fn into_flash(self) -> Flash {
@@ -318,17 +338,7 @@ fn run(boots: &[(u64, u64, End)]) -> (Gateway, BTreeSet<Mark>, u64, u64) {
         evicted += boot.device.counts_sum().evicted;
         flash = boot.into_flash();
     }
-    let mut boot = Boot::new(flash, boots.len() as u32 + 1);
-    boot.connect();
-    boot.device.stop();
-    for _ in 0..20_000 {
-        boot.step(Some(&mut gateway));
-        if boot.device.is_drained() {
-            break;
-        }
-    }
-    assert!(boot.device.is_drained(), "{:?}", boot.device.link());
-    assert_eq!(boot.status().frames, 0);
+    Boot::new(flash, boots.len() as u32 + 1).drain(&mut gateway);
     (gateway, flushed, given, evicted)
 }
 
@@ -338,6 +348,51 @@ fn an_outage_longer_than_ram_holds_loses_nothing() {
     assert_eq!((evicted, gateway.gaps), (0, 0));
     assert!(flushed.len() > 40, "{} frames in flash", flushed.len());
     assert_eq!(gateway.samples().len() as u64, given);
+}
+
+/// Runs a boot whose RAM outlives its end, some seconds with the gateway, some without; then the
+/// next one, which tells its Totals. Returns samples given, told as evicted, and logged.
+fn run_reset(online_s: u64, offline_s: u64, online_again_s: u64) -> (u64, u64, u64) {
+    let (mut gateway, mut kept) = (Gateway::default(), Kept::new());
+    assert_eq!(kept.recover(Incarnation(1), &mut [0; 256]), None);
+    let mut boot = Boot::resume(Flash::new(), 1, &mut kept, None);
+    boot.connect();
+    for step in 0..(online_s + offline_s + online_again_s) * 10 {
+        if step == online_s * 10 {
+            boot.disconnect();
+        }
+        if step == (online_s + offline_s) * 10 {
+            boot.connect();
+        }
+        let is_online = step < online_s * 10 || step >= (online_s + offline_s) * 10;
+        boot.step(is_online.then_some(&mut gateway));
+    }
+    let taken = boot.device.counts_sum().taken;
+    let flash = boot.into_flash();
+    let past = kept.recover(Incarnation(1), &mut [0; 256]).unwrap();
+    assert_eq!(past.counts.iter().map(|one| one.taken).sum::<u64>(), taken);
+    Boot::resume(flash, 2, &mut kept, Some(&past)).drain(&mut gateway);
+    let totals = gateway.logged.iter().filter_map(|(mark, bytes)| {
+        let body = frame::read(bytes).unwrap().body;
+        match Up::read(body) {
+            Ok(Up::Totals(totals)) if mark.boot == 1 => {
+                Some(totals.counts().map(|one| one.unwrap().evicted).sum())
+            }
+            _ => None,
+        }
+    });
+    let evicted: u64 = totals.last().unwrap();
+    (taken, evicted, gateway.samples().len() as u64)
+}
+
+#[test]
+fn after_a_soft_reset_ram_and_flash_are_sent_and_the_books_balance() {
+    let (taken, evicted, logged) = run_reset(10, 60, 0);
+    assert_eq!(logged + evicted, taken);
+    assert!(evicted < 32, "an open batch at most: {evicted}");
+    let (taken, evicted, logged) = run_reset(5, 2_000, 0);
+    assert_eq!(logged + evicted, taken);
+    assert!(evicted > 500, "the flash overflowed: {evicted}");
 }
 
 #[test]
@@ -377,6 +432,16 @@ fn an_outage_longer_than_flash_holds_loses_the_oldest_and_counts_them() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_soft_reset_at_any_time_keeps_the_books(
+        online_s in 0_u64..20,
+        offline_s in 0_u64..600,
+        online_again_s in 0_u64..30,
+    ) {
+        let (taken, evicted, logged) = run_reset(online_s, offline_s, online_again_s);
+        prop_assert_eq!(logged + evicted, taken);
+    }
 
     #[test]
     fn resets_and_power_cuts_lose_nothing_flushed_and_double_nothing(
