@@ -372,7 +372,7 @@ fn run_reset(online_s: u64, offline_s: u64, online_again_s: u64) -> (u64, u64, u
     let past = kept.recover(Incarnation(1), &mut [0; 256]).unwrap();
     assert_eq!(past.counts.iter().map(|one| one.taken).sum::<u64>(), taken);
     Boot::resume(flash, 2, &mut kept, Some(&past)).drain(&mut gateway);
-    let totals = gateway.logged.iter().filter_map(|(mark, bytes)| {
+    let mut totals = gateway.logged.iter().filter_map(|(mark, bytes)| {
         let body = frame::read(bytes).unwrap().body;
         match Up::read(body) {
             Ok(Up::Totals(totals)) if mark.boot == 1 => {
@@ -381,7 +381,7 @@ fn run_reset(online_s: u64, offline_s: u64, online_again_s: u64) -> (u64, u64, u
             _ => None,
         }
     });
-    let evicted: u64 = totals.last().unwrap();
+    let evicted: u64 = totals.next_back().unwrap();
     (taken, evicted, gateway.samples().len() as u64)
 }
 
