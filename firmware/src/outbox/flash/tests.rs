@@ -330,6 +330,19 @@ fn a_torn_header_does_not_hide_what_is_written_behind_it() {
 }
 
 #[test]
+fn what_a_reset_left_in_ram_and_flash_stands_once() {
+    let mut outbox = fresh::<4>();
+    let pushed: Vec<_> = (1..=3).map(|one| push(&mut outbox, one)).collect();
+    // A reset between the write and its end: RAM, which outlives it, still has what was spilled.
+    let ram = outbox.ram.clone();
+    outbox.spill_now();
+    let mut outbox = Small::<4>::open(outbox.into_flash(), config(), ram).unwrap();
+    outbox.adopt(Incarnation(9), 2);
+    assert_eq!((outbox.len(), outbox.status().frames), (3, 3));
+    assert_eq!(frames(&outbox), pushed);
+}
+
+#[test]
 fn a_flash_that_cannot_work_is_refused_by_name() {
     let few = FlashConfig {
         range: 0..3 * PAGE as u32,

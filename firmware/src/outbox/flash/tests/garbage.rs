@@ -155,3 +155,28 @@ fn a_flash_of_other_things_is_cleared_once() {
     assert_eq!((status.erases_boot, status.frames), (8, 0));
     assert_eq!(status.failures, 1, "it says so");
 }
+
+#[test]
+fn an_item_larger_than_any_of_ours_is_struck_out_and_the_others_stay() {
+    let mut outbox = fresh::<4>();
+    let pushed: Vec<_> = (1..=2).map(|one| push(&mut outbox, one)).collect();
+    outbox.spill_now();
+    let end = outbox.flash.io.borrow().seen.write_end.get() as usize;
+    let mut flash = outbox.into_flash();
+    let length = 200_u16;
+    let header = [
+        [1, 2],
+        [3, 4],
+        length.to_le_bytes(),
+        length_crc(length).to_le_bytes(),
+    ];
+    flash.bytes_mut()[end..end + 8].copy_from_slice(header.as_flattened());
+    let mut outbox = opened(flash);
+    outbox.adopt(Incarnation(9), 2);
+    assert_eq!(frames(&outbox), pushed);
+    assert_eq!(
+        (outbox.status().failures, outbox.status().erases_boot),
+        (0, 0)
+    );
+    assert_eq!(outbox.into_flash().refused(), None);
+}
