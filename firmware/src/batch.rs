@@ -112,6 +112,22 @@ pub struct Batch<const SENSORS: usize, const SAMPLES: usize> {
     deadline_us: Option<u64>,
     /// Upper bound of the frame's bytes.
     bytes: usize,
+    /// Time of the newest sample in it.
+    newest_us: u64,
+    /// From the first to the newest sample of the batch before, in µs: as long as that, the
+    /// buffers held what came. 0 before the first batch.
+    span_us: u64,
+}
+
+/// How long, from `now_us` on, samples can go on to come as they did before the batch overflows
+/// or is late, in µs. `span_us` is the time over which the batch before was gathered; the open
+/// batch, if there is one, has its first sample and its deadline at these times.
+pub fn spare_us(span_us: u64, open: Option<(u64, u64)>, now_us: u64) -> u64 {
+    let Some((first_us, deadline_us)) = open else {
+        return span_us;
+    };
+    let full_us = first_us.saturating_add(span_us);
+    full_us.min(deadline_us).saturating_sub(now_us)
 }
 
 /// Why a sample is not taken into the batch: close it first.
@@ -137,6 +153,8 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
             base_us: 0,
             deadline_us: None,
             bytes: FIXED_BYTES,
+            newest_us: 0,
+            span_us: 0,
         }
     }
 
@@ -159,6 +177,14 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
     /// limit was reached it lies in the past.
     pub fn deadline_us(&self) -> Option<u64> {
         self.deadline_us
+    }
+
+    /// How long samples can wait outside, from `now_us` on: see [`spare_us`].
+    pub fn spare_us(&self, now_us: u64) -> u64 {
+        let open = self
+            .deadline_us
+            .map(|deadline_us| (self.base_us, deadline_us));
+        spare_us(self.span_us, open, now_us)
     }
 
     /// Samples that wait, per sensor.
@@ -226,6 +252,7 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
         let deadline_us = if is_full { sample.time_us } else { deadline_us };
         self.base_us = base_us;
         self.bytes = bytes;
+        self.newest_us = sample.time_us;
         self.deadline_us = Some(
             self.deadline_us
                 .map_or(deadline_us, |one| one.min(deadline_us)),
@@ -277,6 +304,9 @@ impl<const SENSORS: usize, const SAMPLES: usize> Batch<SENSORS, SAMPLES> {
             block.bad = BadSet::default();
             block.bound = block::Bound::new();
             block.axis = axis::Bound::new();
+        }
+        if !self.is_empty() {
+            self.span_us = self.newest_us.saturating_sub(self.base_us);
         }
         self.deadline_us = None;
         self.bytes = FIXED_BYTES;
@@ -354,6 +384,33 @@ mod tests {
             .write(&mut writer, CatalogHash(u32::MAX), u64::MAX / 2)
             .unwrap();
         HEADER_BYTES_MAX + writer.len() + TRAILER_BYTES
+    }
+
+    #[test]
+    fn spare_time_is_what_the_batch_before_lasted() {
+        assert_eq!(spare_us(0, None, 0), 0, "nothing is known before a batch");
+        assert_eq!(spare_us(6 * SECOND, None, 99), 6 * SECOND);
+        let open = Some((10 * SECOND, 70 * SECOND));
+        assert_eq!(spare_us(6 * SECOND, open, 12 * SECOND), 4 * SECOND);
+        assert_eq!(spare_us(6 * SECOND, open, 17 * SECOND), 0);
+        let urgent = Some((10 * SECOND, 11 * SECOND));
+        assert_eq!(spare_us(6 * SECOND, urgent, 10 * SECOND), SECOND);
+    }
+
+    #[test]
+    fn a_closed_batch_says_how_long_its_buffers_lasted() {
+        let mut batch = Batch::<1, 4>::new(BatchConfig::default());
+        for time_us in [100, 200, 300, 400] {
+            batch.push(&sample(0, time_us, 1)).unwrap();
+        }
+        assert_eq!(batch.spare_us(400), 0);
+        batch.clear();
+        assert_eq!(batch.spare_us(450), 300);
+        batch.push(&sample(0, 500, 1)).unwrap();
+        assert_eq!(batch.spare_us(600), 200);
+        batch.clear();
+        batch.clear();
+        assert_eq!(batch.spare_us(600), 0, "a single sample says nothing");
     }
 
     #[test]

@@ -36,7 +36,7 @@ use tidegate_shared::message::{Counts, DeviceClock, Down, EventCode, ResetReason
 use crate::batch::{Batch, BatchConfig, Sample};
 use crate::gate::{Gate, GateConfig};
 use crate::link::{self, Link, LinkConfig};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Past, Standing};
 use crate::sensor::Reading;
 use crate::time::Moment;
 use crate::totals::Totals;
@@ -51,6 +51,10 @@ pub const TOTALS_EVICTION_FRAMES: u16 = 8;
 pub const CLOCK_US: u64 = 3_600_000_000;
 /// A clock further off than this from what was said before was stepped, in µs.
 pub const CLOCK_STEP_US: u64 = 1_000_000;
+/// Flash is reported on first after this long, in µs of uptime: an hour.
+pub const REPORT_FIRST_US: u64 = 3_600_000_000;
+/// And again after this long: a day.
+pub const REPORT_US: u64 = 86_400_000_000;
 /// A catalog that the device does not have is answered once in this time, in µs of link time.
 pub const NO_CATALOG_US: u64 = 60_000_000;
 
@@ -137,6 +141,8 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     /// Frames, and the uptime, since the last Totals.
     totals_frames: u16,
     totals_us: u64,
+    /// Uptime at which flash is reported on.
+    report_us: u64,
     /// An eviction that the gateway was not told of.
     eviction: Option<Eviction>,
     /// Frames were lost since the link was told.
@@ -164,6 +170,18 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         config: DeviceConfig,
         catalog: &'c [u8],
         outbox: O,
+    ) -> Result<Self, DeviceError> {
+        Self::resume(identity, config, catalog, outbox, None)
+    }
+
+    /// A device that was just started after a soft reset: ends the boot before it with that boot's
+    /// Totals and `Ended`, under its own marks ([`crate::outbox::Remains::recover`]).
+    pub fn resume(
+        identity: Identity,
+        config: DeviceConfig,
+        catalog: &'c [u8],
+        mut outbox: O,
+        past: Option<&Past<SENSORS>>,
     ) -> Result<Self, DeviceError> {
         const {
             assert!(
@@ -200,9 +218,10 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             boot: identity.boot,
             sequence: 0,
         };
+        outbox.adopt(identity.incarnation, identity.boot);
         let mut batch_config = config.batch;
         batch_config.bytes_max = batch_config.bytes_max.min(FRAME);
-        Ok(Self {
+        let mut device = Self {
             link: Link::new(config.link, identity.incarnation, before, identity.seed),
             identity,
             catalog,
@@ -220,6 +239,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             announced: false,
             totals_frames: 0,
             totals_us: 0,
+            report_us: REPORT_FIRST_US,
             eviction: None,
             evicted: false,
             totals_due: false,
@@ -228,7 +248,12 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             no_catalog_until: Moment::default(),
             stopped: false,
             frozen: false,
-        })
+        };
+        if let Some(past) = past {
+            device.end_past(past);
+        }
+        device.stand();
+        Ok(device)
     }
 
     /// Sets a sensor's gate.
@@ -245,6 +270,12 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         time_us: u64,
         reading: Reading,
     ) -> Result<(), SampleError> {
+        let done = self.place(sensor, time_us, reading);
+        self.note(sensor);
+        done
+    }
+
+    fn place(&mut self, sensor: u16, time_us: u64, reading: Reading) -> Result<(), SampleError> {
         let index = self.take(sensor, time_us)?;
         let Some(state) = self.sensors.get_mut(usize::from(sensor)) else {
             return Err(SampleError::NoSuchSensor);
@@ -274,12 +305,15 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
 
     /// Counts a reading that gave no value.
     pub fn fail(&mut self, sensor: u16, time_us: u64) -> Result<(), SampleError> {
-        self.take(sensor, time_us)?;
-        self.totals.fail(sensor);
-        if let Some(state) = self.sensors.get_mut(usize::from(sensor)) {
-            state.gate.reset();
+        let taken = self.take(sensor, time_us);
+        if taken.is_ok() {
+            self.totals.fail(sensor);
+            if let Some(state) = self.sensors.get_mut(usize::from(sensor)) {
+                state.gate.reset();
+            }
         }
-        Ok(())
+        self.note(sensor);
+        taken.map(|_| ())
     }
 
     /// Says that every sample before uptime `time_us` was given. Closes a batch that is due, and
@@ -295,12 +329,29 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             self.close_batch();
         }
         self.freeze_periodic();
+        self.tend();
     }
 
     /// Uptime at which the samplers have to call [`Device::advance`] for a batch to close in
     /// time; none while no sample waits.
     pub fn next_advance_us(&self) -> Option<u64> {
         self.batch.deadline_us()
+    }
+
+    /// How long the samplers can be stalled, from now on, before the batch overflows or is late,
+    /// in µs, if samples come as they did; 0 until the first batch was closed. What comes
+    /// meanwhile must wait in the sensor or a DMA buffer.
+    pub fn spare_us(&self) -> u64 {
+        self.batch.spare_us(self.uptime_us)
+    }
+
+    /// The supply is about to fail: closes the batch and saves what an outbox in flash can take
+    /// without an erase. Returns how many frames a power cut would lose. Sampling may go on.
+    pub fn save(&mut self) -> usize {
+        if !self.stopped {
+            self.close_batch();
+        }
+        self.outbox.spill_now()
     }
 
     /// Tells the device its clock: freezes a Clock frame when it is the first, when it was
@@ -381,6 +432,11 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     /// The frames held.
     pub fn outbox(&self) -> &O {
         &self.outbox
+    }
+
+    /// The frames held, for who ends the device and keeps them.
+    pub fn into_outbox(self) -> O {
+        self.outbox
     }
 
     /// The state of the link.
@@ -519,6 +575,23 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             eviction.gone = eviction.gone.saturating_add(released as u32);
         }
         self.outbox.pop_through(through);
+    }
+
+    /// Tells the outbox, for the next boot, whose frames it holds from now on.
+    fn stand(&mut self) {
+        let standing = Standing {
+            incarnation: self.identity.incarnation,
+            boot: self.identity.boot,
+            catalog: self.hash,
+            sensors: self.count,
+        };
+        self.outbox.stand(Some(&standing));
+    }
+
+    /// Tells the outbox, for the next boot, what became of a sensor's samples.
+    fn note(&mut self, sensor: u16) {
+        let counts = self.totals.get(sensor);
+        self.outbox.note(sensor, &counts, self.uptime_us);
     }
 
     fn next_mark(&self) -> Mark {

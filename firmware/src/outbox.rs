@@ -14,11 +14,20 @@
 //! A catalog outlives its eviction while a batch that names it is held: the device freezes it
 //! anew, behind the others ([`crate::device`]).
 
+#[cfg(feature = "flash-outbox")]
+pub mod flash;
+#[cfg(all(feature = "flash-outbox", any(test, feature = "mock-flash")))]
+pub mod nor;
 mod ram;
+mod remains;
+mod wear;
 
 pub use ram::RamOutbox;
+pub use remains::{Past, Remains};
+pub use wear::{FlashStatus, YEARS_MAX};
 
-use tidegate_shared::ids::{CatalogHash, Check, Mark};
+use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
+use tidegate_shared::message::Counts;
 
 /// What a frame holds, as far as the outbox cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +69,19 @@ pub enum OutboxError {
     Absent,
     /// The bytes read back are not those that were pushed.
     Corrupt,
+}
+
+/// Whose frames an outbox holds from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The device's incarnation.
+    pub incarnation: Incarnation,
+    /// The start that freezes frames.
+    pub boot: u32,
+    /// The catalog that counts and receipts are by.
+    pub catalog: CatalogHash,
+    /// Sensors in it.
+    pub sensors: u16,
 }
 
 /// Frames held until they are acknowledged. Cheap to ask: the link asks at every event.
@@ -106,6 +128,46 @@ pub trait Outbox {
 
     /// Whether a frame of `bytes` bytes, receipt included, fits when everything else is gone.
     fn could_hold(&self, bytes: usize) -> bool;
+
+    /// Brings frames kept from earlier boots under this incarnation. Called once, before the
+    /// first frame of `boot`. An outbox that keeps none has nothing to do.
+    fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
+        let _ = (incarnation, boot);
+    }
+
+    /// Does what can wait, such as moving old frames to slower memory. `uptime_us` is now; the
+    /// caller has `stall_us` µs to spare for work that nothing else can run beside.
+    fn tend(&mut self, uptime_us: u64, stall_us: u64) {
+        let _ = (uptime_us, stall_us);
+    }
+
+    /// Whether the oldest frame should be evicted now, so that room is made while there is time.
+    fn wants_eviction(&self) -> bool {
+        false
+    }
+
+    /// The supply is about to fail: moves what it can to where it survives, and says how many
+    /// frames would be lost.
+    fn spill_now(&mut self) -> usize {
+        self.len()
+    }
+
+    /// What became of the flash, if it has one.
+    fn flash_status(&self) -> Option<FlashStatus> {
+        None
+    }
+
+    /// Says whose frames these are from now on: at a start, and under a new incarnation (`None`
+    /// while frames are renumbered). What outlives a reset keeps it; others need not.
+    fn stand(&mut self, standing: Option<&Standing>) {
+        let _ = standing;
+    }
+
+    /// Says a sensor's counts as they are now, at uptime `time_us`. What outlives a reset keeps
+    /// them; others need not.
+    fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
+        let _ = (sensor, counts, time_us);
+    }
 
     /// Frames held.
     fn len(&self) -> usize {

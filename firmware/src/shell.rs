@@ -88,7 +88,8 @@ pub enum Notice {
     NotConnected,
     /// The connection is gone; it is tried again.
     Disconnected,
-    /// A new incarnation was drawn: the gateway knew the old one with other content.
+    /// A new incarnation was drawn: the gateway knew the old one with other content. A board
+    /// that keeps it must do so before it returns: frames come under it next.
     Renamed(Incarnation),
     /// A message was ignored.
     Ignored,
@@ -249,9 +250,10 @@ where
         let incarnation = Incarnation(entropy.draw().max(1));
         let now = self.timer.now();
         self.outgoing.clear();
+        // First told, so that a store knows it before a frame in flash comes under it.
+        notice(Notice::Renamed(incarnation));
         self.shared
             .with(|device| device.rename(now, incarnation, &mut self.outgoing));
-        notice(Notice::Renamed(incarnation));
     }
 
     async fn publish_status<C: Transport>(

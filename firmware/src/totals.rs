@@ -66,6 +66,12 @@ impl<const SENSORS: usize> Totals<SENSORS> {
         self.changed = true;
     }
 
+    /// Begins with the counts of a boot that is over, to end it.
+    pub fn begin_with(&mut self, counts: [Counts; SENSORS]) {
+        self.counts = counts;
+        self.changed = true;
+    }
+
     /// One sensor's counts.
     pub fn get(&self, sensor: u16) -> Counts {
         self.counts

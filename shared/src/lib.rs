@@ -13,5 +13,6 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 pub mod mutation;
+pub mod report;
 mod residual;
 pub mod topic;

@@ -9,7 +9,7 @@
 //! | up | 5 | [`TotalsHead`] and its counts | yes |
 //! | up | 6 | [`DeviceClock`] | yes |
 //! | up | 7 | [`Event`] | yes |
-//! | up | 8 | report, opaque | yes |
+//! | up | 8 | report: see [`crate::report`] | yes |
 //! | up | 9 | [`Status`], on the status topic | no |
 //! | down | 1 | [`Welcome`] | no |
 //! | down | 2 | [`Ack`] | no |
@@ -256,7 +256,7 @@ pub enum Up<'a> {
     Clock(DeviceClock),
     /// Something happened.
     Event(Event),
-    /// An answer to a command; opaque until commands are built.
+    /// What a device reports about itself: the bytes for [`crate::report::Report`].
     Report(&'a [u8]),
     /// Online or offline.
     Status(Status),

@@ -4,11 +4,13 @@ use tidegate_shared::body::{BodyError, Reader, Writer};
 use tidegate_shared::frame::{self, HEADER_BYTES_MAX, TRAILER_BYTES};
 use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
 use tidegate_shared::message::{self, CatalogPart, DeviceClock, Event, EventCode, TotalsHead, up};
+use tidegate_shared::report::{REPORT_BYTES_MAX, Report};
 
-use super::{Device, Eviction, NO_CATALOG_US, TOTALS_FRAMES, TOTALS_US};
+use super::{Device, Eviction, NO_CATALOG_US, REPORT_US, TOTALS_FRAMES, TOTALS_US};
 use crate::link;
-use crate::outbox::{Content, Entry, Outbox};
+use crate::outbox::{Content, Entry, Outbox, Past};
 use crate::time::Moment;
+use crate::totals::Totals;
 
 /// Most bytes of a catalog frame beside the part itself: header, message number, hash, part,
 /// parts, length and trailer.
@@ -80,11 +82,28 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         });
     }
 
-    /// Totals and Clock when it is their time.
+    /// Totals and a report when it is their time.
     pub(super) fn freeze_periodic(&mut self) {
         let waited_us = self.uptime_us.saturating_sub(self.totals_us);
         if self.totals_frames >= TOTALS_FRAMES || waited_us >= TOTALS_US {
             self.freeze_changed_totals();
+        }
+        if self.uptime_us >= self.report_us
+            && let Some(status) = self.outbox.flash_status()
+        {
+            self.report_us = self.uptime_us + REPORT_US;
+            self.freeze_report(&Report::Flash(status.report(self.uptime_us)));
+        }
+    }
+
+    fn freeze_report(&mut self, report: &Report) {
+        let mut out = [0; REPORT_BYTES_MAX];
+        let mut written = Writer::new(&mut out);
+        if report.write(&mut written).is_ok() {
+            let bytes = written.written();
+            self.freeze(Content::Other, &|_, writer| {
+                message::write(writer, up::REPORT, bytes)
+            });
         }
     }
 
@@ -125,6 +144,22 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         );
         self.freeze_totals();
         self.freeze_event(EventCode::Ended);
+    }
+
+    /// Ends the boot before this one: its Totals and `Ended`, behind its own newest frame. What
+    /// making room for them evicts is counted by them.
+    pub(super) fn end_past(&mut self, past: &Past<SENSORS>) {
+        let now = (self.identity.boot, self.hash, self.count);
+        (self.identity.boot, self.hash, self.count) = (past.boot, past.catalog, past.sensors);
+        self.sequence = past.sequence;
+        self.uptime_us = past.uptime_us;
+        self.totals.begin_with(past.counts);
+        self.freeze_ending();
+        (self.identity.boot, self.hash, self.count) = now;
+        self.sequence = 1;
+        self.uptime_us = 0;
+        self.first_news = 0;
+        self.totals = Totals::default();
     }
 
     /// Answers a gateway that misses a catalog.
@@ -173,6 +208,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         let Some(from) = self.rename_from.take() else {
             return;
         };
+        self.outbox.stand(None);
         self.outbox.pop_through(Mark {
             sequence: from.sequence.saturating_sub(1),
             ..from
@@ -212,6 +248,10 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             for (sensor, samples) in self.batch.receipt() {
                 self.totals.resend(sensor.into(), samples.into());
             }
+        }
+        self.stand();
+        for sensor in 0..self.count {
+            self.note(sensor);
         }
         self.announced = self.is_catalog_held();
         self.eviction = None;
@@ -268,11 +308,28 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             let Some(oldest) = self.outbox.next_after(Mark::default()) else {
                 return;
             };
-            match oldest.content {
-                Content::Catalog(hash) if self.outbox.names(hash) => self.move_catalog(&oldest),
-                _ => self.evict(),
-            }
+            self.make_way(&oldest);
         }
+    }
+
+    fn make_way(&mut self, oldest: &Entry) {
+        match oldest.content {
+            Content::Catalog(hash) if self.outbox.names(hash) => self.move_catalog(oldest),
+            _ => self.evict(),
+        }
+    }
+
+    /// Lets the outbox do what can wait, and makes room that it wants ahead. After a planned
+    /// stop there is nothing ahead, and `Ended` stays the last frame.
+    pub(super) fn tend(&mut self) {
+        while self.outbox.wants_eviction() {
+            let Some(oldest) = self.outbox.next_after(Mark::default()) else {
+                break;
+            };
+            self.make_way(&oldest);
+        }
+        let spare_us = self.spare_us();
+        self.outbox.tend(self.uptime_us, spare_us);
     }
 
     fn move_catalog(&mut self, oldest: &Entry) {

@@ -2,36 +2,115 @@
 //!
 //! ```text
 //! bytes  . . [receipt|frame   ][receipt|frame ][receipt|frame       ] . . .
-//!            ^ head            each span is one slot of the index     ^ head + used
+//!            ^ first slot's start        each span is one slot of the index
+//! slots  number n of all that were ever pushed stands at n % FRAMES; held are popped .. pushed
 //! ```
 //! A receipt is two bytes per sensor: its index, and the samples.
+//!
+//! It is made of plain numbers, so that any pattern of bits is one, and a change takes effect by
+//! one store: a frame is held when `pushed` says so, and gone when `popped` does. So where its RAM
+//! is not cleared at start, it holds after a reset, at whatever instruction that came, what it
+//! held before ([`super::Remains`]).
 
-use core::cmp::Ordering;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 use tidegate_shared::frame;
-use tidegate_shared::ids::{CatalogHash, Mark};
+use tidegate_shared::ids::{CatalogHash, Check, Incarnation, Mark};
 
 use super::{Content, Entry, Outbox, OutboxError};
 
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 struct Slot {
-    entry: Entry,
+    boot: u32,
+    sequence: u32,
+    check: u32,
+    /// 0 other, 1 catalog, 2 batch, 3 Totals.
+    content: u32,
+    /// Of the catalog, or of the one that the batch names.
+    catalog: u32,
     /// Where its span starts in the ring.
-    start: usize,
+    start: u32,
     /// Bytes of the span: receipt, frame, and what renumbering saved.
-    span: usize,
-    receipt_bytes: usize,
-    frame_bytes: usize,
+    span: u32,
+    receipt_bytes: u32,
+    frame_bytes: u32,
+}
+
+impl Slot {
+    const NONE: Self = Self {
+        boot: 0,
+        sequence: 0,
+        check: 0,
+        content: 0,
+        catalog: 0,
+        start: 0,
+        span: 0,
+        receipt_bytes: 0,
+        frame_bytes: 0,
+    };
+
+    fn set_entry(&mut self, entry: &Entry) {
+        let (content, catalog) = match entry.content {
+            Content::Other => (0, CatalogHash(0)),
+            Content::Catalog(hash) => (1, hash),
+            Content::Batch(hash) => (2, hash),
+            Content::Totals => (3, CatalogHash(0)),
+        };
+        self.boot = entry.mark.boot;
+        self.sequence = entry.mark.sequence;
+        self.check = entry.check.0;
+        self.content = content;
+        self.catalog = catalog.0;
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            boot: self.boot,
+            sequence: self.sequence,
+        }
+    }
+
+    fn entry(&self) -> Entry {
+        Entry {
+            mark: self.mark(),
+            check: Check(self.check),
+            content: match self.content {
+                1 => Content::Catalog(CatalogHash(self.catalog)),
+                2 => Content::Batch(CatalogHash(self.catalog)),
+                3 => Content::Totals,
+                _ => Content::Other,
+            },
+        }
+    }
+
+    /// Where its frame starts in the ring.
+    fn frame_start(&self) -> usize {
+        (self.start + self.receipt_bytes) as usize
+    }
+}
+
+/// What is known of the oldest frame.
+#[cfg(feature = "flash-outbox")]
+#[derive(Debug, Clone, Copy)]
+pub struct Front {
+    pub(super) entry: Entry,
+    /// Pairs of its receipt.
+    pub(super) pairs: u16,
+    /// Bytes of receipt and frame.
+    pub(super) bytes: usize,
 }
 
 /// Frames in RAM, lost with the power: at most `BYTES` bytes and `FRAMES` frames, and the oldest
 /// are evicted when more come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+#[repr(C)]
 pub struct RamOutbox<const BYTES: usize, const FRAMES: usize> {
+    /// Frames ever pushed, and ever popped or evicted.
+    pushed: u32,
+    popped: u32,
+    slots: [Slot; FRAMES],
     bytes: [u8; BYTES],
-    slots: heapless::Vec<Slot, FRAMES>,
-    head: usize,
-    used: usize,
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Default for RamOutbox<BYTES, FRAMES> {
@@ -45,21 +124,120 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     pub const fn new() -> Self {
         const {
             assert!(
-                BYTES >= 512 && FRAMES >= 4,
+                BYTES >= 512 && FRAMES >= 4 && BYTES < 1 << 30,
                 "an outbox holds at least a few frames"
             );
         };
         Self {
+            pushed: 0,
+            popped: 0,
+            slots: [Slot::NONE; FRAMES],
             bytes: [0; BYTES],
-            slots: heapless::Vec::new(),
-            head: 0,
-            used: 0,
         }
     }
 
     /// Bytes in use, receipts included.
     pub fn bytes_used(&self) -> usize {
-        self.used
+        let Some(last) = self.frames().checked_sub(1) else {
+            return 0;
+        };
+        let (oldest, newest) = (self.slot_at(0), self.slot_at(last));
+        let end = (newest.start + newest.span) as usize;
+        let used = (end + BYTES - oldest.start as usize) % BYTES;
+        // No span is empty: an end that meets the start means full.
+        if used == 0 { BYTES } else { used }
+    }
+
+    /// The oldest frame.
+    #[cfg(feature = "flash-outbox")]
+    pub(super) fn front(&self) -> Option<Front> {
+        let slot = self.held().next()?;
+        Some(Front {
+            entry: slot.entry(),
+            pairs: (slot.receipt_bytes / 2) as u16,
+            bytes: (slot.receipt_bytes + slot.frame_bytes) as usize,
+        })
+    }
+
+    /// The mark of the newest frame.
+    #[cfg(feature = "flash-outbox")]
+    pub(super) fn newest(&self) -> Option<Mark> {
+        self.held().next_back().map(Slot::mark)
+    }
+
+    /// Copies receipt and frame of the oldest frame, as they are; none when `out` is too short.
+    #[cfg(feature = "flash-outbox")]
+    pub(super) fn copy_front(&self, out: &mut [u8]) -> Option<usize> {
+        let slot = self.held().next()?;
+        let bytes = (slot.receipt_bytes + slot.frame_bytes) as usize;
+        self.copy(slot.start as usize, out.get_mut(..bytes)?);
+        Some(bytes)
+    }
+
+    /// Bytes that each frame takes with its receipt, oldest first.
+    #[cfg(feature = "flash-outbox")]
+    pub(super) fn spans(&self) -> impl Iterator<Item = usize> + '_ {
+        self.held().map(|slot| slot.span as usize)
+    }
+
+    /// Drops everything, at once.
+    pub fn clear(&mut self) {
+        self.popped = self.pushed;
+    }
+
+    /// Whether what stands here, in RAM that was not cleared, is an outbox that was left in order:
+    /// spans one behind the other, marks ascending, every frame of `incarnation` and verified in
+    /// `buffer`.
+    pub(super) fn is_intact(&self, incarnation: Incarnation, buffer: &mut [u8]) -> bool {
+        let frames = self.pushed.wrapping_sub(self.popped) as usize;
+        if frames > FRAMES {
+            return false;
+        }
+        let (mut start, mut used, mut before) = (None, 0, Mark::default());
+        self.held().all(|slot| {
+            let span = slot.span as usize;
+            used += u64::from(slot.span);
+            let is_placed = (slot.start as usize) < BYTES
+                && start.is_none_or(|start| start == slot.start as usize)
+                && used <= BYTES as u64;
+            let parts = u64::from(slot.receipt_bytes) + u64::from(slot.frame_bytes);
+            let is_whole = parts <= u64::from(slot.span) && slot.receipt_bytes.is_multiple_of(2);
+            let is_next = slot.mark() > before;
+            if !(is_placed && is_whole && is_next) {
+                return false;
+            }
+            start = Some((slot.start as usize + span) % BYTES);
+            before = slot.mark();
+            let read = self.read_slot(slot, buffer).ok();
+            let frame = read.and_then(|bytes| frame::read(buffer.get(..bytes)?).ok());
+            frame.is_some_and(|frame| frame.header.incarnation == incarnation)
+        })
+    }
+
+    /// Flips a bit of the byte at `at`, as RAM that loses its supply does.
+    #[cfg(test)]
+    pub(super) fn corrupt(&mut self, at: usize) {
+        if let Some(byte) = self.bytes.get_mut(at) {
+            *byte ^= 4;
+        }
+    }
+
+    fn held(&self) -> impl DoubleEndedIterator<Item = &Slot> {
+        (0..self.frames()).map(|index| self.slot_at(index))
+    }
+
+    fn frames(&self) -> usize {
+        self.pushed.wrapping_sub(self.popped) as usize
+    }
+
+    /// The slot of the held frame number `index`, from 0.
+    fn slot_at(&self, index: usize) -> &Slot {
+        let place = self.place(index);
+        self.slots.get(place).unwrap_or(&Slot::NONE)
+    }
+
+    fn place(&self, index: usize) -> usize {
+        (self.popped.wrapping_add(index as u32) % FRAMES as u32) as usize
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
@@ -86,38 +264,56 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     }
 
     fn index_of(&self, mark: Mark) -> Option<usize> {
-        self.slots
-            .binary_search_by(|slot| slot.entry.mark.cmp(&mark))
-            .ok()
+        let index = self.above(mark).checked_sub(1)?;
+        (self.slot_at(index).mark() == mark).then_some(index)
     }
 
     fn slot(&self, mark: Mark) -> Option<&Slot> {
-        self.slots.get(self.index_of(mark)?)
+        self.index_of(mark).map(|index| self.slot_at(index))
     }
 
     /// Where the slots above `mark` begin.
     fn above(&self, mark: Mark) -> usize {
-        self.slots
-            .partition_point(|slot| slot.entry.mark.cmp(&mark) != Ordering::Greater)
+        let (mut low, mut high) = (0, self.frames());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.slot_at(middle).mark() > mark {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
     }
 
     fn tell_receipt(&self, slot: &Slot, each: &mut impl FnMut(u8, u8)) {
-        for at in (slot.start..slot.start + slot.receipt_bytes).step_by(2) {
+        let start = slot.start as usize;
+        for at in (start..start + slot.receipt_bytes as usize).step_by(2) {
             each(self.byte(at), self.byte(at + 1));
         }
     }
 
+    fn read_slot(&self, slot: &Slot, out: &mut [u8]) -> Result<usize, OutboxError> {
+        let (bytes, bytes_max) = (slot.frame_bytes as usize, out.len());
+        let out = out
+            .get_mut(..bytes)
+            .ok_or(OutboxError::TooLarge { bytes, bytes_max })?;
+        self.copy(slot.frame_start(), out);
+        match frame::read(out) {
+            Ok(read) if read.check.0 == slot.check && read.header.mark == slot.mark() => Ok(bytes),
+            _ => Err(OutboxError::Corrupt),
+        }
+    }
+
     fn drop_oldest(&mut self, mut lost: impl FnMut(u8, u8)) -> Option<Entry> {
-        let gone = *self.slots.first()?;
+        if self.frames() == 0 {
+            return None;
+        }
+        let gone = *self.slot_at(0);
         self.tell_receipt(&gone, &mut lost);
-        self.slots.remove(0);
-        self.used -= gone.span;
-        self.head = if self.slots.is_empty() {
-            0
-        } else {
-            (self.head + gone.span) % BYTES
-        };
-        Some(gone.entry)
+        compiler_fence(Ordering::SeqCst);
+        self.popped = self.popped.wrapping_add(1);
+        Some(gone.entry())
     }
 }
 
@@ -140,38 +336,34 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox for RamOutbox<BYTES, FRAMES
         if !self.has_room(span, 1) {
             return Err(OutboxError::Full);
         }
-        let start = (self.head + self.used) % BYTES;
-        let slot = Slot {
-            entry,
-            start,
-            span,
-            receipt_bytes,
-            frame_bytes: frame.len(),
-        };
-        self.slots.push(slot).map_err(|_| OutboxError::Full)?;
-        self.used += span;
+        let start = self.held().next_back().map_or(0, |newest| {
+            (newest.start as usize + newest.span as usize) % BYTES
+        });
         for (number, (sensor, samples)) in receipt.enumerate() {
             self.put(start + 2 * number, &[sensor, samples]);
         }
         self.put(start + receipt_bytes, frame);
+        let place = self.place(self.frames());
+        if let Some(slot) = self.slots.get_mut(place) {
+            slot.set_entry(&entry);
+            slot.start = start as u32;
+            slot.span = span as u32;
+            slot.receipt_bytes = receipt_bytes as u32;
+            slot.frame_bytes = frame.len() as u32;
+        }
+        compiler_fence(Ordering::SeqCst);
+        self.pushed = self.pushed.wrapping_add(1);
         Ok(())
     }
 
     fn read(&self, mark: Mark, out: &mut [u8]) -> Result<usize, OutboxError> {
         let slot = self.slot(mark).ok_or(OutboxError::Absent)?;
-        let (bytes, bytes_max) = (slot.frame_bytes, out.len());
-        let out = out
-            .get_mut(..bytes)
-            .ok_or(OutboxError::TooLarge { bytes, bytes_max })?;
-        self.copy(slot.start + slot.receipt_bytes, out);
-        match frame::read(out) {
-            Ok(read) if read.check == slot.entry.check && read.header.mark == mark => Ok(bytes),
-            _ => Err(OutboxError::Corrupt),
-        }
+        self.read_slot(slot, out)
     }
 
     fn next_after(&self, mark: Mark) -> Option<Entry> {
-        self.slots.get(self.above(mark)).map(|slot| slot.entry)
+        let index = self.above(mark);
+        (index < self.frames()).then(|| self.slot_at(index).entry())
     }
 
     fn receipt(&self, mark: Mark, mut each: impl FnMut(u8, u8)) {
@@ -181,7 +373,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox for RamOutbox<BYTES, FRAMES
     }
 
     fn get(&self, mark: Mark) -> Option<Entry> {
-        self.slot(mark).map(|slot| slot.entry)
+        self.slot(mark).map(Slot::entry)
     }
 
     fn count(&self, after: Mark, through: Mark) -> usize {
@@ -189,11 +381,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox for RamOutbox<BYTES, FRAMES
     }
 
     fn pop_through(&mut self, through: Mark) {
-        while self
-            .slots
-            .first()
-            .is_some_and(|slot| slot.entry.mark <= through)
-        {
+        while self.frames() > 0 && self.slot_at(0).mark() <= through {
             self.drop_oldest(|_, _| ());
         }
     }
@@ -203,27 +391,27 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox for RamOutbox<BYTES, FRAMES
     }
 
     fn names(&self, catalog: CatalogHash) -> bool {
-        self.slots
-            .iter()
-            .any(|slot| slot.entry.content == Content::Batch(catalog))
+        self.held()
+            .any(|slot| slot.entry().content == Content::Batch(catalog))
     }
 
     fn replace(&mut self, mark: Mark, entry: Entry, frame: &[u8]) -> Result<(), OutboxError> {
         let index = self.index_of(mark).ok_or(OutboxError::Absent)?;
-        let slot = self.slots.get_mut(index).ok_or(OutboxError::Absent)?;
-        let (bytes, bytes_max) = (frame.len(), slot.span - slot.receipt_bytes);
+        let place = self.place(index);
+        let slot = self.slots.get_mut(place).ok_or(OutboxError::Absent)?;
+        let (bytes, bytes_max) = (frame.len(), (slot.span - slot.receipt_bytes) as usize);
         if bytes > bytes_max {
             return Err(OutboxError::TooLarge { bytes, bytes_max });
         }
-        slot.entry = entry;
-        slot.frame_bytes = bytes;
-        let at = slot.start + slot.receipt_bytes;
+        slot.set_entry(&entry);
+        slot.frame_bytes = bytes as u32;
+        let at = slot.frame_start();
         self.put(at, frame);
         Ok(())
     }
 
     fn has_room(&self, bytes: usize, frames: usize) -> bool {
-        self.used + bytes <= BYTES && self.slots.len() + frames <= FRAMES
+        self.bytes_used() + bytes <= BYTES && self.frames() + frames <= FRAMES
     }
 
     fn could_hold(&self, bytes: usize) -> bool {
@@ -239,7 +427,6 @@ mod tests {
 
     use proptest::prelude::*;
     use tidegate_shared::frame::Header;
-    use tidegate_shared::ids::Incarnation;
 
     use super::*;
 
@@ -347,7 +534,7 @@ mod tests {
     fn a_flipped_bit_is_found() {
         let mut outbox = RamOutbox::<512, 8>::new();
         pushed(&mut outbox, 1, Content::Other, &[(1, 2)]);
-        outbox.bytes[40] ^= 4;
+        outbox.corrupt(40);
         assert_eq!(
             outbox.read(mark(1), &mut [0; 256]),
             Err(OutboxError::Corrupt)

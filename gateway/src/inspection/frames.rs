@@ -7,6 +7,7 @@ use tidegate_shared::batch::{BatchReader, Scratch};
 use tidegate_shared::body::BodyError;
 use tidegate_shared::frame::{self, Frame};
 use tidegate_shared::message::{Counts, Totals, Up};
+use tidegate_shared::report::Report;
 
 /// Lower-case hexadecimal, two digits a byte.
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -80,7 +81,10 @@ fn up_words(message: &Up<'_>) -> Result<String, BodyError> {
             clock.source
         ),
         Up::Event(event) => format!("event at {} µs: {:?}", event.uptime_us, event.code),
-        Up::Report(bytes) => format!("report of {} bytes", bytes.len()),
+        Up::Report(bytes) => match Report::read(bytes) {
+            Ok(report) => format!("report: {report:?}"),
+            Err(_) => format!("report of {} bytes", bytes.len()),
+        },
         Up::Hello(_) => "hello".to_owned(),
         Up::Progress(_) => "progress".to_owned(),
         Up::Status(status) => format!("status: online {}", status.online),
@@ -132,7 +136,11 @@ fn up_json(message: &Up<'_>) -> Result<Value, BodyError> {
             "uptime_us": event.uptime_us,
             "code": event.code,
         }),
-        Up::Report(bytes) => json!({ "kind": "report", "bytes": hex(bytes) }),
+        Up::Report(bytes) => json!({
+            "kind": "report",
+            "bytes": hex(bytes),
+            "report": Report::read(bytes).ok(),
+        }),
         Up::Hello(hello) => json!({ "kind": "hello", "hello": hello }),
         Up::Progress(progress) => json!({ "kind": "progress", "progress": progress }),
         Up::Status(status) => json!({ "kind": "status", "online": status.online }),

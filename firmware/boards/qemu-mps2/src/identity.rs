@@ -1,0 +1,104 @@
+//! Who this device is: settings, incarnation and boot, and its sensors.
+
+use static_cell::StaticCell;
+use tidegate_board::boot;
+use tidegate_board::settings::{Settings, Source};
+use tidegate_firmware::batch::BatchConfig;
+use tidegate_firmware::device::{DeviceConfig, Identity};
+use tidegate_firmware::sensor::lm75;
+use tidegate_firmware::shell::Entropy;
+use tidegate_shared::catalog::{self, Kind, Scale, SensorInfo};
+use tidegate_shared::ids::SensorName;
+use tidegate_shared::message::ResetReason;
+
+use crate::console::HostEntropy;
+use crate::eeprom::Eeprom;
+use crate::log;
+use crate::sbcon::Sbcon;
+
+/// Most bytes of a settings page that is read.
+const PAGE_BYTES: usize = 256;
+
+unsafe extern "C" {
+    static _settings_page: [u8; PAGE_BYTES];
+}
+
+/// The settings of the page, or those of the emulator's own network.
+pub fn settings() -> &'static Settings {
+    static SETTINGS: StaticCell<Settings> = StaticCell::new();
+    // SAFETY: the linker script places it in memory that is only ever read here.
+    let page = unsafe { &*core::ptr::addr_of!(_settings_page) };
+    let built_in = Settings::new("pump-house", "qemu", "10.0.2.2", 1883);
+    let (settings, source) = Settings::read_or(page, built_in.expect("names"));
+    match source {
+        Source::Page => {}
+        Source::BuiltIn => log!("no settings page: the built-in settings hold"),
+        Source::Fault(fault) => log!("settings page is wrong: {:?}", fault),
+    }
+    let broker = &settings.broker;
+    log!(
+        "site {}, device {}, broker {}:{}",
+        settings.site,
+        settings.device,
+        broker.host,
+        broker.port
+    );
+    SETTINGS.init(settings)
+}
+
+/// This start. Without a store that works, an incarnation of its own.
+pub fn identity(reset: ResetReason) -> Identity {
+    let mut entropy = HostEntropy::new();
+    let mut store = Eeprom::new(Sbcon::new());
+    let (incarnation, boot) = match boot::begin(&mut store, &mut entropy) {
+        Ok(boot) => {
+            log!("boot store: {:?}", boot.found);
+            (boot.incarnation, boot.boot)
+        }
+        Err(error) => {
+            log!(
+                "boot store: {:?}; an incarnation for this start alone",
+                error
+            );
+            (boot::draw(&mut entropy), 1)
+        }
+    };
+    Identity {
+        incarnation,
+        boot,
+        firmware: concat!("qemu-mps2 ", env!("CARGO_PKG_VERSION")),
+        reset,
+        seed: entropy.draw(),
+    }
+}
+
+/// Two seconds of samples a frame.
+pub fn config() -> DeviceConfig {
+    DeviceConfig {
+        batch: BatchConfig {
+            hold_us: 2_000_000,
+            ..BatchConfig::default()
+        },
+        ..DeviceConfig::default()
+    }
+}
+
+/// The sensors, in the order of their indices.
+pub fn catalog() -> &'static [u8] {
+    static CATALOG: StaticCell<[u8; 128]> = StaticCell::new();
+    let sensor = |name, unit, scale| SensorInfo {
+        id: SensorName::try_from(name).expect("a name"),
+        unit,
+        kind: Kind::Gauge,
+        scale,
+        urgent: false,
+        tags: heapless::Vec::new(),
+    };
+    let sensors: [_; crate::SENSORS] = [
+        sensor("temperature", "°C", lm75::SCALE),
+        sensor("temperature.case", "°C", lm75::SCALE),
+        sensor("cpu.idle", "%", Scale::decimal(-1)),
+    ];
+    let written = catalog::write(&sensors, CATALOG.init([0; 128]));
+    written.expect("room for three sensors")
+}

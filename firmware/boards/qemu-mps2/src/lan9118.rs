@@ -1,0 +1,199 @@
+//! The Ethernet controller, an SMSC LAN9118, as a driver of embassy-net.
+//!
+//! Frames are copied to and from its FIFOs word by word (SMSC LAN9118 datasheet, sections 3.12 and
+//! 3.13). Its interrupt says that frames came; sending waits for nothing, because the FIFO drains
+//! faster than frames are made.
+
+use core::task::Context;
+
+use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
+use embassy_sync::waitqueue::AtomicWaker;
+
+use crate::interrupts;
+use crate::register::Register;
+
+/// Largest frame, without its check.
+const FRAME_BYTES: usize = 1_514;
+/// Whole words of it.
+const FRAME_WORDS: usize = FRAME_BYTES.div_ceil(4);
+
+// SAFETY: the controller's address on this machine, AN386, table 3-1.
+const BASE: Register = unsafe { Register::new(0x4020_0000) };
+const RX_DATA: Register = BASE;
+const TX_DATA: Register = BASE.at(0x20);
+const RX_STATUS: Register = BASE.at(0x40);
+const TX_STATUS: Register = BASE.at(0x48);
+const ID_REV: Register = BASE.at(0x50);
+const IRQ_CFG: Register = BASE.at(0x54);
+const INT_STS: Register = BASE.at(0x58);
+const INT_EN: Register = BASE.at(0x5c);
+const BYTE_TEST: Register = BASE.at(0x64);
+const FIFO_INT: Register = BASE.at(0x68);
+const TX_CFG: Register = BASE.at(0x70);
+const HW_CFG: Register = BASE.at(0x74);
+const RX_FIFO_INF: Register = BASE.at(0x7c);
+const TX_FIFO_INF: Register = BASE.at(0x80);
+const CSR_COMMAND: Register = BASE.at(0xa4);
+const CSR_DATA: Register = BASE.at(0xa8);
+
+/// Interrupt: the RX status FIFO holds more than its level.
+const RX_STATUS_LEVEL: u32 = 1 << 3;
+const CSR_BUSY: u32 = 1 << 31;
+const MAC_CR: u32 = 1;
+const MAC_CR_FULL_DUPLEX: u32 = 1 << 20;
+const MAC_CR_TX: u32 = 1 << 3;
+const MAC_CR_RX: u32 = 1 << 2;
+const MAC_ADDRESS_HIGH: u32 = 2;
+const MAC_ADDRESS_LOW: u32 = 3;
+
+static WAKER: AtomicWaker = AtomicWaker::new();
+
+/// The controller.
+#[derive(Debug)]
+pub struct Lan9118 {
+    address: [u8; 6],
+    rx: [u32; FRAME_WORDS + 1],
+    tx: [u32; FRAME_WORDS],
+}
+
+impl Lan9118 {
+    /// The controller, before [`Lan9118::start`]. The address is locally administered: its second
+    /// lowest bit must be set.
+    pub const fn new(address: [u8; 6]) -> Self {
+        Self {
+            address,
+            rx: [0; FRAME_WORDS + 1],
+            tx: [0; FRAME_WORDS],
+        }
+    }
+
+    /// Resets it and lets frames through.
+    pub fn start(&mut self) {
+        assert!(
+            BYTE_TEST.read() == 0x8765_4321 && ID_REV.read() >> 16 == 0x0118,
+            "no LAN9118"
+        );
+        HW_CFG.write(1);
+        while HW_CFG.read() & 1 != 0 {}
+        // 5 KiB of transmit FIFO, store and forward.
+        HW_CFG.write(5 << 16 | 1 << 20);
+        // Push-pull and active high; otherwise the line would never rest.
+        IRQ_CFG.write(1 << 8 | 1 << 4 | 1);
+        // No level for data that was sent; any frame that came.
+        FIFO_INT.write(0x4800_0000);
+        TX_CFG.write(2);
+        let [a, b, c, d, e, f] = self.address;
+        write_csr(MAC_ADDRESS_LOW, u32::from_le_bytes([a, b, c, d]));
+        write_csr(MAC_ADDRESS_HIGH, u32::from_le_bytes([e, f, 0, 0]));
+        write_csr(MAC_CR, MAC_CR_FULL_DUPLEX | MAC_CR_TX | MAC_CR_RX);
+        INT_EN.write(RX_STATUS_LEVEL);
+        interrupts::enable(interrupts::ETHERNET);
+    }
+
+    /// Reads the next frame that is whole and fits; its length.
+    fn take(&mut self) -> Option<usize> {
+        while RX_FIFO_INF.read() >> 16 & 0xff > 0 {
+            let status = RX_STATUS.read();
+            let bytes = (status >> 16 & 0x3fff) as usize;
+            let is_whole = status & 1 << 15 == 0;
+            for at in 0..bytes.div_ceil(4) {
+                let word = RX_DATA.read();
+                if let Some(there) = self.rx.get_mut(at) {
+                    *there = word;
+                }
+            }
+            // The frame's own check comes along.
+            let bytes = bytes.saturating_sub(4);
+            if is_whole && bytes <= FRAME_BYTES {
+                return Some(bytes);
+            }
+        }
+        None
+    }
+}
+
+fn write_csr(register: u32, value: u32) {
+    CSR_DATA.write(value);
+    CSR_COMMAND.write(CSR_BUSY | register);
+    while CSR_COMMAND.read() & CSR_BUSY != 0 {}
+}
+
+/// Words as the bytes that they are, lowest first.
+fn bytes_of(words: &mut [u32]) -> &mut [u8] {
+    // SAFETY: bytes have no alignment and no invalid pattern; the length is that of the words, and
+    // the borrow goes on as the one of the words.
+    unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 4 * words.len()) }
+}
+
+/// The controller's interrupt. It stays raised while frames wait: it is masked until they were
+/// looked for.
+pub extern "C" fn on_interrupt() {
+    INT_EN.write(0);
+    INT_STS.write(u32::MAX);
+    WAKER.wake();
+}
+
+/// A frame that came.
+#[derive(Debug)]
+pub struct Received<'a>(&'a mut [u8]);
+
+impl RxToken for Received<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, read: F) -> R {
+        read(self.0)
+    }
+}
+
+/// Room for a frame to be sent.
+#[derive(Debug)]
+pub struct Room<'a>(&'a mut [u32]);
+
+impl TxToken for Room<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, bytes: usize, write: F) -> R {
+        let words = self.0.get_mut(..bytes.div_ceil(4)).unwrap_or_default();
+        let done = write(bytes_of(words).get_mut(..bytes).unwrap_or_default());
+        // First and last segment; the length twice.
+        TX_DATA.write(1 << 13 | 1 << 12 | bytes as u32);
+        TX_DATA.write(bytes as u32);
+        for word in words {
+            TX_DATA.write(*word);
+        }
+        while TX_FIFO_INF.read() >> 16 & 0xff > 0 {
+            TX_STATUS.read();
+        }
+        done
+    }
+}
+
+impl Driver for Lan9118 {
+    type RxToken<'a> = Received<'a>;
+    type TxToken<'a> = Room<'a>;
+
+    fn receive(&mut self, context: &mut Context<'_>) -> Option<(Received<'_>, Room<'_>)> {
+        WAKER.register(context.waker());
+        let Some(bytes) = self.take() else {
+            INT_EN.write(RX_STATUS_LEVEL);
+            return None;
+        };
+        let received = bytes_of(&mut self.rx).get_mut(..bytes)?;
+        Some((Received(received), Room(&mut self.tx)))
+    }
+
+    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Room<'_>> {
+        Some(Room(&mut self.tx))
+    }
+
+    /// The machine has no cable that could be pulled.
+    fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
+        LinkState::Up
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.max_transmission_unit = FRAME_BYTES;
+        capabilities
+    }
+
+    fn hardware_address(&self) -> HardwareAddress {
+        HardwareAddress::Ethernet(self.address)
+    }
+}

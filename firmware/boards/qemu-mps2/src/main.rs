@@ -1,0 +1,98 @@
+//! Tidegate on QEMU's mps2-an386: a Cortex-M4F with Ethernet, an I²C thermometer or two, and an
+//! EEPROM. `cargo run --release` starts it; `./run` says what can be set.
+//!
+//! | module | what it drives |
+//! |---|---|
+//! | [`executor`], [`time`], [`watchdog`], [`interrupts`] | the processor: sleep, time, patience |
+//! | [`lan9118`], [`sbcon`], [`eeprom`], [`register`] | Ethernet, the I²C bus, the boot store |
+//! | [`ram`], [`console`] | what outlives a reset, the stack's depth, the log |
+//! | [`identity`], [`sampler`], [`uplink`] | who this is; reading sensors; the way to the broker |
+
+#![no_std]
+#![no_main]
+
+mod console;
+mod eeprom;
+mod executor;
+mod identity;
+mod interrupts;
+mod lan9118;
+mod ram;
+mod register;
+mod sampler;
+mod sbcon;
+mod time;
+mod uplink;
+mod watchdog;
+
+use core::panic::PanicInfo;
+
+use embassy_executor::Spawner;
+use static_cell::StaticCell;
+use tidegate_firmware::device::Device;
+use tidegate_firmware::shell::Shared;
+
+/// Sensors in the catalog.
+const SENSORS: usize = 3;
+/// Samples of each in a frame.
+const SAMPLES: usize = 60;
+/// Bytes of the largest frame.
+const FRAME: usize = 1_024;
+/// Bytes and frames that are held without a gateway.
+const OUTBOX_BYTES: usize = 6_144;
+const OUTBOX_FRAMES: usize = 32;
+
+/// The device, its outbox in RAM that outlives a reset.
+type Board = Device<'static, &'static mut ram::Kept, SENSORS, SAMPLES, FRAME>;
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    ram::paint_stack();
+    time::start();
+    watchdog::start();
+    executor::run(start)
+}
+
+fn start(spawner: Spawner) {
+    static SHARED: StaticCell<Shared<Board>> = StaticCell::new();
+
+    let found = ram::take();
+    let settings = identity::settings();
+    let identity = identity::identity(found.reset);
+    let (boot, panic) = (identity.boot, found.panic);
+    log!(
+        "tidegate: boot {} of {}, {:?}",
+        boot,
+        identity.incarnation,
+        found.reset
+    );
+    let past = found.remains.recover(identity.incarnation, &mut [0; FRAME]);
+    if let Some(past) = &past {
+        log!("boot {} is ended for it: {:?}", past.boot, past.counts);
+    }
+    let (config, catalog) = (identity::config(), identity::catalog());
+    let device = Device::resume(identity, config, catalog, found.remains, past.as_ref());
+    let mut device = device.expect("a catalog of this board's sensors");
+    if let Some(message) = panic {
+        log!("the last boot panicked: {}", message);
+        device.report(tidegate_shared::message::EventCode::Panic { message });
+    }
+    let shared: &'static Shared<Board> = SHARED.init(Shared::new(device));
+    sampler::spawn(spawner, shared, boot);
+    uplink::spawn(spawner, shared, settings, boot);
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    cortex_m::interrupt::disable();
+    let place = info.location().map_or(("", 0), |at| (at.file(), at.line()));
+    let file = place.0.rsplit('/').next().unwrap_or_default();
+    ram::note_panic(format_args!("{file}:{} {}", place.1, info.message()));
+    cortex_m::peripheral::SCB::sys_reset()
+}
+
+#[cortex_m_rt::exception]
+unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
+    ram::note_panic(format_args!("hard fault at {:#x}", frame.pc()));
+    cortex_m::peripheral::SCB::sys_reset()
+}

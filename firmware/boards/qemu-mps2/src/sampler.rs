@@ -1,0 +1,151 @@
+//! The sampler: reads every sensor when it is due, whatever the link does.
+//!
+//! It is the only one to feed the watchdog: as long as samples are taken, all is well. A sample's
+//! time is the tick that it was due at; reading follows within a millisecond.
+
+use embassy_executor::Spawner;
+use embassy_time::{Duration, Instant, Timer};
+use tidegate_board::channel::{Channel, Outcome};
+use tidegate_firmware::sensor::lm75::{ADDRESS, Lm75};
+use tidegate_firmware::sensor::{Reading, Sensor};
+use tidegate_firmware::shell::Shared;
+
+use crate::executor::IdleMeter;
+use crate::sbcon::{BusFault, Sbcon};
+use crate::{Board, log, ram, watchdog};
+
+/// Between two samples of a temperature.
+const PERIOD: Duration = Duration::from_millis(100);
+/// Ticks between two looks at the processor itself.
+const TICKS_PER_LOOK: u32 = if cfg!(feature = "drill") { 20 } else { 100 };
+
+/// Index of the sensor that tells the processor's idle time.
+const IDLE: u16 = 2;
+
+/// A TMP105, which is told its resolution again after it was away.
+struct Thermometer {
+    chip: Lm75<Sbcon>,
+    is_set: bool,
+}
+
+impl Thermometer {
+    fn new(address: u8) -> Self {
+        Self {
+            chip: Lm75::new(Sbcon::new(), address),
+            is_set: false,
+        }
+    }
+}
+
+impl Sensor for Thermometer {
+    type Fault = BusFault;
+
+    fn read(&mut self) -> Result<Reading, BusFault> {
+        if !self.is_set {
+            self.chip.set_twelve_bits()?;
+        }
+        let reading = self.chip.read();
+        self.is_set = reading.is_ok();
+        #[cfg(feature = "drill")]
+        drill(reading);
+        reading
+    }
+
+    fn code(fault: &BusFault) -> u16 {
+        <Lm75<Sbcon> as Sensor>::code(fault)
+    }
+}
+
+/// Two temperatures at the ends of the range stand for the two ways in which firmware fails.
+#[cfg(feature = "drill")]
+fn drill(reading: Result<Reading, BusFault>) {
+    const PANIC: i64 = -55 * 16;
+    const HANG: i64 = 125 * 16;
+    match reading {
+        Ok(Reading::Good(PANIC)) => panic!("a drill"),
+        Ok(Reading::Good(HANG)) => loop {
+            cortex_m::asm::nop();
+        },
+        _ => {}
+    }
+}
+
+/// Starts the sampler.
+pub fn spawn(spawner: Spawner, shared: &'static Shared<Board>, boot: u32) {
+    spawner.spawn(sample(shared, boot).expect("the first one"));
+}
+
+#[embassy_executor::task]
+async fn sample(shared: &'static Shared<Board>, boot: u32) {
+    let mut channels = [0, 1].map(|index| {
+        let thermometer = Thermometer::new(ADDRESS + index as u8);
+        Channel::new(index, thermometer)
+    });
+    let mut meter = IdleMeter::new();
+    let mut due = Instant::now();
+    for tick in 1_u32.. {
+        due += PERIOD;
+        if Instant::now() > due + PERIOD {
+            // Stood still for longer than a period: what was missed is not made up.
+            due = Instant::now();
+        }
+        Timer::at(due).await;
+        for (sensor, channel) in (0..).zip(&mut channels) {
+            trace("take", boot, sensor, shared);
+            let outcome = shared.with(|device| channel.read(device, due.as_micros()));
+            tell(sensor, outcome);
+            trace("took", boot, sensor, shared);
+        }
+        if tick % TICKS_PER_LOOK == 0 {
+            let idle = meter.per_mille();
+            trace("take", boot, IDLE, shared);
+            let reading = Reading::Good(idle.into());
+            // Only a stopped device takes nothing, and this one is never stopped.
+            let _ = shared.with(|device| device.sample(IDLE, due.as_micros(), reading));
+            trace("took", boot, IDLE, shared);
+            look(idle, shared);
+        }
+        watchdog::feed();
+    }
+}
+
+fn tell(sensor: u16, outcome: Outcome) {
+    match outcome {
+        Outcome::Fault(code) => log!("sensor {} gives no value: fault {}", sensor, code),
+        Outcome::Cleared => log!("sensor {} works again", sensor),
+        Outcome::Taken | Outcome::Failed | Outcome::Stopped => {}
+    }
+}
+
+/// Logs how the processor and the outbox stand.
+fn look(idle: u32, shared: &Shared<Board>) {
+    let (frames, bytes, acked) = shared.with(|device| {
+        let outbox = device.outbox();
+        (device.frames(), outbox.bytes_used(), device.link().acked())
+    });
+    log!(
+        "idle {}.{} %, stack {} of {} B, frames {}, acked {}, outbox {} B",
+        idle / 10,
+        idle % 10,
+        ram::stack_used(),
+        ram::stack_bytes(),
+        frames,
+        acked,
+        bytes
+    );
+}
+
+/// The test's witness: a sensor's counts before and after each sample.
+fn trace(word: &str, boot: u32, sensor: u16, shared: &Shared<Board>) {
+    if cfg!(feature = "drill") {
+        let counts = shared.with(|device| device.counts(sensor));
+        log!(
+            "{} {} {} {} {}",
+            word,
+            boot,
+            sensor,
+            counts.taken,
+            counts.failed
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! The way to the broker: the network stack and the shell, each in a task of its own.
+
+use core::cell::RefCell;
+
+use embassy_executor::Spawner;
+use embassy_net::tcp::TcpSocket;
+use embassy_net::{Runner, Stack, StackResources};
+use static_cell::StaticCell;
+use tidegate_board::boot;
+use tidegate_board::clock::Clock;
+use tidegate_board::dial::TcpDial;
+use tidegate_board::settings::Settings;
+use tidegate_firmware::mqtt::Names;
+use tidegate_firmware::shell::{self, Entropy, Notice, Shared, ShellConfig};
+use tidegate_shared::frame::crc32c;
+
+use crate::console::HostEntropy;
+use crate::eeprom::Eeprom;
+use crate::lan9118::Lan9118;
+use crate::sbcon::Sbcon;
+use crate::{Board, log};
+
+/// DHCP's socket and the one to the broker.
+const SOCKETS: usize = 2;
+const TCP_RX_BYTES: usize = 1_024;
+const TCP_TX_BYTES: usize = 2_048;
+/// The largest message to a device.
+const MQTT_RX_BYTES: usize = 512;
+/// Frames that the broker has not confirmed, and one more.
+const MQTT_TX_BYTES: usize = 3_072;
+
+/// Starts the network and the shell.
+pub fn spawn(
+    spawner: Spawner,
+    shared: &'static Shared<Board>,
+    settings: &'static Settings,
+    boot: u32,
+) {
+    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+
+    let [a, b, c, d] = crc32c(settings.device.as_str().as_bytes()).to_le_bytes();
+    let mut driver = Lan9118::new([0x02, 0x74, a, b, c, d]);
+    driver.start();
+    let config = embassy_net::Config::dhcpv4(embassy_net::DhcpConfig::default());
+    let resources = RESOURCES.init(StackResources::new());
+    let seed = HostEntropy::new().draw();
+    let (stack, runner) = embassy_net::new(driver, config, resources, seed.into());
+    spawner.spawn(network(runner).expect("the first one"));
+    spawner.spawn(link(stack, shared, settings, boot).expect("the first one"));
+}
+
+#[embassy_executor::task]
+async fn network(mut runner: Runner<'static, Lan9118>) -> ! {
+    runner.run().await
+}
+
+#[embassy_executor::task]
+async fn link(
+    stack: Stack<'static>,
+    shared: &'static Shared<Board>,
+    settings: &'static Settings,
+    boot: u32,
+) {
+    static TCP_RX: StaticCell<[u8; TCP_RX_BYTES]> = StaticCell::new();
+    static TCP_TX: StaticCell<[u8; TCP_TX_BYTES]> = StaticCell::new();
+    static MQTT_RX: StaticCell<[u8; MQTT_RX_BYTES]> = StaticCell::new();
+    static MQTT_TX: StaticCell<[u8; MQTT_TX_BYTES]> = StaticCell::new();
+    static SOCKET: StaticCell<RefCell<TcpSocket<'static>>> = StaticCell::new();
+
+    let rx = TCP_RX.init([0; TCP_RX_BYTES]);
+    let socket = TcpSocket::new(stack, rx, TCP_TX.init([0; TCP_TX_BYTES]));
+    let socket: &'static _ = SOCKET.init(RefCell::new(socket));
+    let dial = TcpDial::new(stack, socket, &settings.broker);
+    let names = Names::new(&settings.site, &settings.device);
+    let buffers = (
+        &mut MQTT_RX.init([0; MQTT_RX_BYTES])[..],
+        &mut MQTT_TX.init([0; MQTT_TX_BYTES])[..],
+    );
+    let config = ShellConfig::default();
+    let entropy = HostEntropy::new();
+    let notice = |notice| tell(notice, boot);
+    let done = shell::run(
+        shared, &names, &config, dial, Clock, entropy, buffers, notice,
+    );
+    // It ends only when the device was stopped, which nothing here does.
+    log!("the link has ended: {:?}", done.await);
+}
+
+fn tell(notice: Notice, boot: u32) {
+    match notice {
+        Notice::Connected => log!("connected"),
+        Notice::NotConnected => log!("no connection; it is tried again"),
+        Notice::Disconnected => log!("the connection is gone"),
+        Notice::Renamed(incarnation) => {
+            let kept = boot::rename(&mut Eeprom::new(Sbcon::new()), incarnation, boot);
+            log!("new incarnation {}: {:?}", incarnation, kept);
+        }
+        Notice::Ignored | Notice::Published(_) => {}
+    }
+}

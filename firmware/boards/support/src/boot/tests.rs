@@ -1,0 +1,133 @@
+//! The boot store with the power cut at every byte of every write.
+
+use super::*;
+
+struct Dice(u32);
+
+impl Entropy for Dice {
+    fn draw(&mut self) -> u32 {
+        self.0 += 1;
+        self.0 - 1
+    }
+}
+
+/// The power is gone.
+#[derive(Debug, PartialEq, Eq)]
+struct Off;
+
+/// Two pages of flash: a write erases its page byte by byte, then programs it byte by byte, and
+/// stops where the power is cut.
+struct Flash {
+    pages: [[u8; RECORD_BYTES]; 2],
+    /// Bytes that are still erased or programmed before the power is cut.
+    steps: usize,
+    /// Bits that no longer become 0.
+    stuck: u8,
+}
+
+impl Flash {
+    fn blank() -> Self {
+        Self {
+            pages: [[0xff; RECORD_BYTES]; 2],
+            steps: usize::MAX,
+            stuck: 0,
+        }
+    }
+}
+
+impl Slots for Flash {
+    type Error = Off;
+
+    fn read(&mut self, slot: usize) -> Result<[u8; RECORD_BYTES], Off> {
+        Ok(self.pages[slot])
+    }
+
+    fn write(&mut self, slot: usize, record: &[u8; RECORD_BYTES]) -> Result<(), Off> {
+        for byte in &mut self.pages[slot] {
+            self.steps = self.steps.checked_sub(1).ok_or(Off)?;
+            *byte = 0xff;
+        }
+        for (byte, new) in self.pages[slot].iter_mut().zip(record) {
+            self.steps = self.steps.checked_sub(1).ok_or(Off)?;
+            *byte = new | self.stuck;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn boots_are_counted_under_one_incarnation() {
+    let (mut flash, mut dice) = (Flash::blank(), Dice(0));
+    let first = begin(&mut flash, &mut dice).unwrap();
+    assert_eq!((first.boot, first.found), (1, Found::Empty));
+    assert_eq!(first.incarnation, Incarnation(1), "0 is nobody's");
+    for boot in 2..10 {
+        let next = begin(&mut flash, &mut dice).unwrap();
+        assert_eq!((next.boot, next.found), (boot, Found::Record));
+        assert_eq!(next.incarnation, first.incarnation);
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_byte_leaves_the_last_boot() {
+    for starts in 0..4_u32 {
+        for steps in 0..2 * RECORD_BYTES {
+            let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+            for _ in 0..starts {
+                begin(&mut flash, &mut dice).unwrap();
+            }
+            flash.steps = steps;
+            assert_eq!(begin(&mut flash, &mut dice), Err(StoreError::Slots(Off)));
+            flash.steps = usize::MAX;
+            let next = begin(&mut flash, &mut dice).unwrap();
+            assert_eq!(next.boot, starts + 1, "{starts} starts, cut at {steps}");
+            if starts > 0 {
+                assert_eq!(next.incarnation, Incarnation(7));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_incarnation_is_kept_over_the_old_one() {
+    let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+    begin(&mut flash, &mut dice).unwrap();
+    rename(&mut flash, Incarnation(99), 1).unwrap();
+    let next = begin(&mut flash, &mut dice).unwrap();
+    assert_eq!((next.incarnation, next.boot), (Incarnation(99), 2));
+}
+
+#[test]
+fn generations_may_wrap_around() {
+    let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+    let old = Record {
+        generation: u32::MAX,
+        incarnation: Incarnation(3),
+        boot: 40,
+    };
+    flash.pages[1] = old.bytes();
+    assert_eq!(begin(&mut flash, &mut dice).unwrap().boot, 41);
+    assert_eq!(begin(&mut flash, &mut dice).unwrap().boot, 42);
+}
+
+#[test]
+fn damage_of_both_slots_is_told_from_an_empty_store() {
+    let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+    begin(&mut flash, &mut dice).unwrap();
+    begin(&mut flash, &mut dice).unwrap();
+    flash.pages[0][9] ^= 1;
+    let kept = begin(&mut flash, &mut dice).unwrap();
+    assert_eq!(kept.found, Found::Record, "one slot is enough");
+    flash.pages[0][9] ^= 1;
+    flash.pages[1][9] ^= 1;
+    let drawn = begin(&mut flash, &mut dice).unwrap();
+    assert_eq!((drawn.boot, drawn.found), (1, Found::Damaged));
+    assert_ne!(drawn.incarnation, kept.incarnation);
+}
+
+#[test]
+fn a_store_that_does_not_hold_is_an_error() {
+    let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+    flash.stuck = 4;
+    assert_eq!(begin(&mut flash, &mut dice), Err(StoreError::ReadBack));
+}

@@ -1,0 +1,26 @@
+//! What Tidegate's boards share, over traits: a board adds its pins, its drivers and a `main`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`dial`] | opens TCP connections to the broker over embassy-net; DHCP may come and go |
+//! | [`clock`] | the link's clock over embassy-time |
+//! | [`settings`] | site, device name and broker from a page that a user writes, or built in |
+//! | [`boot`] | incarnation and boot counter, kept over power cuts |
+//! | [`channel`] | a sensor at its place in the catalog; its faults are counted and reported |
+//! | [`note`] | the last panic's message, kept over soft resets |
+//!
+//! What the last boot counted and held is kept over soft resets by
+//! [`tidegate_firmware::outbox::Remains`], laid into RAM that is not cleared at start.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod boot;
+pub mod channel;
+pub mod clock;
+pub mod dial;
+pub mod note;
+pub mod settings;
