@@ -6,6 +6,7 @@
 mod bad_config;
 mod bad_input;
 mod demo;
+mod firmware;
 mod full_disk;
 mod idle_writing;
 mod killed;

@@ -56,13 +56,19 @@ impl Sensor for Thermometer {
     }
 }
 
-/// Two temperatures at the ends of the range stand for the two ways in which firmware fails.
+/// A drill asked for a planned stop.
+#[cfg(feature = "drill")]
+static STOP: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
+/// Three temperatures near the ends of the range stand for the ways in which a boot ends.
 #[cfg(feature = "drill")]
 fn drill(reading: Result<Reading, BusFault>) {
     const PANIC: i64 = -55 * 16;
+    const STOP_PLANNED: i64 = 120 * 16;
     const HANG: i64 = 125 * 16;
     match reading {
         Ok(Reading::Good(PANIC)) => panic!("a drill"),
+        Ok(Reading::Good(STOP_PLANNED)) => STOP.store(true, core::sync::atomic::Ordering::Relaxed),
         Ok(Reading::Good(HANG)) => loop {
             cortex_m::asm::nop();
         },
@@ -95,6 +101,10 @@ async fn sample(shared: &'static Shared<Board>, boot: u32) {
             let outcome = shared.with(|device| channel.read(device, due.as_micros()));
             tell(sensor, outcome);
             trace("took", boot, sensor, shared);
+        }
+        #[cfg(feature = "drill")]
+        if STOP.load(core::sync::atomic::Ordering::Relaxed) {
+            shared.with(Board::stop);
         }
         if tick % TICKS_PER_LOOK == 0 {
             let idle = meter.per_mille();
@@ -140,7 +150,7 @@ fn trace(word: &str, boot: u32, sensor: u16, shared: &Shared<Board>) {
     if cfg!(feature = "drill") {
         let counts = shared.with(|device| device.counts(sensor));
         log!(
-            "{} {} {} {} {}",
+            "{} {} {} {} {} ;",
             word,
             boot,
             sensor,
