@@ -14,8 +14,6 @@ use tidegate_tests::report::{FULL, figure, say};
 use tidegate_tests::rig::{CONFIGURATION, Rig};
 use tidegate_tests::wall::{Stopwatch, wait_for};
 
-use crate::passage;
-
 /// Longest wait for anything that comes by itself within seconds.
 const SOON: Duration = Duration::from_mins(1);
 /// The sensors, in the order of the board's catalog.

@@ -39,7 +39,7 @@ const SAMPLES: usize = 60;
 /// Bytes of the largest frame.
 const FRAME: usize = 1_024;
 /// Bytes and frames that are held without a gateway.
-const OUTBOX_BYTES: usize = 6_144;
+const OUTBOX_BYTES: usize = 5_632;
 const OUTBOX_FRAMES: usize = 32;
 
 /// The device, its outbox in RAM that outlives a reset.
