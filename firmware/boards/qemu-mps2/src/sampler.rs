@@ -7,11 +7,11 @@ use embassy_executor::Spawner;
 use embassy_time::{Duration, Instant, Timer};
 use tidegate_board::channel::{Channel, Outcome};
 use tidegate_firmware::sensor::lm75::{ADDRESS, Lm75};
-use tidegate_firmware::sensor::{Reading, Sensor};
+use tidegate_firmware::sensor::{Fault, Reading, Sensor};
 use tidegate_firmware::shell::Shared;
 
 use crate::executor::IdleMeter;
-use crate::sbcon::{BusFault, Sbcon};
+use crate::sbcon::Sbcon;
 use crate::{Board, log, ram, watchdog};
 
 /// Between two samples of a temperature.
@@ -22,37 +22,22 @@ const TICKS_PER_LOOK: u32 = if cfg!(feature = "drill") { 20 } else { 100 };
 /// Index of the sensor that tells the processor's idle time.
 const IDLE: u16 = 2;
 
-/// A TMP105, which is told its resolution again after it was away.
-struct Thermometer {
-    chip: Lm75<Sbcon>,
-    is_set: bool,
-}
-
-impl Thermometer {
-    fn new(address: u8) -> Self {
-        Self {
-            chip: Lm75::new(Sbcon::new(), address),
-            is_set: false,
-        }
-    }
-}
+/// A TMP105.
+struct Thermometer(Lm75<Sbcon>);
 
 impl Sensor for Thermometer {
-    type Fault = BusFault;
+    type Fault = Fault;
 
-    fn read(&mut self) -> Result<Reading, BusFault> {
-        if !self.is_set {
-            self.chip.set_twelve_bits()?;
-        }
-        let reading = self.chip.read();
-        self.is_set = reading.is_ok();
+    fn read(&mut self) -> Result<Reading, Fault> {
+        self.0.begin()?;
+        let reading = self.0.read();
         #[cfg(feature = "drill")]
         drill(reading);
         reading
     }
 
-    fn code(fault: &BusFault) -> u16 {
-        <Lm75<Sbcon> as Sensor>::code(fault)
+    fn code(fault: &Fault) -> u16 {
+        fault.code()
     }
 }
 
@@ -62,7 +47,7 @@ static STOP: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::ne
 
 /// Three temperatures near the ends of the range stand for the ways in which a boot ends.
 #[cfg(feature = "drill")]
-fn drill(reading: Result<Reading, BusFault>) {
+fn drill(reading: Result<Reading, Fault>) {
     const PANIC: i64 = -55 * 16;
     const STOP_PLANNED: i64 = 120 * 16;
     const HANG: i64 = 125 * 16;
@@ -84,8 +69,8 @@ pub fn spawn(spawner: Spawner, shared: &'static Shared<Board>, boot: u32) {
 #[embassy_executor::task]
 async fn sample(shared: &'static Shared<Board>, boot: u32) {
     let mut channels = [0, 1].map(|index| {
-        let thermometer = Thermometer::new(ADDRESS + index as u8);
-        Channel::new(index, thermometer)
+        let chip = Lm75::twelve_bits(Sbcon::new(), ADDRESS + index as u8);
+        Channel::new(index, Thermometer(chip))
     });
     let mut meter = IdleMeter::new();
     let mut due = Instant::now();
