@@ -7,6 +7,7 @@ mod bad_config;
 mod bad_input;
 mod demo;
 mod firmware;
+mod firmware_readme;
 mod full_disk;
 mod idle_writing;
 mod killed;
