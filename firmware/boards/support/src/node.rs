@@ -178,3 +178,6 @@ fn start<S: Slots>(slots: &mut S, entropy: &mut impl Entropy) -> Boot {
     crate::log::boot(&started);
     started
 }
+
+#[cfg(test)]
+mod tests;
