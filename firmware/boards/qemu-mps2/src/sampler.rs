@@ -5,9 +5,8 @@
 
 use embassy_executor::Spawner;
 use embassy_time::{Duration, Instant, Timer};
-use tidegate_board::channel::{Channel, Outcome};
 use tidegate_firmware::sensor::lm75::{ADDRESS, Lm75};
-use tidegate_firmware::sensor::{Fault, Reading, Sensor};
+use tidegate_firmware::sensor::{Fault, Reading, Sensor, Watched};
 use tidegate_firmware::shell::Shared;
 
 use crate::executor::IdleMeter;
@@ -28,8 +27,11 @@ struct Thermometer(Lm75<Sbcon>);
 impl Sensor for Thermometer {
     type Fault = Fault;
 
+    fn begin(&mut self) -> Result<u32, Fault> {
+        self.0.begin()
+    }
+
     fn read(&mut self) -> Result<Reading, Fault> {
-        self.0.begin()?;
         let reading = self.0.read();
         #[cfg(feature = "drill")]
         drill(reading);
@@ -68,9 +70,9 @@ pub fn spawn(spawner: Spawner, shared: &'static Shared<Board>, boot: u32) {
 
 #[embassy_executor::task]
 async fn sample(shared: &'static Shared<Board>, boot: u32) {
-    let mut channels = [0, 1].map(|index| {
+    let mut thermometers = [0, 1].map(|index| {
         let chip = Lm75::twelve_bits(Sbcon::new(), ADDRESS + index as u8);
-        Channel::new(index, Thermometer(chip))
+        Watched::new(Thermometer(chip), index)
     });
     let mut meter = IdleMeter::new();
     let mut due = Instant::now();
@@ -81,10 +83,14 @@ async fn sample(shared: &'static Shared<Board>, boot: u32) {
             due = Instant::now();
         }
         Timer::at(due).await;
-        for (sensor, channel) in (0..).zip(&mut channels) {
+        for thermometer in &mut thermometers {
+            let (sensor, before) = (thermometer.index(), thermometer.fault());
             trace("take", boot, sensor, shared);
-            let outcome = shared.with(|device| channel.read(device, due.as_micros()));
-            tell(sensor, outcome);
+            // A TMP105 measures all the time: there is nothing to wait for.
+            thermometer.begin();
+            // Only a stopped device takes nothing.
+            let _ = shared.with(|device| thermometer.sample(device, due.as_micros()));
+            tell(sensor, before, thermometer.fault());
             trace("took", boot, sensor, shared);
         }
         #[cfg(feature = "drill")]
@@ -104,11 +110,11 @@ async fn sample(shared: &'static Shared<Board>, boot: u32) {
     }
 }
 
-fn tell(sensor: u16, outcome: Outcome) {
-    match outcome {
-        Outcome::Fault(code) => log!("sensor {} gives no value: fault {}", sensor, code),
-        Outcome::Cleared => log!("sensor {} works again", sensor),
-        Outcome::Taken | Outcome::Failed | Outcome::Stopped => {}
+fn tell(sensor: u16, before: Option<u16>, fault: Option<u16>) {
+    match (before, fault) {
+        (None, Some(code)) => log!("sensor {} gives no value: fault {}", sensor, code),
+        (Some(_), None) => log!("sensor {} works again", sensor),
+        _ => {}
     }
 }
 

@@ -6,7 +6,6 @@
 //! | [`clock`] | the link's clock over embassy-time |
 //! | [`settings`] | site, device name and broker from a page that a user writes, or built in |
 //! | [`boot`] | incarnation and boot counter, kept over power cuts |
-//! | [`channel`] | a sensor at its place in the catalog; its faults are counted and reported |
 //! | [`flash`] | the boot store in two sectors of NOR flash |
 //! | [`kept`] | the RAM that outlives a soft reset, and the panic handler |
 //! | [`mac`] | an Ethernet address from a chip's unique number |
@@ -25,7 +24,6 @@
 extern crate std;
 
 pub mod boot;
-pub mod channel;
 pub mod clock;
 pub mod dial;
 pub mod flash;
