@@ -54,6 +54,13 @@ impl<'s> TcpDial<'s> {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "dns"),
+        expect(
+            clippy::unused_async,
+            reason = "an address needs no waiting, a name does"
+        )
+    )]
     async fn resolve(&self) -> Result<IpEndpoint, DialError> {
         let host = self.broker.host.as_str();
         let port = self.broker.port;
