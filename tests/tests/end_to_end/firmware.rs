@@ -60,6 +60,7 @@ fn every_sample_of_an_emulated_cortex_m_is_accounted_for() {
     pass_samples(&board, 10);
     let gateway = rig.gateway(&[]);
     stops(&mut board);
+    let (idle, stack) = (idle_figures(&board.log()), deepest_stack(&board.log()));
     let mut all = vec![board.trace()];
     let boots = boots(&all);
     assert!(boots >= 5, "only {boots} boots: {}", board.log());
@@ -81,7 +82,6 @@ fn every_sample_of_an_emulated_cortex_m_is_accounted_for() {
     board.wait_for("boot store: Empty", 0, SOON);
     pass_samples(&board, 10);
     stops(&mut board);
-    let idle = idle_figures(&board.log());
     all.push(board.cut());
     assert_bounded(&rig, &all, (0, cut));
     assert_eq!(incarnations(&rig), 2, "erasing draws a new incarnation");
@@ -90,7 +90,7 @@ fn every_sample_of_an_emulated_cortex_m_is_accounted_for() {
         "firmware",
         &format!(
             "QEMU mps2-an386 at 10 Hz: {} boots ended by resets, panics, a watchdog, a power cut \
-             and an erased store; every sample accounted for; idle {idle}",
+             and an erased store; every sample accounted for; idle {idle}; deepest stack {stack} bytes",
             self::boots(&all)
         ),
     );
@@ -265,8 +265,7 @@ fn traced(all: &[Trace], sensor: u32, but: Option<(usize, u32)>) -> (i64, i64, i
         of_sensor.map(move |((boot, _), one)| ((cycle, *boot), one))
     });
     let mut sum = (0, 0, 0);
-    for (which, one) in each.filter(|(which, _)| Some(*which) != but) {
-        let _ = which;
+    for (_, one) in each.filter(|(which, _)| Some(*which) != but) {
         sum.0 += one.taken;
         sum.1 += one.failed;
         sum.2 += i64::from(one.is_torn);
@@ -364,6 +363,15 @@ fn incarnations(rig: &Rig) -> usize {
     found.sort();
     found.dedup();
     found.len()
+}
+
+/// The deepest stack that the firmware found painted over, in bytes.
+fn deepest_stack(log: &str) -> u32 {
+    let depths = log.lines().filter_map(|line| {
+        let rest = line.split("stack ").nth(1)?;
+        rest.split(' ').next()?.parse().ok()
+    });
+    depths.max().unwrap_or(0)
 }
 
 /// Least and greatest idle share that the firmware itself measured.

@@ -56,7 +56,10 @@ impl<'s, 'n> TcpDial<'s, 'n> {
 
     #[cfg_attr(
         not(feature = "dns"),
-        expect(clippy::unused_async, reason = "only a name has to be waited for")
+        expect(
+            clippy::unused_async,
+            reason = "an address needs no waiting, a name does"
+        )
     )]
     async fn resolve(&self) -> Result<IpEndpoint, DialError> {
         let host = self.broker.host.as_str();

@@ -94,6 +94,8 @@ struct World {
     up: VecDeque<Vec<u8>>,
     down: VecDeque<(Channel, Vec<u8>)>,
     taken: [u64; SENSORS],
+    /// Suppressed and failed in boots that were stopped as planned.
+    held_back: [(u64, u64); SENSORS],
     deaths: u32,
     /// What was emitted, as if a spool held it all.
     spool: Counters,
@@ -142,6 +144,7 @@ impl World {
             up: VecDeque::new(),
             down: VecDeque::new(),
             taken: [0; SENSORS],
+            held_back: [(0, 0); SENSORS],
             deaths: 0,
             spool: Counters::default(),
         };
@@ -378,6 +381,11 @@ impl World {
                 self.device.stop();
                 self.turn();
                 self.deaths += u32::from(!self.device.is_drained());
+                for (sensor, (suppressed, failed)) in (0..).zip(&mut self.held_back) {
+                    let counts = self.device.counts(sensor);
+                    *suppressed += counts.suppressed;
+                    *failed += counts.failed;
+                }
                 self.boot(boot + 1);
             }
             Step::PowerCut => {
@@ -481,9 +489,11 @@ fn audit(world: &World) {
             continue;
         }
         let counts = world.device.counts(at as u16);
+        let (suppressed, failed) = world.held_back[at];
         assert_eq!(row.taken, Some(world.taken[at] as i64), "{row:?}");
-        assert_eq!(terms.suppressed, counts.suppressed as i64, "{row:?}");
-        assert_eq!(terms.failed, counts.failed as i64, "{row:?}");
+        let (suppressed, failed) = (suppressed + counts.suppressed, failed + counts.failed);
+        assert_eq!(terms.suppressed, suppressed as i64, "{row:?}");
+        assert_eq!(terms.failed, failed as i64, "{row:?}");
         let lost = terms.taken_min - terms.suppressed - terms.failed - logged[at] as i64;
         // A Progress that tells of an eviction may die with its connection behind an ack that
         // hides it: then it is unknown which of those counted as evicted were logged.
