@@ -29,7 +29,7 @@ use crate::board::Board;
 const SENSORS: usize = if cfg!(feature = "lm75") { 2 } else { 1 };
 const PERIOD: Duration = Duration::from_secs(1);
 
-tidegate_board::kept!(SENSORS, 4_096, 24, cortex_m::peripheral::SCB::sys_reset());
+tidegate_board::kept!(SENSORS, 4_096, 20, cortex_m::peripheral::SCB::sys_reset());
 
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
