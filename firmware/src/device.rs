@@ -222,7 +222,12 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         let mut batch_config = config.batch;
         batch_config.bytes_max = batch_config.bytes_max.min(FRAME);
         let mut device = Self {
-            link: Link::new(config.link, identity.incarnation, before, identity.seed),
+            link: Link::new(
+                config.link,
+                identity.incarnation,
+                (outbox.acked(), before),
+                identity.seed,
+            ),
             identity,
             catalog,
             hash: catalog::hash(catalog),

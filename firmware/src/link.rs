@@ -160,10 +160,15 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that is not connected. `before` is the mark before the boot's first frame: of
-    /// frames up to there, kept from earlier boots, any may have been sent. `seed` feeds the
-    /// jitter: it should differ from device to device.
-    pub fn new(config: LinkConfig, incarnation: Incarnation, before: Mark, seed: u32) -> Self {
+    /// A link that is not connected. `acked` is what an earlier boot knew as acknowledged; `before`
+    /// is the mark before the boot's first frame: of frames up to there, kept from earlier boots,
+    /// any may have been sent. `seed` feeds the jitter: it should differ from device to device.
+    pub fn new(
+        config: LinkConfig,
+        incarnation: Incarnation,
+        (acked, before): (Mark, Mark),
+        seed: u32,
+    ) -> Self {
         Self {
             config,
             state: State::Away,
@@ -174,7 +179,7 @@ impl Link {
             frame_bytes_max: u16::MAX,
             cursor: before,
             sent: before,
-            acked: Mark::default(),
+            acked,
             told: Mark::default(),
             probing: false,
             paused_until: Moment::default(),

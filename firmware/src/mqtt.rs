@@ -96,18 +96,13 @@ impl<'n, 'a, 'b, IO: Read + Write> MqttTransport<'n, Connection<'a, 'b, IO>> {
     }
 }
 
-impl<IO: Read + Write> Transport for MqttTransport<'_, Connection<'_, '_, IO>> {
-    type Error = Error<IO::Error>;
-
-    fn is_subscribed(&self) -> bool {
-        !self.connection.is_pending(&self.subscription)
-    }
-
-    async fn publish(
+impl<IO: Read + Write> MqttTransport<'_, Connection<'_, '_, IO>> {
+    /// Publishes what `write` writes; dynamic, so that minimq's publish stands in flash once.
+    async fn publish_by(
         &mut self,
         outlet: Outlet,
-        write: impl FnOnce(&mut [u8]) -> Option<usize>,
-    ) -> Result<Published, Self::Error> {
+        write: &mut dyn FnMut(&mut [u8]) -> Option<usize>,
+    ) -> Result<Published, Error<IO::Error>> {
         if !self.connection.can_publish(QoS::AtLeastOnce) {
             return Ok(Published::Busy);
         }
@@ -139,6 +134,24 @@ impl<IO: Read + Write> Transport for MqttTransport<'_, Connection<'_, '_, IO>> {
             }
             Err(PubError::Session(error)) => Err(error),
         }
+    }
+}
+
+impl<IO: Read + Write> Transport for MqttTransport<'_, Connection<'_, '_, IO>> {
+    type Error = Error<IO::Error>;
+
+    fn is_subscribed(&self) -> bool {
+        !self.connection.is_pending(&self.subscription)
+    }
+
+    async fn publish(
+        &mut self,
+        outlet: Outlet,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Result<Published, Self::Error> {
+        let mut write = Some(write);
+        let mut once = |out: &mut [u8]| write.take().and_then(|write| write(out));
+        self.publish_by(outlet, &mut once).await
     }
 
     async fn receive(&mut self) -> Result<Option<Inbound<'_>>, Self::Error> {

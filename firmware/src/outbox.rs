@@ -169,6 +169,12 @@ pub trait Outbox {
         let _ = (sensor, counts, time_us);
     }
 
+    /// Newest frame that was acknowledged, as far as this outlives a reset; zeros elsewhere. A
+    /// gateway takes what lies between it and the oldest frame held as evicted.
+    fn acked(&self) -> Mark {
+        Mark::default()
+    }
+
     /// Frames held.
     fn len(&self) -> usize {
         self.count(

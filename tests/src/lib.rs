@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod broker;
 pub mod dice;
+pub mod emulator;
 pub mod http;
 pub mod ledger;
 pub mod ports;

@@ -23,7 +23,12 @@ impl Bench {
     fn new(frames: u32) -> Self {
         let before = mark(0);
         let mut bench = Self {
-            link: Link::new(LinkConfig::default(), IDENTITY, before, 1),
+            link: Link::new(
+                LinkConfig::default(),
+                IDENTITY,
+                (Mark::default(), before),
+                1,
+            ),
             outbox: RamOutbox::new(),
             now: Moment(1_000_000),
             next: 1,

@@ -18,8 +18,8 @@
 //!    a boot left from what RAM holds after power-on.
 //! 2. Each sensor's account stands twice: the newer copy with a right check holds. A change writes
 //!    the other copy.
-//! 3. A frame is settled before it is popped, and its account says through which mark: one that is
-//!    both settled and held counts once.
+//! 3. A frame is noted as acknowledged, then settled, then popped, and its account says through
+//!    which mark: one that is both settled and held counts once.
 //! 4. A boot's accounts begin with the held frames of earlier boots as a debt: `settled` below 0.
 
 #[cfg(test)]
@@ -168,6 +168,8 @@ pub struct Remains<const SENSORS: usize, const BYTES: usize, const FRAMES: usize
     /// Newest sequence that this boot has pushed.
     sequence: u32,
     accounts: [[Account; 2]; SENSORS],
+    /// An account of no sensor: the newest frame acknowledged, of this incarnation and any boot.
+    acked: [Account; 2],
     outbox: RamOutbox<BYTES, FRAMES>,
 }
 
@@ -188,6 +190,7 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
             head: Head::NONE,
             sequence: 0,
             accounts: [[Account::NONE; 2]; SENSORS],
+            acked: [Account::NONE; 2],
             outbox: RamOutbox::new(),
         }
     }
@@ -201,6 +204,15 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         incarnation: Incarnation,
         buffer: &mut [u8],
     ) -> Option<Past<SENSORS>> {
+        let past = self.look(incarnation, buffer);
+        // Acknowledged, and not yet popped when the reset came.
+        let acked = self.acked();
+        self.release_through(acked);
+        past
+    }
+
+    fn look(&mut self, incarnation: Incarnation, buffer: &mut [u8]) -> Option<Past<SENSORS>> {
+        self.keep_acked(incarnation);
         if !self.outbox.is_intact(incarnation, buffer) {
             // Lost; where the accounts hold, what the frames held is counted as that.
             self.outbox.clear();
@@ -227,6 +239,30 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
             *counts = self.ended(sensor, &account)?;
         }
         Some(past)
+    }
+
+    fn acked(&self) -> Mark {
+        let [one, other] = &self.acked;
+        if is_newer(one, other) { one } else { other }.through()
+    }
+
+    fn release_through(&mut self, through: Mark) {
+        while let Some(oldest) = self.outbox.next_after(Mark::default())
+            && oldest.mark <= through
+        {
+            self.release(&oldest);
+            self.outbox.pop_through(oldest.mark);
+        }
+    }
+
+    /// Notes a frame as acknowledged, and its samples as settled.
+    fn release(&mut self, entry: &Entry) {
+        let mark = self.acked().max(entry.mark);
+        write_older(&mut self.acked, |acked| {
+            acked.through_boot = mark.boot;
+            acked.through_sequence = mark.sequence;
+        });
+        self.settle(entry);
     }
 
     /// Bytes of frames and receipts held.
@@ -303,23 +339,26 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         }
     }
 
-    /// Writes the older copy. Which one that is the generation says alone: both are this boot's.
     fn change(&mut self, sensor: u16, change: impl FnOnce(&mut Account)) {
-        let Some(copies) = self.accounts.get_mut(usize::from(sensor)) else {
-            return;
+        if let Some(copies) = self.accounts.get_mut(usize::from(sensor)) {
+            write_older(copies, change);
+        }
+    }
+
+    /// Forgets what was acknowledged, unless it was under `incarnation`.
+    fn keep_acked(&mut self, incarnation: Incarnation) {
+        let is_kept =
+            |one: &Account| one.incarnation == incarnation.0 && one.check == one.computed();
+        let [one, other] = self.acked;
+        let mut kept = match (is_kept(&one), is_kept(&other)) {
+            (true, true) if is_newer(&one, &other) => one,
+            (true, false) => one,
+            (_, true) => other,
+            (false, false) => Account::NONE,
         };
-        let [one, other] = copies;
-        let (newer, older) = if is_newer(one, other) {
-            (one, other)
-        } else {
-            (other, one)
-        };
-        let mut account = *newer;
-        change(&mut account);
-        account.generation = account.generation.wrapping_add(1);
-        account.check = account.computed();
-        *older = account;
-        compiler_fence(Ordering::SeqCst);
+        kept.incarnation = incarnation.0;
+        kept.check = kept.computed();
+        self.acked = [kept; 2];
     }
 
     /// Counts the samples of a frame as settled.
@@ -335,12 +374,31 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         });
         for (sensor, samples) in receipt {
             self.change(sensor.into(), |account| {
+                if account.through() >= mark {
+                    return;
+                }
                 account.settled = account.settled.saturating_add(samples.into());
                 account.through_boot = mark.boot;
                 account.through_sequence = mark.sequence;
             });
         }
     }
+}
+
+/// Writes the older copy. Which one that is the generation says alone: both are this boot's.
+fn write_older(copies: &mut [Account; 2], change: impl FnOnce(&mut Account)) {
+    let [one, other] = copies;
+    let (newer, older) = if is_newer(one, other) {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let mut account = *newer;
+    change(&mut account);
+    account.generation = account.generation.wrapping_add(1);
+    account.check = account.computed();
+    *older = account;
+    compiler_fence(Ordering::SeqCst);
 }
 
 /// Generations wrap around; the two are never far apart.
@@ -390,12 +448,7 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize> Outbox
     }
 
     fn pop_through(&mut self, through: Mark) {
-        while let Some(oldest) = self.outbox.next_after(Mark::default())
-            && oldest.mark <= through
-        {
-            self.settle(&oldest);
-            self.outbox.pop_through(oldest.mark);
-        }
+        self.release_through(through);
     }
 
     fn evict(&mut self, lost: impl FnMut(u8, u8)) -> Option<Entry> {
@@ -432,6 +485,7 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize> Outbox
             sensors: standing.sensors.into(),
             check: 0,
         };
+        self.keep_acked(standing.incarnation);
         self.sequence = 0;
         self.sequence = self.newest(standing.boot);
         let blank = Account {
@@ -447,6 +501,10 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize> Outbox
         self.head.check = self.head.computed();
         compiler_fence(Ordering::SeqCst);
         self.head.magic = magic::<SENSORS, BYTES, FRAMES>();
+    }
+
+    fn acked(&self) -> Mark {
+        Remains::acked(self)
     }
 
     fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {

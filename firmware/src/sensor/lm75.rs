@@ -5,10 +5,10 @@
 //! Register 1 is the configuration; its bits 5 and 6 choose the resolution of a TMP105. Raw
 //! values count 1/16 °C, which is 625 × 10⁻⁴ °C exactly: no float is needed anywhere.
 
-use embedded_hal::i2c::{Error as _, ErrorKind, I2c};
+use embedded_hal::i2c::I2c;
 use tidegate_shared::catalog::Scale;
 
-use super::{Reading, Sensor};
+use super::{Fault, Reading, Sensor};
 
 const TEMPERATURE: u8 = 0;
 const CONFIGURATION: u8 = 1;
@@ -30,17 +30,42 @@ pub const RAW_RANGE: core::ops::RangeInclusive<i64> = -55 * 16..=125 * 16;
 pub struct Lm75<I> {
     bus: I,
     address: u8,
+    /// Twelve bits were asked for.
+    is_twelve_bits: bool,
+    /// A fault came after that: the chip may have lost power and its resolution.
+    is_doubtful: bool,
 }
 
 impl<I: I2c> Lm75<I> {
     /// A chip at `address` (see [`ADDRESS`]).
     pub fn new(bus: I, address: u8) -> Self {
-        Self { bus, address }
+        Self {
+            bus,
+            address,
+            is_twelve_bits: false,
+            is_doubtful: false,
+        }
     }
 
-    /// Asks for 12 bits: 1/16 °C instead of the 1/2 °C after power-on. An LM75 ignores it.
+    /// A chip at `address` that is asked for 12 bits when its first measurement begins.
+    pub fn twelve_bits(bus: I, address: u8) -> Self {
+        Self {
+            bus,
+            address,
+            is_twelve_bits: true,
+            is_doubtful: true,
+        }
+    }
+
+    /// Asks for 12 bits: 1/16 °C instead of the 1/2 °C after power-on. An LM75 ignores it. Asked
+    /// for again at the beginning of a measurement after a fault.
     pub fn set_twelve_bits(&mut self) -> Result<(), I::Error> {
-        self.bus.write(self.address, &[CONFIGURATION, TWELVE_BITS])
+        self.is_twelve_bits = true;
+        self.is_doubtful = true;
+        self.bus
+            .write(self.address, &[CONFIGURATION, TWELVE_BITS])?;
+        self.is_doubtful = false;
+        Ok(())
     }
 
     /// Gives the bus back.
@@ -50,34 +75,39 @@ impl<I: I2c> Lm75<I> {
 }
 
 impl<I: I2c> Sensor for Lm75<I> {
-    type Fault = I::Error;
+    type Fault = Fault;
 
-    fn read(&mut self) -> Result<Reading, I::Error> {
-        let mut bytes = [0; 2];
-        self.bus
-            .write_read(self.address, &[TEMPERATURE], &mut bytes)?;
-        let raw = i64::from(i16::from_be_bytes(bytes) >> 4);
-        Ok(if RAW_RANGE.contains(&raw) {
-            Reading::Good(raw)
-        } else {
-            Reading::Bad(raw)
-        })
+    fn begin(&mut self) -> Result<u32, Fault> {
+        if self.is_twelve_bits && self.is_doubtful {
+            let set = self.set_twelve_bits();
+            set.map_err(|error| Fault::of_bus(&error))?;
+        }
+        Ok(0)
     }
 
-    fn code(fault: &I::Error) -> u16 {
-        match fault.kind() {
-            ErrorKind::Bus => 1,
-            ErrorKind::ArbitrationLoss => 2,
-            ErrorKind::NoAcknowledge(_) => 3,
-            ErrorKind::Overrun => 4,
-            _ => 0,
+    fn read(&mut self) -> Result<Reading, Fault> {
+        let mut bytes = [0; 2];
+        let read = self
+            .bus
+            .write_read(self.address, &[TEMPERATURE], &mut bytes);
+        self.is_doubtful |= read.is_err();
+        read.map_err(|error| Fault::of_bus(&error))?;
+        // Twelve bits leave the lowest four at 0: ones come from a line that stays high.
+        if self.is_twelve_bits && bytes == [0xff; 2] {
+            return Err(Fault::Absurd);
         }
+        let raw = i64::from(i16::from_be_bytes(bytes) >> 4);
+        Ok(Reading::within(&RAW_RANGE, raw))
+    }
+
+    fn code(fault: &Fault) -> u16 {
+        fault.code()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use embedded_hal::i2c::NoAcknowledgeSource;
+    use embedded_hal::i2c::{ErrorKind, NoAcknowledgeSource};
     use embedded_hal_mock::eh1::i2c::{Mock, Transaction};
     use std::vec;
 
@@ -123,6 +153,42 @@ mod tests {
         sensor.set_twelve_bits().unwrap();
         let fault = sensor.read().unwrap_err();
         assert_eq!(Lm75::<Mock>::code(&fault), 3);
+        sensor.into_bus().done();
+    }
+
+    #[test]
+    fn a_line_that_stays_high_is_a_fault() {
+        let script = [
+            Transaction::write(ADDRESS, vec![1, 0x60]),
+            Transaction::write_read(ADDRESS, vec![0], vec![0xff; 2]),
+        ];
+        let mut sensor = Lm75::new(Mock::new(&script), ADDRESS);
+        sensor.set_twelve_bits().unwrap();
+        assert_eq!(sensor.read(), Err(Fault::Absurd));
+        sensor.into_bus().done();
+    }
+
+    #[test]
+    fn a_chip_that_was_away_gets_its_resolution_again() {
+        let away = ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address);
+        let configure = Transaction::write(ADDRESS, vec![1, 0x60]);
+        let read = Transaction::write_read(ADDRESS, vec![0], vec![0x17, 0xa0]);
+        let script = [
+            configure.clone(),
+            read.clone().with_error(away),
+            configure.clone().with_error(away),
+            configure,
+            read.clone(),
+            read,
+        ];
+        let mut sensor = Lm75::twelve_bits(Mock::new(&script), ADDRESS);
+        assert_eq!(sensor.begin(), Ok(0));
+        assert_eq!(sensor.read(), Err(Fault::NoAcknowledge));
+        assert_eq!(sensor.begin(), Err(Fault::NoAcknowledge));
+        for _ in 0..2 {
+            assert_eq!(sensor.begin(), Ok(0));
+            assert_eq!(sensor.read(), Ok(Reading::Good(378)), "23.625 °C");
+        }
         sensor.into_bus().done();
     }
 }

@@ -74,7 +74,7 @@ pub struct Doubts {
     pub frames_awaited: u64,
     /// Boots that are over and ended without a planned stop.
     pub boots_unfinished: u64,
-    /// Time in µs, summed over those boots, from their last sign to the next boot's.
+    /// Time in µs, summed over those boots, from their newest Totals to the next boot.
     pub unfinished_us: i64,
     /// Frames evicted by the living boot that its Totals may not count yet.
     pub untold_frames: u64,

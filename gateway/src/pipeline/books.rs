@@ -8,8 +8,11 @@
 //!
 //! ```text
 //! boot   [batch][batch][gap][batch][Totals][batch] . . . . . . [Hello of the next boot]
-//!        └───────── told: an exact cut ──┘ beyond └─ unfinished, at most this long ─┘
+//!        └───────── told: an exact cut ──┘ beyond
+//!                                         └──── unfinished, at most this long ─────┘
 //! ```
+//! A batch after the Totals says what was sent, not what failed or was suppressed meanwhile: only
+//! Totals shorten what nobody will tell.
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{Incarnation, Mark};
@@ -51,7 +54,7 @@ struct BootBook {
     of: Boot,
     through: u32,
     ended: bool,
-    /// Arrival time of the last sign of it.
+    /// Arrival time of its newest Totals, or of the first sign of it.
     heard_us: i64,
     /// Arrival time at which the device was known to live in another one.
     over_us: Option<i64>,
@@ -86,9 +89,7 @@ impl Books {
                 one.over_us.get_or_insert(now_us);
             }
         }
-        let one = self.boot(of, now_us);
-        one.heard_us = now_us;
-        one.over_us = None;
+        self.boot(of, now_us).over_us = None;
     }
 
     /// Boots between the newest known of an incarnation and this one were never heard of.
@@ -122,9 +123,6 @@ impl Books {
         let missing = mark.sequence.saturating_sub(next);
         one.through = one.through.max(mark.sequence);
         one.ended = ended;
-        if lives {
-            one.heard_us = now_us;
-        }
         if blind { 0 } else { u64::from(missing) }
     }
 
@@ -144,7 +142,7 @@ impl Books {
     }
 
     /// The device said what it holds.
-    pub fn floor(&mut self, incarnation: Incarnation, floor: Mark, held: u32, now_us: i64) {
+    pub fn floor(&mut self, incarnation: Incarnation, floor: Mark, held: u32) {
         let boots = self.boots.iter();
         let came = boots
             .filter(|one| one.of.0 == incarnation && one.of.1 >= floor.boot)
@@ -158,9 +156,16 @@ impl Books {
             })
             .sum();
         self.awaited = u64::from(held).saturating_sub(came);
-        if let Some(of) = self.lives {
-            self.boot(of, now_us).heard_us = now_us;
-        }
+    }
+
+    /// The mark before the first frame of the boot that a device lives in; zeros when it is of
+    /// another incarnation.
+    pub fn first_of_living(&self, incarnation: Incarnation) -> Mark {
+        let boot = match self.lives {
+            Some((living, boot)) if living == incarnation => boot,
+            _ => 0,
+        };
+        Mark { boot, sequence: 0 }
     }
 
     /// Samples of logged frames were evicted; Totals that count them may be still to come.
@@ -174,10 +179,12 @@ impl Books {
     }
 
     /// Totals of the last of a device's sensors were taken.
-    pub fn told(&mut self, of: Boot) {
+    pub fn told(&mut self, of: Boot, now_us: i64) {
+        // Totals that come late were cut long ago.
         if self.tells && self.lives == Some(of) {
             self.doubts.untold_frames = 0;
             self.doubts.untold_samples = 0;
+            self.boot(of, now_us).heard_us = now_us;
         }
     }
 

@@ -44,7 +44,7 @@ impl Device {
                 held,
             } => {
                 self.floor(incarnation, floor, acked);
-                self.books.floor(incarnation, floor, held, now_us);
+                self.books.floor(incarnation, floor, held);
             }
             LinkChange::Offset {
                 incarnation,

@@ -109,9 +109,16 @@ impl Device {
     }
 
     /// The device's floor moved: frames between acked and floor were evicted by it; those that
-    /// were logged nevertheless are taken off its evicted count, each once.
+    /// were logged nevertheless are taken off its evicted count, each once. A boot that knows of
+    /// no ack yet has forgotten the earlier ones with a power cut: of those boots' frames it says
+    /// nothing.
     pub fn floor(&mut self, incarnation: Incarnation, floor: Mark, acked: Mark) {
-        let evicted = |mark: Mark| acked < mark && mark < floor;
+        let after = if acked == Mark::default() {
+            self.books.first_of_living(incarnation)
+        } else {
+            acked
+        };
+        let evicted = |mark: Mark| after < mark && mark < floor;
         let mut logged = Vec::new();
         self.recent.retain(|one| {
             let is_evicted = one.incarnation == incarnation && evicted(one.mark);

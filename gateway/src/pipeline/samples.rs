@@ -58,7 +58,7 @@ impl Device {
         }
         let end = usize::from(totals.head.first) + usize::from(totals.head.count);
         if end >= self.slots.len() {
-            self.books.told(boot);
+            self.books.told(boot, scene.now_us);
         }
         Taken::Done
     }

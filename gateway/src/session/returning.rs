@@ -233,7 +233,7 @@ impl World {
                 link: Link::new(
                     LinkConfig::default(),
                     Incarnation(9),
-                    mark(1, 0),
+                    (Mark::default(), mark(1, 0)),
                     number as u32 + 1,
                 ),
                 outbox: Shelf {

@@ -6,6 +6,8 @@
 mod bad_config;
 mod bad_input;
 mod demo;
+mod firmware;
+mod firmware_readme;
 mod full_disk;
 mod idle_writing;
 mod killed;

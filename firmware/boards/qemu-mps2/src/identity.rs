@@ -76,7 +76,11 @@ pub fn identity(reset: ResetReason) -> Identity {
 pub fn config() -> DeviceConfig {
     DeviceConfig {
         batch: BatchConfig {
-            hold_us: 2_000_000,
+            hold_us: if cfg!(feature = "bench") {
+                3_600_000_000
+            } else {
+                2_000_000
+            },
             ..BatchConfig::default()
         },
         ..DeviceConfig::default()

@@ -12,10 +12,16 @@ use embassy_sync::waitqueue::AtomicWaker;
 use crate::interrupts;
 use crate::register::Register;
 
-/// Largest frame, without its check.
-const FRAME_BYTES: usize = 1_514;
+/// Largest frame, without its check: less than Ethernet's 1,514, to save RAM. TCP tells its peer so
+/// by its segment size, and longer frames are other people's broadcasts, which are dropped.
+const FRAME_BYTES: usize = 1_152;
 /// Whole words of it.
 const FRAME_WORDS: usize = FRAME_BYTES.div_ceil(4);
+
+/// Room for a frame that came, with its check, and for one to be sent.
+pub type Buffers = ([u32; FRAME_WORDS + 1], [u32; FRAME_WORDS]);
+/// Buffers without a frame.
+pub const BUFFERS: Buffers = ([0; FRAME_WORDS + 1], [0; FRAME_WORDS]);
 
 // SAFETY: the controller's address on this machine, AN386, table 3-1.
 const BASE: Register = unsafe { Register::new(0x4020_0000) };
@@ -52,19 +58,14 @@ static WAKER: AtomicWaker = AtomicWaker::new();
 #[derive(Debug)]
 pub struct Lan9118 {
     address: [u8; 6],
-    rx: [u32; FRAME_WORDS + 1],
-    tx: [u32; FRAME_WORDS],
+    buffers: &'static mut Buffers,
 }
 
 impl Lan9118 {
     /// The controller, before [`Lan9118::start`]. The address is locally administered: its second
     /// lowest bit must be set.
-    pub const fn new(address: [u8; 6]) -> Self {
-        Self {
-            address,
-            rx: [0; FRAME_WORDS + 1],
-            tx: [0; FRAME_WORDS],
-        }
+    pub fn new(address: [u8; 6], buffers: &'static mut Buffers) -> Self {
+        Self { address, buffers }
     }
 
     /// Resets it and lets frames through.
@@ -98,7 +99,7 @@ impl Lan9118 {
             let is_whole = status & 1 << 15 == 0;
             for at in 0..bytes.div_ceil(4) {
                 let word = RX_DATA.read();
-                if let Some(there) = self.rx.get_mut(at) {
+                if let Some(there) = self.buffers.0.get_mut(at) {
                     *there = word;
                 }
             }
@@ -174,12 +175,13 @@ impl Driver for Lan9118 {
             INT_EN.write(RX_STATUS_LEVEL);
             return None;
         };
-        let received = bytes_of(&mut self.rx).get_mut(..bytes)?;
-        Some((Received(received), Room(&mut self.tx)))
+        let (rx, tx) = &mut *self.buffers;
+        let received = bytes_of(rx).get_mut(..bytes)?;
+        Some((Received(received), Room(tx)))
     }
 
     fn transmit(&mut self, _: &mut Context<'_>) -> Option<Room<'_>> {
-        Some(Room(&mut self.tx))
+        Some(Room(&mut self.buffers.1))
     }
 
     /// The machine has no cable that could be pulled.

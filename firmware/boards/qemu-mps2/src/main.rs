@@ -11,6 +11,8 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "bench")]
+mod bench;
 mod console;
 mod eeprom;
 mod executor;
@@ -39,7 +41,7 @@ const SAMPLES: usize = 60;
 /// Bytes of the largest frame.
 const FRAME: usize = 1_024;
 /// Bytes and frames that are held without a gateway.
-const OUTBOX_BYTES: usize = 6_144;
+const OUTBOX_BYTES: usize = 5_632;
 const OUTBOX_FRAMES: usize = 32;
 
 /// The device, its outbox in RAM that outlives a reset.
@@ -68,7 +70,7 @@ fn start(spawner: Spawner) {
     );
     let past = found.remains.recover(identity.incarnation, &mut [0; FRAME]);
     if let Some(past) = &past {
-        log!("boot {} is ended for it: {:?}", past.boot, past.counts);
+        log!("boot {} is ended for it", past.boot);
     }
     let (config, catalog) = (identity::config(), identity::catalog());
     let device = Device::resume(identity, config, catalog, found.remains, past.as_ref());
@@ -77,6 +79,15 @@ fn start(spawner: Spawner) {
         log!("the last boot panicked: {}", message);
         device.report(tidegate_shared::message::EventCode::Panic { message });
     }
+    #[cfg(feature = "bench")]
+    {
+        let _ = (spawner, settings);
+        bench::run(&mut device);
+    }
+    #[cfg_attr(
+        feature = "bench",
+        expect(unreachable_code, reason = "the benchmark ends it")
+    )]
     let shared: &'static Shared<Board> = SHARED.init(Shared::new(device));
     sampler::spawn(spawner, shared, boot);
     uplink::spawn(spawner, shared, settings, boot);

@@ -5,13 +5,12 @@
 
 use embassy_executor::Spawner;
 use embassy_time::{Duration, Instant, Timer};
-use tidegate_board::channel::{Channel, Outcome};
 use tidegate_firmware::sensor::lm75::{ADDRESS, Lm75};
-use tidegate_firmware::sensor::{Reading, Sensor};
+use tidegate_firmware::sensor::{Fault, Reading, Sensor, Watched};
 use tidegate_firmware::shell::Shared;
 
 use crate::executor::IdleMeter;
-use crate::sbcon::{BusFault, Sbcon};
+use crate::sbcon::Sbcon;
 use crate::{Board, log, ram, watchdog};
 
 /// Between two samples of a temperature.
@@ -22,47 +21,41 @@ const TICKS_PER_LOOK: u32 = if cfg!(feature = "drill") { 20 } else { 100 };
 /// Index of the sensor that tells the processor's idle time.
 const IDLE: u16 = 2;
 
-/// A TMP105, which is told its resolution again after it was away.
-struct Thermometer {
-    chip: Lm75<Sbcon>,
-    is_set: bool,
-}
-
-impl Thermometer {
-    fn new(address: u8) -> Self {
-        Self {
-            chip: Lm75::new(Sbcon::new(), address),
-            is_set: false,
-        }
-    }
-}
+/// A TMP105.
+struct Thermometer(Lm75<Sbcon>);
 
 impl Sensor for Thermometer {
-    type Fault = BusFault;
+    type Fault = Fault;
 
-    fn read(&mut self) -> Result<Reading, BusFault> {
-        if !self.is_set {
-            self.chip.set_twelve_bits()?;
-        }
-        let reading = self.chip.read();
-        self.is_set = reading.is_ok();
+    fn begin(&mut self) -> Result<u32, Fault> {
+        self.0.begin()
+    }
+
+    fn read(&mut self) -> Result<Reading, Fault> {
+        let reading = self.0.read();
         #[cfg(feature = "drill")]
         drill(reading);
         reading
     }
 
-    fn code(fault: &BusFault) -> u16 {
-        <Lm75<Sbcon> as Sensor>::code(fault)
+    fn code(fault: &Fault) -> u16 {
+        fault.code()
     }
 }
 
-/// Two temperatures at the ends of the range stand for the two ways in which firmware fails.
+/// A drill asked for a planned stop.
 #[cfg(feature = "drill")]
-fn drill(reading: Result<Reading, BusFault>) {
+static STOP: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
+/// Three temperatures near the ends of the range stand for the ways in which a boot ends.
+#[cfg(feature = "drill")]
+fn drill(reading: Result<Reading, Fault>) {
     const PANIC: i64 = -55 * 16;
+    const STOP_PLANNED: i64 = 120 * 16;
     const HANG: i64 = 125 * 16;
     match reading {
         Ok(Reading::Good(PANIC)) => panic!("a drill"),
+        Ok(Reading::Good(STOP_PLANNED)) => STOP.store(true, core::sync::atomic::Ordering::Relaxed),
         Ok(Reading::Good(HANG)) => loop {
             cortex_m::asm::nop();
         },
@@ -77,9 +70,9 @@ pub fn spawn(spawner: Spawner, shared: &'static Shared<Board>, boot: u32) {
 
 #[embassy_executor::task]
 async fn sample(shared: &'static Shared<Board>, boot: u32) {
-    let mut channels = [0, 1].map(|index| {
-        let thermometer = Thermometer::new(ADDRESS + index as u8);
-        Channel::new(index, thermometer)
+    let mut thermometers = [0, 1].map(|index| {
+        let chip = Lm75::twelve_bits(Sbcon::new(), ADDRESS + index as u8);
+        Watched::new(Thermometer(chip), index)
     });
     let mut meter = IdleMeter::new();
     let mut due = Instant::now();
@@ -90,11 +83,19 @@ async fn sample(shared: &'static Shared<Board>, boot: u32) {
             due = Instant::now();
         }
         Timer::at(due).await;
-        for (sensor, channel) in (0..).zip(&mut channels) {
+        for thermometer in &mut thermometers {
+            let (sensor, before) = (thermometer.index(), thermometer.fault());
             trace("take", boot, sensor, shared);
-            let outcome = shared.with(|device| channel.read(device, due.as_micros()));
-            tell(sensor, outcome);
+            // A TMP105 measures all the time: there is nothing to wait for.
+            thermometer.begin();
+            // Only a stopped device takes nothing.
+            let _ = shared.with(|device| thermometer.sample(device, due.as_micros()));
+            tell(sensor, before, thermometer.fault());
             trace("took", boot, sensor, shared);
+        }
+        #[cfg(feature = "drill")]
+        if STOP.load(core::sync::atomic::Ordering::Relaxed) {
+            shared.with(Board::stop);
         }
         if tick % TICKS_PER_LOOK == 0 {
             let idle = meter.per_mille();
@@ -109,11 +110,11 @@ async fn sample(shared: &'static Shared<Board>, boot: u32) {
     }
 }
 
-fn tell(sensor: u16, outcome: Outcome) {
-    match outcome {
-        Outcome::Fault(code) => log!("sensor {} gives no value: fault {}", sensor, code),
-        Outcome::Cleared => log!("sensor {} works again", sensor),
-        Outcome::Taken | Outcome::Failed | Outcome::Stopped => {}
+fn tell(sensor: u16, before: Option<u16>, fault: Option<u16>) {
+    match (before, fault) {
+        (None, Some(code)) => log!("sensor {} gives no value: fault {}", sensor, code),
+        (Some(_), None) => log!("sensor {} works again", sensor),
+        _ => {}
     }
 }
 
@@ -140,7 +141,7 @@ fn trace(word: &str, boot: u32, sensor: u16, shared: &Shared<Board>) {
     if cfg!(feature = "drill") {
         let counts = shared.with(|device| device.counts(sensor));
         log!(
-            "{} {} {} {} {}",
+            "{} {} {} {} {} ;",
             word,
             boot,
             sensor,

@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use embassy_executor::Spawner;
 use embassy_net::tcp::TcpSocket;
 use embassy_net::{Runner, Stack, StackResources};
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 use tidegate_board::boot;
 use tidegate_board::clock::Clock;
 use tidegate_board::dial::TcpDial;
@@ -16,18 +16,18 @@ use tidegate_shared::frame::crc32c;
 
 use crate::console::HostEntropy;
 use crate::eeprom::Eeprom;
-use crate::lan9118::Lan9118;
+use crate::lan9118::{self, Lan9118};
 use crate::sbcon::Sbcon;
 use crate::{Board, log};
 
 /// DHCP's socket and the one to the broker.
 const SOCKETS: usize = 2;
-const TCP_RX_BYTES: usize = 1_024;
-const TCP_TX_BYTES: usize = 2_048;
+const TCP_RX_BYTES: usize = 512;
+const TCP_TX_BYTES: usize = 1_024;
 /// The largest message to a device.
 const MQTT_RX_BYTES: usize = 512;
 /// Frames that the broker has not confirmed, and one more.
-const MQTT_TX_BYTES: usize = 3_072;
+const MQTT_TX_BYTES: usize = 2_048;
 
 /// Starts the network and the shell.
 pub fn spawn(
@@ -37,9 +37,10 @@ pub fn spawn(
     boot: u32,
 ) {
     static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+    static BUFFERS: ConstStaticCell<lan9118::Buffers> = ConstStaticCell::new(lan9118::BUFFERS);
 
     let [a, b, c, d] = crc32c(settings.device.as_str().as_bytes()).to_le_bytes();
-    let mut driver = Lan9118::new([0x02, 0x74, a, b, c, d]);
+    let mut driver = Lan9118::new([0x02, 0x74, a, b, c, d], BUFFERS.take());
     driver.start();
     let config = embassy_net::Config::dhcpv4(embassy_net::DhcpConfig::default());
     let resources = RESOURCES.init(StackResources::new());
@@ -61,21 +62,18 @@ async fn link(
     settings: &'static Settings,
     boot: u32,
 ) {
-    static TCP_RX: StaticCell<[u8; TCP_RX_BYTES]> = StaticCell::new();
-    static TCP_TX: StaticCell<[u8; TCP_TX_BYTES]> = StaticCell::new();
-    static MQTT_RX: StaticCell<[u8; MQTT_RX_BYTES]> = StaticCell::new();
-    static MQTT_TX: StaticCell<[u8; MQTT_TX_BYTES]> = StaticCell::new();
+    static TCP_RX: ConstStaticCell<[u8; TCP_RX_BYTES]> = ConstStaticCell::new([0; TCP_RX_BYTES]);
+    static TCP_TX: ConstStaticCell<[u8; TCP_TX_BYTES]> = ConstStaticCell::new([0; TCP_TX_BYTES]);
+    static MQTT_RX: ConstStaticCell<[u8; MQTT_RX_BYTES]> = ConstStaticCell::new([0; MQTT_RX_BYTES]);
+    static MQTT_TX: ConstStaticCell<[u8; MQTT_TX_BYTES]> = ConstStaticCell::new([0; MQTT_TX_BYTES]);
     static SOCKET: StaticCell<RefCell<TcpSocket<'static>>> = StaticCell::new();
 
-    let rx = TCP_RX.init([0; TCP_RX_BYTES]);
-    let socket = TcpSocket::new(stack, rx, TCP_TX.init([0; TCP_TX_BYTES]));
+    let rx = TCP_RX.take();
+    let socket = TcpSocket::new(stack, rx, TCP_TX.take());
     let socket: &'static _ = SOCKET.init(RefCell::new(socket));
     let dial = TcpDial::new(stack, socket, &settings.broker);
     let names = Names::new(&settings.site, &settings.device);
-    let buffers = (
-        &mut MQTT_RX.init([0; MQTT_RX_BYTES])[..],
-        &mut MQTT_TX.init([0; MQTT_TX_BYTES])[..],
-    );
+    let buffers = (&mut MQTT_RX.take()[..], &mut MQTT_TX.take()[..]);
     let config = ShellConfig::default();
     let entropy = HostEntropy::new();
     let notice = |notice| tell(notice, boot);

@@ -38,15 +38,15 @@ pub enum DialError {
 }
 
 /// The way to one broker.
-pub struct TcpDial<'s> {
-    stack: Stack<'s>,
-    socket: &'s RefCell<TcpSocket<'s>>,
+pub struct TcpDial<'s, 'n> {
+    stack: Stack<'n>,
+    socket: &'s RefCell<TcpSocket<'n>>,
     broker: &'s Broker,
 }
 
-impl<'s> TcpDial<'s> {
+impl<'s, 'n> TcpDial<'s, 'n> {
     /// The way to `broker` by a socket of `stack`.
-    pub fn new(stack: Stack<'s>, socket: &'s RefCell<TcpSocket<'s>>, broker: &'s Broker) -> Self {
+    pub fn new(stack: Stack<'n>, socket: &'s RefCell<TcpSocket<'n>>, broker: &'s Broker) -> Self {
         Self {
             stack,
             socket,
@@ -54,6 +54,13 @@ impl<'s> TcpDial<'s> {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "dns"),
+        expect(
+            clippy::unused_async,
+            reason = "an address needs no waiting, a name does"
+        )
+    )]
     async fn resolve(&self) -> Result<IpEndpoint, DialError> {
         let host = self.broker.host.as_str();
         let port = self.broker.port;
@@ -76,11 +83,11 @@ impl<'s> TcpDial<'s> {
     }
 }
 
-impl<'s> Dial for TcpDial<'s> {
-    type Stream = Lent<'s>;
+impl<'s, 'n> Dial for TcpDial<'s, 'n> {
+    type Stream = Lent<'s, 'n>;
     type Error = DialError;
 
-    async fn dial(&mut self) -> Result<Lent<'s>, DialError> {
+    async fn dial(&mut self) -> Result<Lent<'s, 'n>, DialError> {
         self.stack.wait_config_up().await;
         let endpoint = self.resolve().await?;
         let mut lent = Lent {
@@ -99,28 +106,28 @@ impl<'s> Dial for TcpDial<'s> {
 }
 
 /// A connection. When it is dropped, the socket is reset and free for the next.
-pub struct Lent<'s> {
-    stack: Stack<'s>,
-    socket: RefMut<'s, TcpSocket<'s>>,
+pub struct Lent<'s, 'n> {
+    stack: Stack<'n>,
+    socket: RefMut<'s, TcpSocket<'n>>,
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Lent<'_, '_> {
     fn drop(&mut self) {
         self.socket.abort();
     }
 }
 
-impl ErrorType for Lent<'_> {
+impl ErrorType for Lent<'_, '_> {
     type Error = Error;
 }
 
-impl Read for Lent<'_> {
+impl Read for Lent<'_, '_> {
     async fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         while_configured(self.stack, self.socket.read(out)).await
     }
 }
 
-impl Write for Lent<'_> {
+impl Write for Lent<'_, '_> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         while_configured(self.stack, self.socket.write(bytes)).await
     }

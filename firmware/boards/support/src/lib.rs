@@ -6,8 +6,13 @@
 //! | [`clock`] | the link's clock over embassy-time |
 //! | [`settings`] | site, device name and broker from a page that a user writes, or built in |
 //! | [`boot`] | incarnation and boot counter, kept over power cuts |
-//! | [`channel`] | a sensor at its place in the catalog; its faults are counted and reported |
+//! | [`flash`] | the boot store in two sectors of NOR flash |
+//! | [`kept`] | the RAM that outlives a soft reset, and the panic handler |
+//! | [`mac`] | an Ethernet address from a chip's unique number |
+//! | [`node`] | all of it together: a board's life |
+//! | `log` | what a board logs, over defmt (a feature) |
 //! | [`note`] | the last panic's message, kept over soft resets |
+//! | [`sampling`] | one sample of one sensor, without keeping the executor |
 //!
 //! What the last boot counted and held is kept over soft resets by
 //! [`tidegate_firmware::outbox::Remains`], laid into RAM that is not cleared at start.
@@ -19,8 +24,14 @@
 extern crate std;
 
 pub mod boot;
-pub mod channel;
 pub mod clock;
 pub mod dial;
+pub mod flash;
+pub mod kept;
+#[cfg(feature = "defmt")]
+pub mod log;
+pub mod mac;
+pub mod node;
 pub mod note;
+pub mod sampling;
 pub mod settings;

@@ -37,6 +37,7 @@ struct World {
     logged: RefCell<BTreeMap<Mark, Vec<u8>>>,
     /// Samples of frames that were evicted although they are logged, per sensor.
     evicted_logged: RefCell<[u64; 2]>,
+    evicted: RefCell<BTreeSet<Mark>>,
     /// What a boot before the current one had to tell was evicted untold: its books are unknown.
     is_untold: Cell<bool>,
     /// Samples that were taken, per boot and sensor.
@@ -88,6 +89,11 @@ impl Outbox for Fused<'_> {
             && oldest.mark <= through
         {
             self.world.burn();
+            write_older(&mut self.inner.acked, |acked| {
+                acked.through_boot = oldest.mark.boot;
+                acked.through_sequence = oldest.mark.sequence;
+            });
+            self.world.burn();
             self.inner.settle(&oldest);
             self.world.burn();
             self.inner.outbox.pop_through(oldest.mark);
@@ -97,6 +103,8 @@ impl Outbox for Fused<'_> {
         self.world.burn();
         let oldest = self.next_after(Mark::default())?;
         let is_logged = self.world.logged.borrow().contains_key(&oldest.mark);
+        assert!(oldest.mark > self.acked(), "an acknowledged frame was held");
+        self.world.evicted.borrow_mut().insert(oldest.mark);
         let is_past = oldest.mark.boot < self.inner.head.boot;
         if is_past && !is_logged && matches!(oldest.content, Content::Totals | Content::Other) {
             self.world.is_untold.set(true);
@@ -123,6 +131,9 @@ impl Outbox for Fused<'_> {
     fn stand(&mut self, standing: Option<&Standing>) {
         self.world.burn();
         self.inner.stand(standing);
+    }
+    fn acked(&self) -> Mark {
+        self.inner.acked()
     }
     fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
         self.world.burn();
@@ -172,6 +183,15 @@ fn start<'r>(remains: &'r mut Small, world: &'r World, boot: u32) -> TestDevice<
     let config = DeviceConfig::default();
     let device = Device::resume(identity, config, catalog(), outbox, past.as_ref());
     let mut device = device.unwrap();
+    // What a gateway has between acked and floor it takes as evicted.
+    let said = device.progress();
+    for mark in world.logged.borrow().keys() {
+        let is_taken_as_evicted = *mark > said.acked && *mark < said.floor;
+        assert!(
+            !is_taken_as_evicted || world.evicted.borrow().contains(mark),
+            "{mark}: {said:?}"
+        );
+    }
     device.set_gate(
         1,
         GateConfig {

@@ -80,6 +80,43 @@ fn evicted_frames_that_were_logged_are_taken_off_once() {
 }
 
 #[test]
+fn a_boot_that_forgot_its_acks_has_not_evicted_what_was_logged_before() {
+    let mut script = Script::new(&[]);
+    script.batch(S, &[(0, &[(S, 1), (S + 1, 1)])]);
+    script.totals(&[counts(5, 0)]);
+    script.mark = Mark {
+        boot: 2,
+        sequence: 0,
+    };
+    script.open(1_000);
+    script.link(LinkChange::Floor {
+        held: 0,
+        incarnation: script.incarnation,
+        floor: Mark {
+            boot: 2,
+            sequence: 1,
+        },
+        acked: Mark::default(),
+    });
+    let a = sensor(&script, "a");
+    assert_eq!((a.evicted, a.evicted_but_logged), (Some(0), 0));
+    // What this boot evicts before its first ack is taken off as ever.
+    script.batch(S, &[(0, &[(S, 1)])]);
+    script.totals(&[counts(2, 1)]);
+    script.link(LinkChange::Floor {
+        held: 0,
+        incarnation: script.incarnation,
+        floor: Mark {
+            boot: 2,
+            sequence: 9,
+        },
+        acked: Mark::default(),
+    });
+    let a = sensor(&script, "a");
+    assert_eq!((a.evicted, a.evicted_but_logged), (Some(0), 1));
+}
+
+#[test]
 fn evicted_frames_are_taken_off_though_they_waited_for_their_catalog() {
     let mut script = Script::new(&[]);
     let catalog = [super::script::sensor("z", "", 0)];
