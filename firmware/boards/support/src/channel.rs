@@ -90,6 +90,7 @@ mod tests {
     use tidegate_shared::ids::{Incarnation, Mark, SensorName};
     use tidegate_shared::message::{ResetReason, Up};
 
+    use super::Outcome::{Cleared, Failed, Fault, Taken};
     use super::*;
 
     struct Script(Vec<Result<Reading, u16>>);
@@ -135,7 +136,6 @@ mod tests {
         let outcomes: Vec<_> = (1..=6)
             .map(|second| channel.read(&mut device, second * 1_000_000))
             .collect();
-        use Outcome::{Cleared, Failed, Fault, Taken};
         let expected = [Taken, Fault(3), Failed, Fault(4), Cleared, Taken];
         assert_eq!(outcomes, expected);
         let counts = device.counts(0);
