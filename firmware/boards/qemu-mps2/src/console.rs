@@ -37,18 +37,20 @@ pub fn line(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Logs a line: the uptime in seconds, then the text.
+/// Logs a line: the uptime in seconds, then the text. Nothing in a silent image.
 #[macro_export]
 macro_rules! log {
-    ($format:literal $(, $argument:expr)* $(,)?) => {{
-        let ms = tidegate_board::clock::Clock::uptime_us() / 1_000;
-        $crate::console::line(format_args!(
-            concat!("{:5}.{:03} ", $format),
-            ms / 1_000,
-            ms % 1_000
-            $(, $argument)*
-        ));
-    }};
+    ($format:literal $(, $argument:expr)* $(,)?) => {
+        if !cfg!(feature = "silent") {
+            let ms = tidegate_board::clock::Clock::uptime_us() / 1_000;
+            $crate::console::line(format_args!(
+                concat!("{:5}.{:03} ", $format),
+                ms / 1_000,
+                ms % 1_000
+                $(, $argument)*
+            ));
+        }
+    };
 }
 
 /// The host's random numbers: an emulated machine has none of its own.

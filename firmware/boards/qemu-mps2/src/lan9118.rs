@@ -83,9 +83,13 @@ impl Lan9118 {
         // No level for data that was sent; any frame that came.
         FIFO_INT.write(0x4800_0000);
         TX_CFG.write(2);
-        let [a, b, c, d, e, f] = self.address;
-        write_csr(MAC_ADDRESS_LOW, u32::from_le_bytes([a, b, c, d]));
-        write_csr(MAC_ADDRESS_HIGH, u32::from_le_bytes([e, f, 0, 0]));
+        let mut address = [0; 8];
+        for (there, byte) in address.iter_mut().zip(self.address) {
+            *there = byte;
+        }
+        let address = u64::from_le_bytes(address);
+        write_csr(MAC_ADDRESS_LOW, address as u32);
+        write_csr(MAC_ADDRESS_HIGH, (address >> 32) as u32);
         write_csr(MAC_CR, MAC_CR_FULL_DUPLEX | MAC_CR_TX | MAC_CR_RX);
         INT_EN.write(RX_STATUS_LEVEL);
         interrupts::enable(interrupts::ETHERNET);

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`executor`], [`time`], [`watchdog`], [`interrupts`] | the processor: sleep, time, patience |
 //! | [`lan9118`], [`sbcon`], [`eeprom`], [`register`] | Ethernet, the I²C bus, the boot store |
-//! | [`ram`], [`console`] | what outlives a reset, the stack's depth, the log |
+//! | [`ram`], [`panic`], [`console`] | what outlives a reset, the stack's depth, the log |
 //! | [`identity`], [`sampler`], [`uplink`] | who this is; reading sensors; the way to the broker |
 
 #![no_std]
@@ -19,6 +19,7 @@ mod executor;
 mod identity;
 mod interrupts;
 mod lan9118;
+mod panic;
 mod ram;
 mod register;
 mod sampler;
@@ -26,8 +27,6 @@ mod sbcon;
 mod time;
 mod uplink;
 mod watchdog;
-
-use core::panic::PanicInfo;
 
 use embassy_executor::Spawner;
 use static_cell::StaticCell;
@@ -91,19 +90,4 @@ fn start(spawner: Spawner) {
     let shared: &'static Shared<Board> = SHARED.init(Shared::new(device));
     sampler::spawn(spawner, shared, boot);
     uplink::spawn(spawner, shared, settings, boot);
-}
-
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    cortex_m::interrupt::disable();
-    let place = info.location().map_or(("", 0), |at| (at.file(), at.line()));
-    let file = place.0.rsplit('/').next().unwrap_or_default();
-    ram::note_panic(format_args!("{file}:{} {}", place.1, info.message()));
-    cortex_m::peripheral::SCB::sys_reset()
-}
-
-#[cortex_m_rt::exception]
-unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
-    ram::note_panic(format_args!("hard fault at {:#x}", frame.pc()));
-    cortex_m::peripheral::SCB::sys_reset()
 }
