@@ -142,6 +142,12 @@ impl Emulator {
         }}));
     }
 
+    /// Pulls the network cable, or puts it in again.
+    pub fn plug(&mut self, is_in: bool) {
+        let arguments = json!({ "name": "cable", "up": is_in });
+        self.execute(&json!({ "execute": "set_link", "arguments": arguments }));
+    }
+
     /// Pulls the reset line: RAM keeps what it held.
     pub fn reset(&mut self) {
         self.execute(&json!({ "execute": "system_reset" }));

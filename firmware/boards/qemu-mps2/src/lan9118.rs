@@ -1,8 +1,9 @@
 //! The Ethernet controller, an SMSC LAN9118, as a driver of embassy-net.
 //!
 //! Frames are copied to and from its FIFOs word by word (SMSC LAN9118 datasheet, sections 3.12 and
-//! 3.13). Its interrupt says that frames came; sending waits for nothing, because the FIFO drains
-//! faster than frames are made.
+//! 3.13). Its interrupt says that frames came, or that the cable was pulled or put in (its
+//! transceiver, section 5.4); sending waits for nothing, because the FIFO drains faster than frames
+//! are made.
 
 use core::task::Context;
 
@@ -44,13 +45,29 @@ const CSR_DATA: Register = BASE.at(0xa8);
 
 /// Interrupt: the RX status FIFO holds more than its level.
 const RX_STATUS_LEVEL: u32 = 1 << 3;
+/// Interrupt: the transceiver has something to say.
+const PHY_EVENT: u32 = 1 << 18;
+const EVENTS: u32 = RX_STATUS_LEVEL | PHY_EVENT;
 const CSR_BUSY: u32 = 1 << 31;
+const CSR_READ: u32 = 1 << 30;
 const MAC_CR: u32 = 1;
 const MAC_CR_FULL_DUPLEX: u32 = 1 << 20;
 const MAC_CR_TX: u32 = 1 << 3;
 const MAC_CR_RX: u32 = 1 << 2;
 const MAC_ADDRESS_HIGH: u32 = 2;
 const MAC_ADDRESS_LOW: u32 = 3;
+const MII_ACCESS: u32 = 6;
+const MII_DATA: u32 = 7;
+/// The transceiver's address, and that an access writes.
+const MII_PHY: u32 = 1 << 11;
+const MII_WRITE: u32 = 1 << 1;
+const PHY_STATUS: u32 = 1;
+const PHY_STATUS_LINK: u32 = 1 << 2;
+/// What happened; reading clears it.
+const PHY_EVENT_SOURCE: u32 = 29;
+const PHY_EVENT_MASK: u32 = 30;
+/// The link is down; a partner was found.
+const PHY_LINK_EVENTS: u32 = 1 << 4 | 1 << 6;
 
 static WAKER: AtomicWaker = AtomicWaker::new();
 
@@ -91,7 +108,8 @@ impl Lan9118 {
         write_csr(MAC_ADDRESS_LOW, address as u32);
         write_csr(MAC_ADDRESS_HIGH, (address >> 32) as u32);
         write_csr(MAC_CR, MAC_CR_FULL_DUPLEX | MAC_CR_TX | MAC_CR_RX);
-        INT_EN.write(RX_STATUS_LEVEL);
+        write_phy(PHY_EVENT_MASK, PHY_LINK_EVENTS);
+        INT_EN.write(EVENTS);
         interrupts::enable(interrupts::ETHERNET);
     }
 
@@ -123,6 +141,22 @@ fn write_csr(register: u32, value: u32) {
     while CSR_COMMAND.read() & CSR_BUSY != 0 {}
 }
 
+fn read_csr(register: u32) -> u32 {
+    CSR_COMMAND.write(CSR_BUSY | CSR_READ | register);
+    while CSR_COMMAND.read() & CSR_BUSY != 0 {}
+    CSR_DATA.read()
+}
+
+fn write_phy(register: u32, value: u32) {
+    write_csr(MII_DATA, value);
+    write_csr(MII_ACCESS, MII_PHY | register << 6 | MII_WRITE);
+}
+
+fn read_phy(register: u32) -> u32 {
+    write_csr(MII_ACCESS, MII_PHY | register << 6);
+    read_csr(MII_DATA)
+}
+
 /// Words as the bytes that they are, lowest first.
 fn bytes_of(words: &mut [u32]) -> &mut [u8] {
     // SAFETY: bytes have no alignment and no invalid pattern; the length is that of the words, and
@@ -130,8 +164,8 @@ fn bytes_of(words: &mut [u32]) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 4 * words.len()) }
 }
 
-/// The controller's interrupt. It stays raised while frames wait: it is masked until they were
-/// looked for.
+/// The controller's interrupt. It stays raised while frames wait, or the transceiver's words: it is
+/// masked until they were looked for.
 pub extern "C" fn on_interrupt() {
     INT_EN.write(0);
     INT_STS.write(u32::MAX);
@@ -176,7 +210,7 @@ impl Driver for Lan9118 {
     fn receive(&mut self, context: &mut Context<'_>) -> Option<(Received<'_>, Room<'_>)> {
         WAKER.register(context.waker());
         let Some(bytes) = self.take() else {
-            INT_EN.write(RX_STATUS_LEVEL);
+            INT_EN.write(EVENTS);
             return None;
         };
         let (rx, tx) = &mut *self.buffers;
@@ -188,9 +222,14 @@ impl Driver for Lan9118 {
         Some(Room(&mut self.buffers.1))
     }
 
-    /// The machine has no cable that could be pulled.
-    fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
-        LinkState::Up
+    fn link_state(&mut self, context: &mut Context<'_>) -> LinkState {
+        WAKER.register(context.waker());
+        read_phy(PHY_EVENT_SOURCE);
+        if read_phy(PHY_STATUS) & PHY_STATUS_LINK == 0 {
+            LinkState::Down
+        } else {
+            LinkState::Up
+        }
     }
 
     fn capabilities(&self) -> Capabilities {
