@@ -328,8 +328,8 @@ impl<F: MultiwriteNorFlash, R: Ram, const FRAMES: usize, const ITEM: usize> Outb
     fn evict(&mut self, mut lost: impl FnMut(u8, u8)) -> Option<Entry> {
         self.idle = false;
         let ram = &mut self.ram;
-        let evicted = self.flash.evict(|sensor, samples| {
-            ram.lose(sensor, samples);
+        let evicted = self.flash.evict(|entry, sensor, samples| {
+            ram.lose(entry, sensor, samples);
             lost(sensor, samples);
         });
         evicted.or_else(|| self.ram.evict(lost))

@@ -276,9 +276,12 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         &self.outbox
     }
 
-    /// Frames that were moved on, and so settled, are lost after all.
+    /// Samples of a frame that was moved on, and so settled, are lost after all.
     #[cfg(feature = "flash-outbox")]
-    pub(super) fn unsettle(&mut self, sensor: u8, samples: u8) {
+    pub(super) fn unsettle(&mut self, entry: &Entry, sensor: u8, samples: u8) {
+        if !self.is_counted(entry) {
+            return;
+        }
         self.change(sensor.into(), |account| {
             account.settled = account.settled.saturating_sub(samples.into());
         });

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod garbage;
+mod kept;
 mod outage;
 
 use std::vec;
