@@ -156,6 +156,8 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         self.totals.begin_with(past.counts);
         self.freeze_ending();
         (self.identity.boot, self.hash, self.count) = now;
+        // It may have moved the last boot's catalog, which other firmware's batches do not name.
+        self.announced &= past.catalog == self.hash;
         self.sequence = 1;
         self.uptime_us = 0;
         self.first_news = 0;

@@ -1,5 +1,7 @@
 //! What a device freezes, told by decoding its outbox.
 
+mod resume;
+
 use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
