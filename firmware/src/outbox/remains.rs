@@ -235,6 +235,10 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         let sensors = past.sensors;
         for (sensor, counts) in (0..sensors).zip(&mut past.counts) {
             let account = self.account(sensor)?;
+            if let Some(copies) = self.accounts.get_mut(usize::from(sensor)) {
+                // A torn one may look newer to the next change, which asks no check.
+                *copies = [account; 2];
+            }
             past.uptime_us = past.uptime_us.max(account.time_us);
             *counts = self.ended(sensor, &account)?;
         }

@@ -406,3 +406,17 @@ fn an_account_torn_while_it_was_written_leaves_the_one_before() {
     let past = remains.recover(INCARNATION, &mut [0; 256]).unwrap();
     assert_eq!((past.counts[0].taken, past.counts[0].evicted), (49, 9));
 }
+
+#[test]
+fn an_account_torn_by_a_reset_stays_out_of_the_next_change() {
+    let mut remains = filled();
+    let newer = usize::from(is_newer(&remains.accounts[0][1], &remains.accounts[0][0]));
+    remains.accounts[0][newer].failed = 9;
+    let first = remains.recover(INCARNATION, &mut [0; 256]).unwrap();
+    // What the start does before its own accounts begin changes the last boot's, and is cut.
+    let oldest = remains.outbox.next_after(Mark::default()).unwrap();
+    let second = remains.outbox.next_after(oldest.mark).unwrap();
+    (&mut remains).pop_through(second.mark);
+    let again = remains.recover(INCARNATION, &mut [0; 256]).unwrap();
+    assert_eq!(again.counts, first.counts);
+}
