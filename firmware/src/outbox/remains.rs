@@ -205,6 +205,11 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         buffer: &mut [u8],
     ) -> Option<Past<SENSORS>> {
         let past = self.look(incarnation, buffer);
+        if past.is_none() {
+            // Unknown now, and not known again by a change that puts a right check on it.
+            self.head.magic = 0;
+            compiler_fence(Ordering::SeqCst);
+        }
         // Acknowledged, and not yet popped when the reset came.
         let acked = self.acked();
         self.release_through(acked);

@@ -420,3 +420,14 @@ fn an_account_torn_by_a_reset_stays_out_of_the_next_change() {
     let again = remains.recover(INCARNATION, &mut [0; 256]).unwrap();
     assert_eq!(again.counts, first.counts);
 }
+
+#[test]
+fn counts_that_were_unknown_once_are_not_known_at_the_next_reset() {
+    let mut remains = filled();
+    (remains.accounts[0][0].taken, remains.accounts[0][1].taken) = (70, 70);
+    assert_eq!(remains.recover(INCARNATION, &mut [0; 256]), None);
+    let oldest = remains.outbox.next_after(Mark::default()).unwrap();
+    let second = remains.outbox.next_after(oldest.mark).unwrap();
+    (&mut remains).pop_through(second.mark);
+    assert_eq!(remains.recover(INCARNATION, &mut [0; 256]), None);
+}
