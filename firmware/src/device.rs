@@ -254,7 +254,8 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             stopped: false,
             frozen: false,
         };
-        if let Some(past) = past {
+        // One that is not before this boot, by a counter that fell behind, cannot be ended.
+        if let Some(past) = past.filter(|past| past.boot < device.identity.boot) {
             device.end_past(past);
         }
         device.stand();

@@ -365,6 +365,7 @@ impl<F: MultiwriteNorFlash, R: Ram, const FRAMES: usize, const ITEM: usize> Outb
 
     fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
         self.incarnation = incarnation;
+        self.ram.adopt(incarnation, boot);
         self.flash.adopt(incarnation, boot);
         // Those that a reset found in both: spilled, and not yet gone from RAM.
         if let Some(newest) = self.flash.held.last() {

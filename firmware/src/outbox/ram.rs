@@ -164,7 +164,6 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     }
 
     /// The mark of the newest frame.
-    #[cfg(feature = "flash-outbox")]
     pub(super) fn newest(&self) -> Option<Mark> {
         self.held().next_back().map(Slot::mark)
     }

@@ -519,6 +519,18 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize> Outbox
         Remains::acked(self)
     }
 
+    /// A boot counter that fell behind: frames and marks of boots to come cannot be told from
+    /// theirs, and are dropped.
+    fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
+        if self.outbox.newest().is_some_and(|mark| mark.boot >= boot) {
+            self.outbox.clear();
+        }
+        if Remains::acked(self).boot >= boot {
+            self.acked = [Account::NONE; 2];
+        }
+        self.keep_acked(incarnation);
+    }
+
     fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
         self.change(sensor, |account| {
             account.taken = counts.taken;

@@ -38,3 +38,25 @@ fn other_firmware_announces_its_own_catalog_though_ending_the_last_boot_moved_th
     let ours = [Content::Catalog(hash), Content::Batch(hash)];
     assert_eq!(found[found.len() - 2..], ours, "{found:?}");
 }
+
+#[test]
+fn a_boot_that_is_counted_twice_sends_what_it_freezes() {
+    let mut kept = Kept::new();
+    let mut device = start(&mut kept, 4, "a");
+    take(&mut device, 0..3);
+    let all = Mark {
+        boot: 4,
+        sequence: 3,
+    };
+    device.release(all);
+    // The boot store lost its newest record: the same boot again.
+    let mut device = start(&mut kept, 4, "a");
+    assert_eq!(device.link().acked(), Mark::default());
+    take(&mut device, 0..2);
+    let (mut after, mut found) = (Mark::default(), vec![]);
+    while let Some(entry) = device.outbox().next_after(after) {
+        after = entry.mark;
+        found.push(entry.mark.sequence);
+    }
+    assert_eq!(found, [1, 2, 3]);
+}

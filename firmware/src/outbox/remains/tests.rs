@@ -135,6 +135,9 @@ impl Outbox for Fused<'_> {
     fn acked(&self) -> Mark {
         self.inner.acked()
     }
+    fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
+        self.inner.adopt(incarnation, boot);
+    }
     fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
         self.world.burn();
         self.inner.note(sensor, counts, time_us);
