@@ -100,6 +100,8 @@ struct Eviction {
     acked: Mark,
     /// Frames at and above that floor that are no longer held.
     gone: u32,
+    /// A Hello that says it was written.
+    in_hello: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +147,8 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     report_us: u64,
     /// An eviction that the gateway was not told of.
     eviction: Option<Eviction>,
+    /// One that came behind it, after an ack: told next, and no ack is taken until it can be.
+    eviction_behind: Option<Eviction>,
     /// Frames were lost since the link was told.
     evicted: bool,
     /// Samples were lost since the last Totals.
@@ -246,6 +250,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             totals_us: 0,
             report_us: REPORT_FIRST_US,
             eviction: None,
+            eviction_behind: None,
             evicted: false,
             totals_due: false,
             first_news: 0,
@@ -480,9 +485,16 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     /// Brings an event of the link; `outgoing` is told what to publish.
     pub fn handle(&mut self, now: Moment, event: link::Event, outgoing: &mut impl Extend<Publish>) {
         let was_welcomed = self.link.is_welcomed();
+        let event = match event {
+            // It comes again.
+            link::Event::Ack(_) if self.eviction_behind.is_some() => link::Event::Tick,
+            event => event,
+        };
         self.drive(now, event, outgoing);
         if self.link.is_welcomed() && !was_welcomed {
-            self.eviction = None;
+            if self.eviction.is_some_and(|eviction| eviction.in_hello) {
+                self.note_told();
+            }
             let taken = usize::from(self.link.frame_bytes_max());
             self.batch.set_bytes_max(FRAME.min(taken));
             self.freeze_changed_totals();

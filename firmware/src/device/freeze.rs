@@ -256,7 +256,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             self.note(sensor);
         }
         self.announced = self.is_catalog_held();
-        self.eviction = None;
+        (self.eviction, self.eviction_behind) = (None, None);
         self.handle(now, link::Event::Renamed(incarnation), outgoing);
     }
 
@@ -383,17 +383,14 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             return;
         };
         self.evicted = true;
-        let acked = self.link.acked();
+        let now = self.eviction_now();
         match &mut self.eviction {
             // As it stood then; this one is told by the next Progress.
-            Some(untold) if untold.acked != acked => untold.gone = untold.gone.saturating_add(1),
-            _ if entry.mark > acked => {
-                self.eviction = Some(Eviction {
-                    floor: self.floor(),
-                    acked,
-                    gone: 0,
-                });
+            Some(untold) if untold.acked != now.acked => {
+                untold.gone = untold.gone.saturating_add(1);
+                self.eviction_behind = Some(now);
             }
+            _ if entry.mark > now.acked => self.eviction = Some(now),
             _ => {}
         }
         match entry.content {
@@ -401,6 +398,22 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             Content::Batch(_) => self.totals_due = true,
             Content::Catalog(_) | Content::Totals | Content::Other => {}
         }
+    }
+
+    /// An eviction as it would be told now.
+    pub(super) fn eviction_now(&self) -> Eviction {
+        Eviction {
+            floor: self.floor(),
+            acked: self.link.acked(),
+            gone: 0,
+            in_hello: false,
+        }
+    }
+
+    /// The gateway is told of the eviction; one behind it asks for a Progress of its own.
+    pub(super) fn note_told(&mut self) {
+        self.eviction = self.eviction_behind.take();
+        self.evicted |= self.eviction.is_some();
     }
 
     /// Gives a message its sequence and puts it into the outbox, evicting as needed; a batch with

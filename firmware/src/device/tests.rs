@@ -1,5 +1,6 @@
 //! What a device freezes, told by decoding its outbox.
 
+mod eviction;
 mod resume;
 
 use std::boxed::Box;

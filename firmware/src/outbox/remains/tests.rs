@@ -228,10 +228,21 @@ fn exchange(device: &mut TestDevice<'_>, world: &World, is_acked: bool) {
         term: TERM,
         ..Ack::default()
     };
-    device.handle(now, link::Event::Connected, &mut sent);
-    device.handle(now, link::Event::Presence(presence), &mut sent);
-    device.handle(now, link::Event::Welcome(welcome), &mut sent);
-    device.handle(now, link::Event::Ack(ack), &mut sent);
+    let events = [
+        link::Event::Connected,
+        link::Event::Presence(presence),
+        link::Event::Welcome(welcome),
+        link::Event::Ack(ack),
+    ];
+    for event in events {
+        let before = sent.len();
+        device.handle(now, event, &mut sent);
+        for said in sent.iter().skip(before) {
+            if !matches!(said, Publish::Frame(_)) {
+                device.write(*said, &mut [0; 256]).unwrap();
+            }
+        }
+    }
     for publish in sent.clone() {
         let mut out = [0; 256];
         let Publish::Frame(mark) = publish else {
