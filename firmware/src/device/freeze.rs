@@ -306,7 +306,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     /// Evicts until `frames` more frames fit, of together `bytes` bytes. A catalog that a held
     /// batch names is frozen anew, so that it is only moved to the back.
     fn make_room(&mut self, bytes: usize, frames: usize) {
-        while self.outbox.could_hold(bytes) && !self.outbox.has_room(bytes, frames) {
+        while self.outbox.could_hold_all(bytes, frames) && !self.outbox.has_room(bytes, frames) {
             let Some(oldest) = self.outbox.next_after(Mark::default()) else {
                 return;
             };

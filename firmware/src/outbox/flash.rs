@@ -360,7 +360,11 @@ impl<F: MultiwriteNorFlash, R: Ram, const FRAMES: usize, const ITEM: usize> Outb
     }
 
     fn could_hold(&self, bytes: usize) -> bool {
-        self.ram.could_hold(bytes) && bytes <= ITEM - HEAD_BYTES
+        self.could_hold_all(bytes, 1)
+    }
+
+    fn could_hold_all(&self, bytes: usize, frames: usize) -> bool {
+        self.ram.could_hold(bytes) && bytes.div_ceil(frames.max(1)) <= ITEM - HEAD_BYTES
     }
 
     fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
