@@ -12,7 +12,8 @@
 //!    incarnation.
 //! 3. `complete_until` of a batch: every sample with an earlier time stands in this or an earlier
 //!    frame, or was counted as suppressed, failed or evicted. It never falls.
-//! 4. The catalog is frozen before the first batch that names it, and again when it was evicted.
+//! 4. The catalog is frozen before the first batch that names it, and again when it was evicted:
+//!    before the next batch, or behind the one that evicted it.
 //! 5. `Ended` is the last frame of a planned stop, its Totals before it.
 //! 6. Totals are an exact cut: the batch is closed before them, so every sample they count as taken
 //!    was suppressed, failed, evicted, or stands in a frame before them.

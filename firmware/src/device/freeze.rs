@@ -36,6 +36,10 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         });
         if is_frozen {
             self.batch.clear();
+            if !self.announced {
+                // It made its room where no held batch named the catalog yet.
+                self.freeze_catalog();
+            }
             return;
         }
         // It fits no frame or not even an empty outbox: lost here, and counted.

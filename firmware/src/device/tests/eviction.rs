@@ -125,3 +125,17 @@ fn an_eviction_between_hello_and_welcome_is_told_though_an_ack_came_first() {
     device.write(Publish::Progress, &mut out).unwrap();
     assert_eq!(said(&device).1, device.link().acked().sequence);
 }
+
+#[test]
+fn a_batch_that_evicts_its_own_catalog_is_followed_by_it() {
+    for events in 0..12 {
+        let (mut device, mut minute) = (tight(), 0);
+        batch(&mut device, &mut minute);
+        for _ in 0..events {
+            device.report(EventCode::SensorCleared { sensor: 0 });
+        }
+        batch(&mut device, &mut minute);
+        let frames = held(&device);
+        assert!(frames.contains(&Held::Catalog), "{events}: {frames:?}");
+    }
+}
