@@ -12,7 +12,8 @@
 //!    incarnation.
 //! 3. `complete_until` of a batch: every sample with an earlier time stands in this or an earlier
 //!    frame, or was counted as suppressed, failed or evicted. It never falls.
-//! 4. The catalog is frozen before the first batch that names it, and again when it was evicted.
+//! 4. The catalog is frozen before the first batch that names it, and again when it was evicted:
+//!    before the next batch, or behind the one that evicted it.
 //! 5. `Ended` is the last frame of a planned stop, its Totals before it.
 //! 6. Totals are an exact cut: the batch is closed before them, so every sample they count as taken
 //!    was suppressed, failed, evicted, or stands in a frame before them.
@@ -100,6 +101,8 @@ struct Eviction {
     acked: Mark,
     /// Frames at and above that floor that are no longer held.
     gone: u32,
+    /// A Hello that says it was written.
+    in_hello: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -145,6 +148,8 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     report_us: u64,
     /// An eviction that the gateway was not told of.
     eviction: Option<Eviction>,
+    /// One that came behind it, after an ack: told next, and no ack is taken until it can be.
+    eviction_behind: Option<Eviction>,
     /// Frames were lost since the link was told.
     evicted: bool,
     /// Samples were lost since the last Totals.
@@ -246,6 +251,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             totals_us: 0,
             report_us: REPORT_FIRST_US,
             eviction: None,
+            eviction_behind: None,
             evicted: false,
             totals_due: false,
             first_news: 0,
@@ -254,7 +260,8 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
             stopped: false,
             frozen: false,
         };
-        if let Some(past) = past {
+        // One that is not before this boot, by a counter that fell behind, cannot be ended.
+        if let Some(past) = past.filter(|past| past.boot < device.identity.boot) {
             device.end_past(past);
         }
         device.stand();
@@ -479,9 +486,16 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     /// Brings an event of the link; `outgoing` is told what to publish.
     pub fn handle(&mut self, now: Moment, event: link::Event, outgoing: &mut impl Extend<Publish>) {
         let was_welcomed = self.link.is_welcomed();
+        let event = match event {
+            // It comes again.
+            link::Event::Ack(_) if self.eviction_behind.is_some() => link::Event::Tick,
+            event => event,
+        };
         self.drive(now, event, outgoing);
         if self.link.is_welcomed() && !was_welcomed {
-            self.eviction = None;
+            if self.eviction.is_some_and(|eviction| eviction.in_hello) {
+                self.note_told();
+            }
             let taken = usize::from(self.link.frame_bytes_max());
             self.batch.set_bytes_max(FRAME.min(taken));
             self.freeze_changed_totals();

@@ -129,6 +129,13 @@ pub trait Outbox {
     /// Whether a frame of `bytes` bytes, receipt included, fits when everything else is gone.
     fn could_hold(&self, bytes: usize) -> bool;
 
+    /// Whether `frames` frames, of together `bytes` bytes with receipts, fit when everything else
+    /// is gone.
+    fn could_hold_all(&self, bytes: usize, frames: usize) -> bool {
+        let _ = frames;
+        self.could_hold(bytes)
+    }
+
     /// Brings frames kept from earlier boots under this incarnation. Called once, before the
     /// first frame of `boot`. An outbox that keeps none has nothing to do.
     fn adopt(&mut self, incarnation: Incarnation, boot: u32) {

@@ -36,6 +36,10 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         });
         if is_frozen {
             self.batch.clear();
+            if !self.announced {
+                // It made its room where no held batch named the catalog yet.
+                self.freeze_catalog();
+            }
             return;
         }
         // It fits no frame or not even an empty outbox: lost here, and counted.
@@ -156,6 +160,8 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         self.totals.begin_with(past.counts);
         self.freeze_ending();
         (self.identity.boot, self.hash, self.count) = now;
+        // It may have moved the last boot's catalog, which other firmware's batches do not name.
+        self.announced &= past.catalog == self.hash;
         self.sequence = 1;
         self.uptime_us = 0;
         self.first_news = 0;
@@ -254,7 +260,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             self.note(sensor);
         }
         self.announced = self.is_catalog_held();
-        self.eviction = None;
+        (self.eviction, self.eviction_behind) = (None, None);
         self.handle(now, link::Event::Renamed(incarnation), outgoing);
     }
 
@@ -304,7 +310,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     /// Evicts until `frames` more frames fit, of together `bytes` bytes. A catalog that a held
     /// batch names is frozen anew, so that it is only moved to the back.
     fn make_room(&mut self, bytes: usize, frames: usize) {
-        while self.outbox.could_hold(bytes) && !self.outbox.has_room(bytes, frames) {
+        while self.outbox.could_hold_all(bytes, frames) && !self.outbox.has_room(bytes, frames) {
             let Some(oldest) = self.outbox.next_after(Mark::default()) else {
                 return;
             };
@@ -381,17 +387,14 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             return;
         };
         self.evicted = true;
-        let acked = self.link.acked();
+        let now = self.eviction_now();
         match &mut self.eviction {
             // As it stood then; this one is told by the next Progress.
-            Some(untold) if untold.acked != acked => untold.gone = untold.gone.saturating_add(1),
-            _ if entry.mark > acked => {
-                self.eviction = Some(Eviction {
-                    floor: self.floor(),
-                    acked,
-                    gone: 0,
-                });
+            Some(untold) if untold.acked != now.acked => {
+                untold.gone = untold.gone.saturating_add(1);
+                self.eviction_behind = Some(now);
             }
+            _ if entry.mark > now.acked => self.eviction = Some(now),
             _ => {}
         }
         match entry.content {
@@ -399,6 +402,22 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
             Content::Batch(_) => self.totals_due = true,
             Content::Catalog(_) | Content::Totals | Content::Other => {}
         }
+    }
+
+    /// An eviction as it would be told now.
+    pub(super) fn eviction_now(&self) -> Eviction {
+        Eviction {
+            floor: self.floor(),
+            acked: self.link.acked(),
+            gone: 0,
+            in_hello: false,
+        }
+    }
+
+    /// The gateway is told of the eviction; one behind it asks for a Progress of its own.
+    pub(super) fn note_told(&mut self) {
+        self.eviction = self.eviction_behind.take();
+        self.evicted |= self.eviction.is_some();
     }
 
     /// Gives a message its sequence and puts it into the outbox, evicting as needed; a batch with

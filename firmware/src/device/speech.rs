@@ -16,14 +16,20 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     /// reads back corrupt is not sent; once it is the oldest, it is dropped and counted.
     pub fn write(&mut self, publish: Publish, out: &mut [u8]) -> Option<usize> {
         match publish {
-            Publish::Hello => self.write_unsequenced(out, &|device, writer| {
-                message::write(writer, up::HELLO, &device.hello())
-            }),
+            Publish::Hello => {
+                let written = self.write_unsequenced(out, &|device, writer| {
+                    message::write(writer, up::HELLO, &device.hello())
+                });
+                if let Some(eviction) = &mut self.eviction {
+                    eviction.in_hello = true;
+                }
+                written
+            }
             Publish::Progress => {
                 let written = self.write_unsequenced(out, &|device, writer| {
                     message::write(writer, up::PROGRESS, &device.progress())
                 });
-                self.eviction = None;
+                self.note_told();
                 written
             }
             Publish::Frame(mark) => match self.outbox.read(mark, out) {
@@ -59,11 +65,10 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
 
     /// What the next Progress says.
     pub fn progress(&self) -> Progress {
-        let Eviction { floor, acked, gone } = self.eviction.unwrap_or_else(|| Eviction {
-            floor: self.floor(),
-            acked: self.link.acked(),
-            gone: 0,
-        });
+        let said = self.eviction.unwrap_or_else(|| self.eviction_now());
+        let Eviction {
+            floor, acked, gone, ..
+        } = said;
         Progress {
             floor,
             acked,

@@ -1,5 +1,8 @@
 //! What a device freezes, told by decoding its outbox.
 
+mod eviction;
+mod resume;
+
 use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;

@@ -328,8 +328,8 @@ impl<F: MultiwriteNorFlash, R: Ram, const FRAMES: usize, const ITEM: usize> Outb
     fn evict(&mut self, mut lost: impl FnMut(u8, u8)) -> Option<Entry> {
         self.idle = false;
         let ram = &mut self.ram;
-        let evicted = self.flash.evict(|sensor, samples| {
-            ram.lose(sensor, samples);
+        let evicted = self.flash.evict(|entry, sensor, samples| {
+            ram.lose(entry, sensor, samples);
             lost(sensor, samples);
         });
         evicted.or_else(|| self.ram.evict(lost))
@@ -360,11 +360,16 @@ impl<F: MultiwriteNorFlash, R: Ram, const FRAMES: usize, const ITEM: usize> Outb
     }
 
     fn could_hold(&self, bytes: usize) -> bool {
-        self.ram.could_hold(bytes) && bytes <= ITEM - HEAD_BYTES
+        self.could_hold_all(bytes, 1)
+    }
+
+    fn could_hold_all(&self, bytes: usize, frames: usize) -> bool {
+        self.ram.could_hold(bytes) && bytes.div_ceil(frames.max(1)) <= ITEM - HEAD_BYTES
     }
 
     fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
         self.incarnation = incarnation;
+        self.ram.adopt(incarnation, boot);
         self.flash.adopt(incarnation, boot);
         // Those that a reset found in both: spilled, and not yet gone from RAM.
         if let Some(newest) = self.flash.held.last() {

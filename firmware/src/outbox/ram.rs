@@ -3,7 +3,8 @@
 //! ```text
 //! bytes  . . [receipt|frame   ][receipt|frame ][receipt|frame       ] . . .
 //!            ^ first slot's start        each span is one slot of the index
-//! slots  number n of all that were ever pushed stands at n % FRAMES; held are popped .. pushed
+//! slots  number n of all that were ever pushed stands at n % FRAMES; held are popped .. pushed;
+//!        numbers begin anew at 0 before they outgrow a u32, at a multiple of FRAMES
 //! ```
 //! A receipt is two bytes per sensor: its index, and the samples.
 //!
@@ -106,7 +107,7 @@ pub struct Front {
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub struct RamOutbox<const BYTES: usize, const FRAMES: usize> {
-    /// Frames ever pushed, and ever popped or evicted.
+    /// Frames ever pushed, and ever popped or evicted, below [`Self::NUMBERS`].
     pushed: u32,
     popped: u32,
     slots: [Slot; FRAMES],
@@ -120,6 +121,9 @@ impl<const BYTES: usize, const FRAMES: usize> Default for RamOutbox<BYTES, FRAME
 }
 
 impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
+    /// Numbers of frames: as many as keep n % FRAMES steady where they begin anew.
+    const NUMBERS: u32 = u32::MAX / FRAMES as u32 * FRAMES as u32;
+
     /// An empty outbox.
     pub const fn new() -> Self {
         const {
@@ -160,7 +164,6 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     }
 
     /// The mark of the newest frame.
-    #[cfg(feature = "flash-outbox")]
     pub(super) fn newest(&self) -> Option<Mark> {
         self.held().next_back().map(Slot::mark)
     }
@@ -183,14 +186,18 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     /// Drops everything, at once.
     pub fn clear(&mut self) {
         self.popped = self.pushed;
+        if self.pushed >= Self::NUMBERS {
+            // What RAM holds after power-on.
+            (self.pushed, self.popped) = (0, 0);
+        }
     }
 
     /// Whether what stands here, in RAM that was not cleared, is an outbox that was left in order:
     /// spans one behind the other, marks ascending, every frame of `incarnation` and verified in
     /// `buffer`.
     pub(super) fn is_intact(&self, incarnation: Incarnation, buffer: &mut [u8]) -> bool {
-        let frames = self.pushed.wrapping_sub(self.popped) as usize;
-        if frames > FRAMES {
+        let is_number = |counter: u32| counter < Self::NUMBERS;
+        if !is_number(self.pushed) || !is_number(self.popped) || self.frames() > FRAMES {
             return false;
         }
         let (mut start, mut used, mut before) = (None, 0, Mark::default());
@@ -227,7 +234,22 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     }
 
     fn frames(&self) -> usize {
-        self.pushed.wrapping_sub(self.popped) as usize
+        let held = if self.pushed >= self.popped {
+            self.pushed - self.popped
+        } else {
+            Self::NUMBERS
+                .wrapping_sub(self.popped)
+                .wrapping_add(self.pushed)
+        };
+        held as usize
+    }
+
+    fn next_number(number: u32) -> u32 {
+        if number + 1 >= Self::NUMBERS {
+            0
+        } else {
+            number + 1
+        }
     }
 
     /// The slot of the held frame number `index`, from 0.
@@ -237,7 +259,7 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
     }
 
     fn place(&self, index: usize) -> usize {
-        (self.popped.wrapping_add(index as u32) % FRAMES as u32) as usize
+        (self.popped as usize % FRAMES + index) % FRAMES
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
@@ -312,7 +334,7 @@ impl<const BYTES: usize, const FRAMES: usize> RamOutbox<BYTES, FRAMES> {
         let gone = *self.slot_at(0);
         self.tell_receipt(&gone, &mut lost);
         compiler_fence(Ordering::SeqCst);
-        self.popped = self.popped.wrapping_add(1);
+        self.popped = Self::next_number(self.popped);
         Some(gone.entry())
     }
 }
@@ -352,7 +374,7 @@ impl<const BYTES: usize, const FRAMES: usize> Outbox for RamOutbox<BYTES, FRAMES
             slot.frame_bytes = frame.len() as u32;
         }
         compiler_fence(Ordering::SeqCst);
-        self.pushed = self.pushed.wrapping_add(1);
+        self.pushed = Self::next_number(self.pushed);
         Ok(())
     }
 
@@ -555,6 +577,26 @@ mod tests {
         assert_eq!(read(&outbox, 1), frame);
         assert_eq!(read(&outbox, 301), later);
         assert!(outbox.get(mark(300)).is_none());
+    }
+
+    #[test]
+    fn ram_that_holds_all_ones_at_power_on_is_an_outbox_all_the_same() {
+        for counter in [u32::MAX, u32::MAX - 3, u32::MAX / 7 * 7 - 3] {
+            let mut outbox = RamOutbox::<700, 7>::new();
+            (outbox.pushed, outbox.popped) = (counter, counter);
+            if !outbox.is_intact(Incarnation(9), &mut [0; 256]) {
+                outbox.clear();
+            }
+            let frames: Vec<_> = (1..=7)
+                .map(|n| pushed(&mut outbox, n, Content::Other, &[]))
+                .collect();
+            for (sequence, frame) in (1..).zip(&frames) {
+                assert_eq!(read(&outbox, sequence), *frame, "counters from {counter}");
+            }
+            assert!(outbox.is_intact(Incarnation(9), &mut [0; 256]));
+            outbox.pop_through(mark(7));
+            assert!(outbox.is_empty());
+        }
     }
 
     #[derive(Debug, Clone)]

@@ -205,6 +205,11 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         buffer: &mut [u8],
     ) -> Option<Past<SENSORS>> {
         let past = self.look(incarnation, buffer);
+        if past.is_none() {
+            // Unknown now, and not known again by a change that puts a right check on it.
+            self.head.magic = 0;
+            compiler_fence(Ordering::SeqCst);
+        }
         // Acknowledged, and not yet popped when the reset came.
         let acked = self.acked();
         self.release_through(acked);
@@ -235,6 +240,10 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         let sensors = past.sensors;
         for (sensor, counts) in (0..sensors).zip(&mut past.counts) {
             let account = self.account(sensor)?;
+            if let Some(copies) = self.accounts.get_mut(usize::from(sensor)) {
+                // A torn one may look newer to the next change, which asks no check.
+                *copies = [account; 2];
+            }
             past.uptime_us = past.uptime_us.max(account.time_us);
             *counts = self.ended(sensor, &account)?;
         }
@@ -276,9 +285,12 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize>
         &self.outbox
     }
 
-    /// Frames that were moved on, and so settled, are lost after all.
+    /// Samples of a frame that was moved on, and so settled, are lost after all.
     #[cfg(feature = "flash-outbox")]
-    pub(super) fn unsettle(&mut self, sensor: u8, samples: u8) {
+    pub(super) fn unsettle(&mut self, entry: &Entry, sensor: u8, samples: u8) {
+        if !self.is_counted(entry) {
+            return;
+        }
         self.change(sensor.into(), |account| {
             account.settled = account.settled.saturating_sub(samples.into());
         });
@@ -505,6 +517,18 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize> Outbox
 
     fn acked(&self) -> Mark {
         Remains::acked(self)
+    }
+
+    /// A boot counter that fell behind: frames and marks of boots to come cannot be told from
+    /// theirs, and are dropped.
+    fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
+        if self.outbox.newest().is_some_and(|mark| mark.boot >= boot) {
+            self.outbox.clear();
+        }
+        if Remains::acked(self).boot >= boot {
+            self.acked = [Account::NONE; 2];
+        }
+        self.keep_acked(incarnation);
     }
 
     fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {

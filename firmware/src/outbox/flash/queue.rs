@@ -316,9 +316,11 @@ impl<F: MultiwriteNorFlash, const FRAMES: usize, const ITEM: usize> Queue<F, FRA
     }
 
     /// Drops the oldest frame.
-    pub(super) fn evict(&mut self, lost: impl FnMut(u8, u8)) -> Option<Entry> {
+    pub(super) fn evict(&mut self, mut lost: impl FnMut(&Entry, u8, u8)) -> Option<Entry> {
         let oldest = *self.held.first()?;
-        self.free(&oldest, lost);
+        self.free(&oldest, |sensor, samples| {
+            lost(&oldest.entry, sensor, samples);
+        });
         self.held.remove(0);
         Some(oldest.entry)
     }

@@ -1,7 +1,9 @@
 //! The outbox over a mock flash: what it spills, frees and evicts, and what a start finds.
 
 mod cuts;
+mod ending;
 mod garbage;
+mod kept;
 mod outage;
 
 use std::vec;

@@ -3,7 +3,7 @@
 use tidegate_shared::ids::Mark;
 
 use crate::outbox::ram::Front;
-use crate::outbox::{Outbox, RamOutbox, Remains};
+use crate::outbox::{Entry, Outbox, RamOutbox, Remains};
 
 /// An outbox in RAM that can stand before one in flash: [`RamOutbox`], or [`Remains`], whose
 /// frames outlive a soft reset.
@@ -28,8 +28,8 @@ pub trait Ram: Outbox {
     /// Bytes in use, receipts included.
     fn bytes_used(&self) -> usize;
 
-    /// Samples that were handed on with their frame are lost.
-    fn lose(&mut self, sensor: u8, samples: u8);
+    /// Samples that were handed on with this frame are lost.
+    fn lose(&mut self, entry: &Entry, sensor: u8, samples: u8);
 }
 
 impl<const BYTES: usize, const FRAMES: usize> Ram for RamOutbox<BYTES, FRAMES> {
@@ -56,7 +56,7 @@ impl<const BYTES: usize, const FRAMES: usize> Ram for RamOutbox<BYTES, FRAMES> {
         self.bytes_used()
     }
 
-    fn lose(&mut self, _: u8, _: u8) {}
+    fn lose(&mut self, _: &Entry, _: u8, _: u8) {}
 }
 
 impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize> Ram
@@ -85,7 +85,7 @@ impl<const SENSORS: usize, const BYTES: usize, const FRAMES: usize> Ram
         self.frames().bytes_used()
     }
 
-    fn lose(&mut self, sensor: u8, samples: u8) {
-        self.unsettle(sensor, samples);
+    fn lose(&mut self, entry: &Entry, sensor: u8, samples: u8) {
+        self.unsettle(entry, sensor, samples);
     }
 }

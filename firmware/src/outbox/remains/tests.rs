@@ -135,6 +135,9 @@ impl Outbox for Fused<'_> {
     fn acked(&self) -> Mark {
         self.inner.acked()
     }
+    fn adopt(&mut self, incarnation: Incarnation, boot: u32) {
+        self.inner.adopt(incarnation, boot);
+    }
     fn note(&mut self, sensor: u16, counts: &Counts, time_us: u64) {
         self.world.burn();
         self.inner.note(sensor, counts, time_us);
@@ -225,10 +228,21 @@ fn exchange(device: &mut TestDevice<'_>, world: &World, is_acked: bool) {
         term: TERM,
         ..Ack::default()
     };
-    device.handle(now, link::Event::Connected, &mut sent);
-    device.handle(now, link::Event::Presence(presence), &mut sent);
-    device.handle(now, link::Event::Welcome(welcome), &mut sent);
-    device.handle(now, link::Event::Ack(ack), &mut sent);
+    let events = [
+        link::Event::Connected,
+        link::Event::Presence(presence),
+        link::Event::Welcome(welcome),
+        link::Event::Ack(ack),
+    ];
+    for event in events {
+        let before = sent.len();
+        device.handle(now, event, &mut sent);
+        for said in sent.iter().skip(before) {
+            if !matches!(said, Publish::Frame(_)) {
+                device.write(*said, &mut [0; 256]).unwrap();
+            }
+        }
+    }
     for publish in sent.clone() {
         let mut out = [0; 256];
         let Publish::Frame(mark) = publish else {
@@ -405,4 +419,29 @@ fn an_account_torn_while_it_was_written_leaves_the_one_before() {
     remains.accounts[0][newer].failed = 9;
     let past = remains.recover(INCARNATION, &mut [0; 256]).unwrap();
     assert_eq!((past.counts[0].taken, past.counts[0].evicted), (49, 9));
+}
+
+#[test]
+fn an_account_torn_by_a_reset_stays_out_of_the_next_change() {
+    let mut remains = filled();
+    let newer = usize::from(is_newer(&remains.accounts[0][1], &remains.accounts[0][0]));
+    remains.accounts[0][newer].failed = 9;
+    let first = remains.recover(INCARNATION, &mut [0; 256]).unwrap();
+    // What the start does before its own accounts begin changes the last boot's, and is cut.
+    let oldest = remains.outbox.next_after(Mark::default()).unwrap();
+    let second = remains.outbox.next_after(oldest.mark).unwrap();
+    (&mut remains).pop_through(second.mark);
+    let again = remains.recover(INCARNATION, &mut [0; 256]).unwrap();
+    assert_eq!(again.counts, first.counts);
+}
+
+#[test]
+fn counts_that_were_unknown_once_are_not_known_at_the_next_reset() {
+    let mut remains = filled();
+    (remains.accounts[0][0].taken, remains.accounts[0][1].taken) = (70, 70);
+    assert_eq!(remains.recover(INCARNATION, &mut [0; 256]), None);
+    let oldest = remains.outbox.next_after(Mark::default()).unwrap();
+    let second = remains.outbox.next_after(oldest.mark).unwrap();
+    (&mut remains).pop_through(second.mark);
+    assert_eq!(remains.recover(INCARNATION, &mut [0; 256]), None);
 }
