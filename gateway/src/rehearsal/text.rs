@@ -1,11 +1,12 @@
 //! Text: a test's outcome for people.
 //!
 //! ```text
-//! FAILED  pump.test.toml: 2 differences (3 of 4 records as expected)
-//!   record 2 (line 31): minute pump-1 temperature, start 1m, revision 0
-//!     field        expected     got
-//!     samples      6            5
-//!     values.mean  21.5 ±0.01   21.7
+//! FAILED  pump.test.toml: 2 differences
+//!   record 2 (line 31) differs: minute pump-1 temperature, start 1m, revision 0
+//!     field        expected    got
+//!     samples      6           5
+//!     values.mean  21.5 ±0.01  21.7
+//!   record 3 (line 38) did not come: rule minute, start 2m
 //! ```
 
 use std::fmt::Write;
