@@ -14,7 +14,7 @@ use crate::rules::{Mistake, Ruled, draw, parse, parse_test};
 /// What came of one file.
 enum Ran {
     /// It ran.
-    Through(Test, Outcome),
+    Through(Box<Test>, Outcome),
     /// It did not: mistakes in it or in its configuration.
     Mistaken(Vec<Mistake>),
     /// It cannot be read.
@@ -80,7 +80,7 @@ fn run(path: &Path, file: &str, quiet: bool) -> Ran {
     match parsed {
         Ok(test) => {
             let outcome = rehearse(&test);
-            Ran::Through(test, outcome)
+            Ran::Through(Box::new(test), outcome)
         }
         Err(mistakes) => {
             tell_mistakes(&mistakes, &text);

@@ -100,7 +100,8 @@ impl CountsWanted {
     }
 
     fn sum(&self, count: Count, counters: &Counters) -> u64 {
-        let is = |wanted: &Option<String>, name: &String| wanted.as_ref().is_none_or(|one| one == name);
+        let is =
+            |wanted: &Option<String>, name: &String| wanted.as_ref().is_none_or(|one| one == name);
         let devices = counters.devices.iter();
         let devices = devices.filter(|(name, _)| is(&self.device, name));
         let sensors = devices.flat_map(|(_, device)| &device.sensors);

@@ -5,9 +5,9 @@
 //! one. One that is left over is compared with the record that is likest, of the same rule,
 //! device, sensor and start as far as it names them.
 
+use super::Test;
 use super::expectation::{Expected, Field, found};
 use super::outcome::{Difference, FieldDifference};
-use super::Test;
 use crate::record::Emitted;
 
 /// Compares the records that came with those expected.
@@ -63,12 +63,7 @@ fn fitting(expected: &[Expected], records: &[Emitted]) -> Vec<Option<usize>> {
 }
 
 /// Finds a record for an expectation, moving others to another one where they have one.
-fn settle(
-    at: usize,
-    fits: &[Vec<usize>],
-    taken: &mut [Option<usize>],
-    seen: &mut [bool],
-) -> bool {
+fn settle(at: usize, fits: &[Vec<usize>], taken: &mut [Option<usize>], seen: &mut [bool]) -> bool {
     for &record in &fits[at] {
         if std::mem::replace(&mut seen[record], true) {
             continue;

@@ -341,11 +341,7 @@ impl Player<'_> {
     }
 
     /// Makes the boot's next frame, which waits while the link is down.
-    fn frame(
-        &mut self,
-        at_us: i64,
-        body: impl FnOnce(&mut Writer<'_>) -> Result<(), BodyError>,
-    ) {
+    fn frame(&mut self, at_us: i64, body: impl FnOnce(&mut Writer<'_>) -> Result<(), BodyError>) {
         self.mark.sequence += 1;
         let header = Header {
             key_id: 0,

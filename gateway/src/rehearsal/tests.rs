@@ -17,8 +17,10 @@ forward = ["cloud"]
 const PAGE: &str = include_str!("../../../docs/rules-tests.md");
 
 fn read(text: &str) -> Test {
-    parse_test(text, "test.toml", |name| Err(format!("there is no {name} here")))
-        .unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"))
+    parse_test(text, "test.toml", |name| {
+        Err(format!("there is no {name} here"))
+    })
+    .unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"))
 }
 
 /// Runs device `d`, behind keys of the test.
@@ -44,7 +46,10 @@ fn late(outcome: &Outcome) -> u64 {
 
 #[test]
 fn a_sample_on_a_boundary_is_of_the_window_that_begins_there() {
-    let outcome = run("", r#"timeline = [{ every = "30s", samples = { a = [1, 2, 3] } }]"#);
+    let outcome = run(
+        "",
+        r#"timeline = [{ every = "30s", samples = { a = [1, 2, 3] } }]"#,
+    );
     assert_eq!(lines(&outcome), ["0.0: 2/2", "60.0: 1/1"]);
 }
 
@@ -86,7 +91,10 @@ fn what_an_outage_keeps_away_comes_behind_it() {
     let brought = ["0.0: 12/12", "60.0: 12/12"];
     assert_eq!(lines(&run("until = \"150s\"", steps)), brought);
     let outcome = run("", steps);
-    assert_eq!(lines(&outcome), ["0.0: 12/12", "60.0: 12/12", "120.0: 12/12"]);
+    assert_eq!(
+        lines(&outcome),
+        ["0.0: 12/12", "60.0: 12/12", "120.0: 12/12"]
+    );
     assert_eq!(late(&outcome), 0);
 }
 
@@ -145,7 +153,9 @@ fn a_planned_stop_closes_at_once_and_the_next_boot_revises() {
 fn a_late_sample_is_counted_in_its_window_until_that_closes() {
     let flow = r#"{ every = "5s", samples = { a = [1] }, repeat = 24 }"#;
     let one = |late: &str| {
-        let step = format!(r#"{{ at = "52s", times = ["0s"], samples = {{ a = [9] }}, late = "{late}" }}"#);
+        let step = format!(
+            r#"{{ at = "52s", times = ["0s"], samples = {{ a = [9] }}, late = "{late}" }}"#
+        );
         run("", &format!("hold = \"5s\"\ntimeline = [{flow}, {step}]"))
     };
     // The watermark passes 60 s + 10 s with the batch that closes at 70 s.

@@ -11,9 +11,9 @@
 
 use std::fmt::Write;
 
+use super::Test;
 use super::expectation::{Datum, Field, found};
 use super::outcome::{Difference, FieldDifference, Outcome};
-use super::Test;
 use crate::record::Emitted;
 use crate::rules::{Look, show_duration};
 
@@ -25,7 +25,11 @@ pub fn tell(test: &Test, outcome: &Outcome, file: &str, look: Look) -> String {
     let teller = Teller { test, look };
     let differences = &outcome.differences;
     let mut told = match differences.len() {
-        0 => format!("{}      {file}: {}\n", teller.good("ok"), teller.held(outcome)),
+        0 => format!(
+            "{}      {file}: {}\n",
+            teller.good("ok"),
+            teller.held(outcome)
+        ),
         1 => format!("{}  {file}: 1 difference\n", teller.bad("FAILED")),
         more => format!("{}  {file}: {more} differences\n", teller.bad("FAILED")),
     };
@@ -114,7 +118,8 @@ impl Teller<'_> {
                 wanted,
                 found,
             } => {
-                let (wanted, found) = (self.good(&wanted.to_string()), self.bad(&found.to_string()));
+                let (wanted, found) =
+                    (self.good(&wanted.to_string()), self.bad(&found.to_string()));
                 writeln!(
                     told,
                     "  counts {number} (line {line}) of {of}: {name}: expected {wanted}, got {found}"

@@ -18,7 +18,9 @@ pub(super) enum Happening {
     Down,
     Up,
     /// It goes off: as planned or not.
-    Off { planned: bool },
+    Off {
+        planned: bool,
+    },
     /// It starts as another boot.
     On,
     /// Its time is set by so many µs.

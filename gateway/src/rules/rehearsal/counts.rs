@@ -44,8 +44,7 @@ pub(super) fn read(
     }
     if let Some(value) = section.get("filtered") {
         let expected = "a table such as { keep = 1, deadband = 2 }";
-        if let Some(mut filtered) =
-            Section::of_value("`filtered`", value, &[], expected, findings)
+        if let Some(mut filtered) = Section::of_value("`filtered`", value, &[], expected, findings)
         {
             for (key, count) in [
                 ("keep", Count::FilteredKeep),
@@ -69,11 +68,7 @@ pub(super) fn read(
     })
 }
 
-fn read_count(
-    count: Count,
-    value: &Value<'_>,
-    findings: &mut Findings,
-) -> Option<(Count, u64)> {
+fn read_count(count: Count, value: &Value<'_>, findings: &mut Findings) -> Option<(Count, u64)> {
     let name = format!("`{}`", count.name());
     let number = whole(&name, value, 0..=u64::from(u32::MAX), findings)?;
     Some((count, number))

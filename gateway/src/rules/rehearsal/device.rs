@@ -69,9 +69,7 @@ fn read_device(
     });
     let described = section
         .get("sensors")
-        .map_or(Some(BTreeMap::new()), |value| {
-            read_sensors(value, findings)
-        });
+        .map_or(Some(BTreeMap::new()), |value| read_sensors(value, findings));
     let typed_steps = section
         .need(
             "timeline",
@@ -112,7 +110,13 @@ fn sensors_of(
         let most = decimals.entry(&column.sensor).or_default();
         *most = column.decimals().max(*most);
     }
-    check_most("sensors", described.len(), SENSORS_MAX, span.clone(), findings);
+    check_most(
+        "sensors",
+        described.len(),
+        SENSORS_MAX,
+        span.clone(),
+        findings,
+    );
     let sensors = described.into_iter().take(SENSORS_MAX);
     sensors
         .map(|(name, one)| Sensor {
@@ -155,18 +159,20 @@ fn read_sensor(
     let unit = section
         .get("unit")
         .map_or(Some(""), |value| read_unit(value, findings));
-    let kind = section.get("kind").map_or(Some(SensorKind::Gauge), |value| {
-        let choices = [
-            ("gauge", SensorKind::Gauge),
-            ("counter", SensorKind::Counter),
-            ("state", SensorKind::State),
-            ("bool", SensorKind::Bool),
-        ];
-        choice("`kind`", value, &choices, findings)
-    });
-    let decimals = section.get("decimals").map(|value| {
-        whole("`decimals`", value, 0..=DECIMALS_MOST, findings)
-    });
+    let kind = section
+        .get("kind")
+        .map_or(Some(SensorKind::Gauge), |value| {
+            let choices = [
+                ("gauge", SensorKind::Gauge),
+                ("counter", SensorKind::Counter),
+                ("state", SensorKind::State),
+                ("bool", SensorKind::Bool),
+            ];
+            choice("`kind`", value, &choices, findings)
+        });
+    let decimals = section
+        .get("decimals")
+        .map(|value| whole("`decimals`", value, 0..=DECIMALS_MOST, findings));
     section.close(findings);
     let described = Described {
         unit: unit?.to_owned(),

@@ -100,9 +100,9 @@ pub(super) fn read(
         let rule = rule.as_deref().and_then(|name| names.rule(name));
         read_values(value, rule, &mut fields, findings);
     }
-    let within = section.get("within").map_or(Some(within), |value| {
-        read_within(value, findings)
-    });
+    let within = section
+        .get("within")
+        .map_or(Some(within), |value| read_within(value, findings));
     let line = section.span.start;
     section.close(findings);
     Some(Expected {
@@ -215,7 +215,10 @@ fn read_values(
     };
     let known = rule.map(values_of);
     for (name, span, value) in section.entries() {
-        if let Some(known) = known.as_ref().filter(|known| !known.iter().any(|one| one == name)) {
+        if let Some(known) = known
+            .as_ref()
+            .filter(|known| !known.iter().any(|one| one == name))
+        {
             let help = nearest(name, known.iter().map(String::as_str)).map_or_else(
                 || format!("it has: {}", known.join(", ")),
                 |name| format!("did you mean `{name}`?"),

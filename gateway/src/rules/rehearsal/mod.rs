@@ -233,13 +233,7 @@ fn sections<'v, 't>(
 }
 
 /// Notes when there are too many of something.
-fn check_most(
-    what: &str,
-    found: usize,
-    max: usize,
-    span: Range<usize>,
-    findings: &mut Findings,
-) {
+fn check_most(what: &str, found: usize, max: usize, span: Range<usize>, findings: &mut Findings) {
     if found > max {
         findings.mistake(
             Kind::OutOfRange,

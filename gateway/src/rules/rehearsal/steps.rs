@@ -49,7 +49,9 @@ impl Column {
     pub(super) fn decimals(&self) -> u8 {
         let decimals = self.values.iter().map(|(value, _)| {
             let written = value.to_string();
-            let behind = written.split_once('.').map_or(0, |(_, behind)| behind.len());
+            let behind = written
+                .split_once('.')
+                .map_or(0, |(_, behind)| behind.len());
             behind.min(DECIMALS_MOST) as u8
         });
         decimals.max().unwrap_or(0)
@@ -87,7 +89,9 @@ pub(super) fn read(value: &Value<'_>, findings: &mut Findings) -> Option<TypedSt
         .get("at")
         .map(|value| duration("`at`", value, 0..=STEP_US_MAX, findings));
     let acts = ACTS.map(|name| (name, section.get(name)));
-    let mut given = acts.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    let mut given = acts
+        .iter()
+        .filter_map(|(name, value)| Some((*name, (*value)?)));
     let (first, second) = (given.next(), given.next());
     if let Some((name, value)) = second {
         findings

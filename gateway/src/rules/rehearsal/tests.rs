@@ -74,8 +74,8 @@ fn several_mistakes_are_told_at_once_with_their_places() {
             Kind::UnknownName,
             Kind::Malformed,
             Kind::UnknownName,
-            Kind::UnknownName,
             Kind::UnknownKey,
+            Kind::UnknownName,
             Kind::Conflict,
         ]
     );
