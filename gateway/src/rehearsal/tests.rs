@@ -46,11 +46,9 @@ fn late(outcome: &Outcome) -> u64 {
 
 #[test]
 fn a_sample_on_a_boundary_is_of_the_window_that_begins_there() {
-    let outcome = run(
-        "",
-        r#"timeline = [{ every = "30s", samples = { a = [1, 2, 3] } }]"#,
-    );
-    assert_eq!(lines(&outcome), ["0.0: 2/2", "60.0: 1/1"]);
+    let steps = r#"hold = "30s"
+    timeline = [{ every = "30s", samples = { a = [1, 2, 3] } }]"#;
+    assert_eq!(lines(&run("", steps)), ["0.0: 2/2", "60.0: 1/1"]);
 }
 
 #[test]
@@ -106,7 +104,8 @@ fn outages_may_overlap_and_the_longest_counts() {
         { every = "5s", samples = { a = [1] }, repeat = 12 },
     ]"#;
     assert_eq!(lines(&run("until = \"119s\"", steps)), [""; 0]);
-    assert_eq!(lines(&run("", steps)), ["0.0: 12/12"]);
+    // The step without `at` begins where the latest before it ended, at 30 s.
+    assert_eq!(lines(&run("", steps)), ["0.0: 6/6", "60.0: 6/6"]);
 }
 
 #[test]
@@ -206,7 +205,8 @@ fn samples_where_the_device_is_off_fail_the_test() {
 fn a_vague_expectation_takes_no_record_from_a_particular_one() {
     let text = format!(
         r#"expect = [{{ rule = "minute" }}, {{ start = "0s" }}]
-        {MINUTE}timeline = [{{ every = "30s", samples = {{ a = [1, 2, 3] }} }}]"#
+        {MINUTE}hold = "30s"
+        timeline = [{{ every = "30s", samples = {{ a = [1, 2, 3] }} }}]"#
     );
     assert_eq!(rehearse(&read(&text)).differences, []);
 }

@@ -30,7 +30,7 @@ use super::tree::{Section, Value, choice, list, short, text};
 use super::typed::read_rules;
 use super::{RuleSet, settings::Settings};
 use crate::entry::Limits;
-use crate::rehearsal::{Device, EXPECTED_MAX, Test};
+use crate::rehearsal::{CountsWanted, Device, EXPECTED_MAX, Expected, Test};
 
 /// 2026-01-01T00:00:00Z: the beginning where none is given, a boundary of every window length
 /// that divides a day.
@@ -115,31 +115,8 @@ fn read(
         rules: ruled.as_ref().map(|ruled| &ruled.rules),
         begin_utc_us: begin_utc_us.unwrap_or(BEGIN_UTC_US),
     };
-    let expected = top.get("expect").map(|value| {
-        let values = sections("expect", value, findings);
-        let read = |(number, value)| {
-            expected::read(number, value, within.unwrap_or(0.0), &names, findings)
-        };
-        (1..).zip(values).filter_map(read).collect()
-    });
-    let counts_typed = top.get("counts");
-    let counts = counts_typed
-        .map(|value| {
-            let values = sections("counts", value, findings);
-            let read = |(number, value)| counts::read(number, value, &names, findings);
-            (1..).zip(values).filter_map(read).collect()
-        })
-        .unwrap_or_default();
-    if expected.is_none() && counts_typed.is_none() && !top.misspelt("expect") {
-        findings
-            .mistake(
-                Kind::Missing,
-                0..0,
-                "the test expects nothing",
-                "`expect` or `counts` must be given",
-            )
-            .help("add [[expect]] with fields of a record, or expect = [] if none is to come");
-    }
+    let within = within.unwrap_or(0.0);
+    let (expected, counts) = read_expectations(&mut top, within, &names, findings);
     top.close(findings);
     let ruled = ruled?;
     Some(Test {
@@ -157,6 +134,39 @@ fn read(
         others_ignored: others_ignored?,
         counts,
     })
+}
+
+/// `[[expect]]` and `[[counts]]`, one of which there must be.
+fn read_expectations(
+    top: &mut Section<'_, '_>,
+    within: f64,
+    names: &Names<'_>,
+    findings: &mut Findings,
+) -> (Option<Vec<Expected>>, Vec<CountsWanted>) {
+    let expected = top.get("expect").map(|value| {
+        let values = sections("expect", value, findings);
+        let read = |(number, value)| expected::read(number, value, within, names, findings);
+        (1..).zip(values).filter_map(read).collect()
+    });
+    let counts_typed = top.get("counts");
+    let counts = counts_typed
+        .map(|value| {
+            let values = sections("counts", value, findings);
+            let read = |(number, value)| counts::read(number, value, names, findings);
+            (1..).zip(values).filter_map(read).collect()
+        })
+        .unwrap_or_default();
+    if expected.is_none() && counts_typed.is_none() && !top.misspelt("expect") {
+        findings
+            .mistake(
+                Kind::Missing,
+                0..0,
+                "the test expects nothing",
+                "`expect` or `counts` must be given",
+            )
+            .help("add [[expect]] with fields of a record, or expect = [] if none is to come");
+    }
+    (expected, counts)
 }
 
 /// The rules: of the configuration named, or those that stand here.
