@@ -28,6 +28,17 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
+/// Arguments of `test`.
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// Tests of rules; docs/rules-tests.md says how they are written
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print what came of them as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `ledger`.
 #[derive(Debug, Clone, Args)]
 pub struct LedgerArgs {

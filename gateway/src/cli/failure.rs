@@ -29,6 +29,22 @@ pub(super) enum Failure {
         /// Where.
         file: String,
     },
+    /// Tests ran, and some do not hold.
+    #[error("{failed} of {run} tests failed; what differs is told above")]
+    TestsFailed {
+        /// How many.
+        failed: usize,
+        /// Of how many that ran.
+        run: usize,
+    },
+    /// Files are no tests that can run.
+    #[error("{mistaken} of {files} files cannot be run as a test; the others were run")]
+    TestsMistaken {
+        /// How many.
+        mistaken: usize,
+        /// Of how many.
+        files: usize,
+    },
     /// The log level cannot be read.
     #[error("\"{text}\" is not a log level")]
     LogLevel {
@@ -139,11 +155,13 @@ impl Failure {
                 Some("tidegate log check --json names every file; positions are those of the log")
             }
             Self::InUse { .. } => Some("stop that gateway first"),
+            Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
             Self::ConfigMistaken { .. }
             | Self::Unknown
             | Self::FateUnknown { .. }
             | Self::Ask(_)
             | Self::System { .. }
+            | Self::TestsFailed { .. }
             | Self::Failed { .. } => None,
         }
     }
@@ -151,9 +169,10 @@ impl Failure {
     /// The process' exit code.
     fn code(&self) -> u8 {
         match self {
-            Self::ConfigUnreadable { .. } | Self::ConfigMistaken { .. } | Self::LogLevel { .. } => {
-                2
-            }
+            Self::ConfigUnreadable { .. }
+            | Self::ConfigMistaken { .. }
+            | Self::TestsMistaken { .. }
+            | Self::LogLevel { .. } => 2,
             Self::Unbalanced | Self::Unusual | Self::FateUnknown { .. } | Self::Damaged => 3,
             Self::Unknown => 4,
             Self::NoData { .. }
@@ -161,6 +180,7 @@ impl Failure {
             | Self::InUse { .. }
             | Self::Ask(_)
             | Self::System { .. }
+            | Self::TestsFailed { .. }
             | Self::Failed { .. } => 1,
         }
     }

@@ -5,8 +5,8 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; of `run`: stopped cleanly when asked to |
-//! | 1 | failed: the message says what happened to the data and what to try |
-//! | 2 | not begun: the command line or the configuration is mistaken |
+//! | 1 | failed: the message says what happened to the data and what to try; of `test`: a test does not hold |
+//! | 2 | not begun: the command line or the configuration is mistaken; of `test`: a file cannot be read or is mistaken |
 //! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM |
@@ -27,6 +27,7 @@ mod replay;
 mod signal;
 mod status;
 mod table;
+mod test;
 mod wiring;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ use clap::{Parser, Subcommand};
 
 pub use self::args::{
     BackupArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReplayArgs, RestoreArgs,
-    RunArgs, StatusArgs,
+    RunArgs, StatusArgs, TestArgs,
 };
 use self::config::Warnings;
 use self::failure::Failure;
@@ -45,8 +46,10 @@ use self::logs::LogArgs;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    failed; the message says what happened to the data and what to try
-  2    not begun: the command line or the configuration is mistaken
+  1    failed; the message says what happened to the data and what to try;
+       test: a test does not hold
+  2    not begun: the command line or the configuration is mistaken;
+       test: a file cannot be read or is mistaken
   3    ledger: the books do not balance; explain: the fate of a sample at that time
        cannot be told; log check: something durable is damaged; status: the
        gateway runs, but not as usual
@@ -75,6 +78,10 @@ enum Command {
     Run(RunArgs),
     /// Check a configuration: tells every mistake at once, each with its place
     Check(CheckArgs),
+    /// Test rules on virtual time: timelines of devices, and the records that have to come
+    ///
+    /// Starts nothing and waits for nothing: a day of samples takes a moment.
+    Test(TestArgs),
     /// Be devices: the device library on this machine, sending a CSV trace or a model of a plant
     Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show whether the running gateway works as usual, its sinks, and its limits with their use
@@ -124,6 +131,7 @@ impl Cli {
                 wiring::run(settings)
             }
             Command::Check(args) => check::check(&args),
+            Command::Test(args) => test::test(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Status(args) => status::show(&args),
             Command::Ledger(args) => ledger::show(&args),

@@ -21,11 +21,21 @@ pub(super) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Whether stderr takes colours: a terminal whose owner did not ask for none.
+/// Whether stderr takes colours.
 pub(super) fn look() -> Look {
+    look_of(io::stderr().is_terminal())
+}
+
+/// Whether stdout does.
+pub(super) fn look_out() -> Look {
+    look_of(io::stdout().is_terminal())
+}
+
+/// A terminal takes colours unless its owner asked for none.
+fn look_of(is_terminal: bool) -> Look {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if io::stderr().is_terminal() && !set("NO_COLOR") && !dumb {
+    if is_terminal && !set("NO_COLOR") && !dumb {
         Look::Fancy
     } else {
         Look::Plain

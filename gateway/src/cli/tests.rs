@@ -16,6 +16,7 @@ fn settled_spellings_are_taken() {
         "tidegate run --config pump.toml",
         "tidegate check tidegate.toml",
         "tidegate check tidegate.toml --json",
+        "tidegate test pump.test.toml cold-chain.test.toml --json",
         "tidegate status --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml",
@@ -54,6 +55,7 @@ fn slips_are_refused_with_a_hint() {
             "2026-03-01T12:30:00Z",
         ),
         ("tidegate demo --devices 0", "1..=100"),
+        ("tidegate test", "<FILE>"),
     ] {
         let why = Cli::try_parse_from(line.split(' '))
             .unwrap_err()

@@ -9,6 +9,7 @@ pub mod glob;
 mod mistake;
 mod parse;
 mod quantity;
+mod rehearsal;
 mod resolve;
 mod secret;
 pub mod settings;
@@ -24,6 +25,7 @@ pub use self::draw::{Look, draw};
 pub use self::mistake::{Kind, MISTAKES_MAX, Mistake, Severity};
 pub use self::parse::{CONFIG_BYTES_MAX, parse};
 pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};
+pub use self::rehearsal::{Ruled, parse_test};
 pub use self::secret::shown_url;
 pub use self::typed::{RULES_MAX, SINKS_MAX};
 

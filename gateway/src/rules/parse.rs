@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::mistake::{Findings, Kind, Mistake};
@@ -17,6 +18,17 @@ pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 /// Gives the settings and the warnings, or every mistake (and warning) in the order of the text.
 /// Nothing is read or written but the text.
 pub fn parse(text: &str, file: &str) -> Result<(Settings, Vec<Mistake>), Vec<Mistake>> {
+    parse_as(text, file, |tree, findings| {
+        resolve(Typed::read(tree, findings), findings)
+    })
+}
+
+/// Reads a text in TOML as whatever `read` makes of its tree.
+pub(super) fn parse_as<T>(
+    text: &str,
+    file: &str,
+    read: impl FnOnce(&Spanned<DeTable<'_>>, &mut Findings) -> Option<T>,
+) -> Result<(T, Vec<Mistake>), Vec<Mistake>> {
     let mut findings = Findings::default();
     if text.len() > CONFIG_BYTES_MAX {
         findings.mistake(
@@ -29,14 +41,13 @@ pub fn parse(text: &str, file: &str) -> Result<(Settings, Vec<Mistake>), Vec<Mis
     }
     let ends = LineEnds::of(text);
     let (tree, errors) = DeTable::parse_recoverable(text);
-    let typed = Typed::read(&tree, &mut findings);
-    let settings = resolve(typed, &mut findings);
+    let whole = read(&tree, &mut findings);
     if !errors.is_empty() {
         keep_sure(&mut findings, &ends, &errors);
     }
     note_syntax(&mut findings, &ends, &errors);
-    match settings {
-        Some(settings) if !findings.any_mistake() => Ok((settings, findings.placed(text, file))),
+    match whole {
+        Some(whole) if !findings.any_mistake() => Ok((whole, findings.placed(text, file))),
         _ => Err(findings.placed(text, file)),
     }
 }

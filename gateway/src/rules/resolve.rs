@@ -48,7 +48,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     })
 }
 
-fn resolve_rule(typed: TypedRule) -> Option<Rule> {
+pub(super) fn resolve_rule(typed: TypedRule) -> Option<Rule> {
     Some(Rule {
         name: typed.name?.text,
         matching: typed.matching?,
@@ -112,7 +112,7 @@ fn resolve_log(typed: &TypedLog, findings: &mut Findings) -> LogSettings {
 }
 
 /// A rule is its name: no two may share one.
-fn check_names(rules: &[TypedRule], findings: &mut Findings) {
+pub(super) fn check_names(rules: &[TypedRule], findings: &mut Findings) {
     let mut taken = BTreeSet::new();
     for name in rules.iter().filter_map(|rule| rule.name.as_ref()) {
         if !taken.insert(&name.text) {

@@ -1,5 +1,6 @@
 //! What the documentation says works: every command of the README is run by a test or named with
-//! the reason why not, and every configuration in it and in the examples passes `check`.
+//! the reason why not, every configuration in it and in the examples passes `check`, and every
+//! test of rules beside them passes `test`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ const COMMANDS: &[(&str, Covered)] = &[
     ("cargo run --release -- demo", Covered::By("demo")),
     ("tests/run", Covered::LeftOut("it runs this test")),
     ("tidegate check", Covered::Here),
+    ("tidegate test", Covered::Here),
     ("tidegate run", Covered::Walked),
     ("tidegate simulate", Covered::Walked),
     ("tidegate ledger", Covered::Walked),
@@ -124,7 +126,12 @@ fn every_example_configuration_passes() {
     }
     for file in &files {
         let name = file.to_string_lossy();
-        let finished = command(dir.path(), &["check", &name]);
+        let verb = if name.ends_with(".test.toml") {
+            "test"
+        } else {
+            "check"
+        };
+        let finished = command(dir.path(), &[verb, &name]);
         assert!(
             finished.status.success(),
             "{name}: {}{}",
@@ -133,7 +140,7 @@ fn every_example_configuration_passes() {
         );
     }
     say(&format!(
-        "readme: {} example configurations pass",
+        "readme: {} example configurations and tests of rules pass",
         files.len()
     ));
 }

@@ -139,7 +139,7 @@ fn read_sinks(value: &Value<'_>, findings: &mut Findings) -> Vec<TypedSink> {
         .collect()
 }
 
-fn read_rules(value: &Value<'_>, findings: &mut Findings) -> Vec<TypedRule> {
+pub(super) fn read_rules(value: &Value<'_>, findings: &mut Findings) -> Vec<TypedRule> {
     if value.get_ref().is_table() {
         findings
             .mistake(
