@@ -17,6 +17,7 @@ fn settled_spellings_are_taken() {
         "tidegate check tidegate.toml",
         "tidegate check tidegate.toml --json",
         "tidegate status --config tidegate.toml --json",
+        "tidegate reload --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml",
         "tidegate ledger --since 2h --strict",

@@ -4,6 +4,7 @@
 //! Rule `minute` never changes: its records must be those of a gateway left alone. Rule `changing`
 //! alternates between two shapes, so that its version tells which one every record must have.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -26,11 +27,11 @@ use crate::{passage, reload_judge, whole};
 const RELOADS: [usize; 2] = [1_000, 60];
 /// Every such reload comes behind a bad file.
 const BAD_EVERY: usize = 4;
-const DEVICES: u32 = 12;
+const DEVICES: u32 = 5;
 /// Seconds of the devices' time per second.
-const SPEED: u64 = 60;
+const SPEED: u64 = 240;
 /// What a reload takes on average, in ms; the load lasts as long as all.
-const RELOAD_MS: u64 = 500;
+const RELOAD_MS: u64 = 300;
 /// Longest a reload may take.
 const SOON: Duration = Duration::from_secs(30);
 /// The two shapes of rule `changing`.
@@ -148,8 +149,9 @@ fn write_trace(path: &Path, seconds: u64, dice: &mut Dice) {
         let time = utc::text(began_s + row).replace('T', " ").replace('Z', "");
         let mut value = || dice.below(100_000);
         let (flow, pressure, speed) = (value(), value(), value());
-        text += &format!(
-            "{time};{}.{:03};{}.{:03};{}.{:03}\n",
+        let _ = writeln!(
+            text,
+            "{time};{}.{:03};{}.{:03};{}.{:03}",
             flow / 1_000,
             flow % 1_000,
             pressure / 1_000,

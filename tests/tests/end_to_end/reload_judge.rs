@@ -40,11 +40,11 @@ pub fn assert_shapes(received: &[Received]) -> usize {
 /// The samples of every minute stand under the versions of the rule once in all: their numbers
 /// and sums add up to those of the file.
 pub fn assert_each_under_one_version(expected: &Expected, received: &[Received]) {
-    let mut minutes: BTreeMap<Key, (f64, f64)> = BTreeMap::new();
+    let mut minutes: BTreeMap<Key, (u64, f64)> = BTreeMap::new();
     for record in newest(expected, received) {
         let start_s = record.start_s().div_euclid(60) * 60;
         let minute = minutes.entry((record.sensor.clone(), start_s)).or_default();
-        minute.0 += record.values["count"];
+        minute.0 += record.samples;
         minute.1 += record.values["sum"];
     }
     let mut faults = Vec::new();
@@ -53,7 +53,7 @@ pub fn assert_each_under_one_version(expected: &Expected, received: &[Received])
         let resolution = expected.resolutions[&key.0];
         let off = (sum - answer.values["sum"]).abs();
         let tolerance = answer.count as f64 * resolution / 2.0 + answer.magnitude * 1e-12;
-        if count != answer.values["count"] || off > tolerance {
+        if count != answer.count || off > tolerance {
             faults.push(format!(
                 "{key:?}: {count} of {}, sum off by {off}",
                 answer.count

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch as channel};
 use self::watch::{Heard, Watch};
 use super::core::Question;
 use crate::record::rfc3339;
-use crate::reload::{Debounce, InForce, Outcome, Refusal, Refused, examine, hash};
+use crate::reload::{Change, Debounce, InForce, Outcome, Refusal, Refused, examine, hash};
 use crate::rules;
 use crate::rules::settings::Settings;
 use crate::time::Clock;
@@ -157,13 +157,13 @@ impl Reloader {
             Some(()) = hangup(self.hangups.as_mut()) => Some(Trigger::Signal),
             () = rest(wait) => Some(Trigger::File),
             heard = hear(self.watch.as_mut()) => {
-                self.note(heard);
+                self.note(&heard);
                 None
             }
         }
     }
 
-    fn note(&mut self, heard: std::io::Result<Heard>) {
+    fn note(&mut self, heard: &std::io::Result<Heard>) {
         self.debounce.note(self.clock.now().mono_us);
         if !matches!(heard, Ok(Heard::Changed)) {
             self.watch = None;
@@ -202,27 +202,30 @@ impl Reloader {
                 self.tell(&hash, |_| {});
                 Some(Outcome::Same { hash })
             }
-            Ok((settings, Some(change))) => {
-                self.in_force.send_modify(|told| told.pending = true);
-                let (answer, answered) = oneshot::channel();
-                let question = Question::Reconfigure(change.reconfiguration, answer);
-                self.core.send(question).await.ok()?;
-                answered.await.ok()?;
-                self.settings = settings;
-                let since = rfc3339(self.clock.now().wall_us);
-                self.tell(&hash, |told| {
-                    told.reloads += 1;
-                    told.since = since;
-                });
-                let changes = change.told;
-                tracing::info!(
-                    hash,
-                    changes = changes.join("; "),
-                    "another configuration is in force"
-                );
-                Some(Outcome::Taken { hash, changes })
-            }
+            Ok((settings, Some(change))) => self.take(settings, change, hash).await,
         }
+    }
+
+    /// Has the core take a change, however long its entries take to be on disk.
+    async fn take(&mut self, settings: Settings, change: Change, hash: String) -> Option<Outcome> {
+        self.in_force.send_modify(|told| told.pending = true);
+        let (answer, answered) = oneshot::channel();
+        let question = Question::Reconfigure(change.reconfiguration, answer);
+        self.core.send(question).await.ok()?;
+        answered.await.ok()?;
+        self.settings = settings;
+        let since = rfc3339(self.clock.now().wall_us);
+        self.tell(&hash, |told| {
+            told.reloads += 1;
+            told.since = since;
+        });
+        let changes = change.told;
+        tracing::info!(
+            hash,
+            changes = changes.join("; "),
+            "another configuration is in force"
+        );
+        Some(Outcome::Taken { hash, changes })
     }
 
     /// Whether a text was read before and nothing new can be said of it.
