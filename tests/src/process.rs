@@ -113,6 +113,13 @@ impl Process {
         self.wait(limit)
     }
 
+    /// Sends SIGHUP to the process of an id.
+    pub fn hang_up(id: u32) {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("a child's process id is a positive i32");
+        kill_process(pid, Signal::HUP).expect("a child of this process takes signals");
+    }
+
     /// What it wrote to stdout so far.
     pub fn out_text(&self) -> String {
         read_lossy(&self.out)

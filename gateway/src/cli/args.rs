@@ -67,6 +67,18 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// Arguments of `reload`.
+#[derive(Debug, Clone, Args)]
+pub struct ReloadArgs {
+    /// The configuration that names the data directory; the gateway reads the file that it was
+    /// started with
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A moment as it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {

@@ -1,29 +1,17 @@
 //! Config: loading the configuration's file for a command.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use super::failure::Failure;
 use super::output::{look, say};
 use crate::rules::settings::Settings;
-use crate::rules::{CONFIG_BYTES_MAX, Mistake, Severity, draw, parse};
+use crate::rules::{self, Mistake, Severity, draw, parse};
 
-/// Reads the file's text, at most a byte more than a configuration may have.
+/// Reads the file's text.
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
-    let unreadable = |source| Failure::ConfigUnreadable {
+    rules::read(path).map_err(|source| Failure::ConfigUnreadable {
         path: path.to_owned(),
         source,
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(CONFIG_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    String::from_utf8(bytes).map_err(|why| {
-        let at = why.utf8_error().valid_up_to();
-        let message = format!("it is not UTF-8 text from byte {at} on");
-        unreadable(io::Error::new(io::ErrorKind::InvalidData, message))
     })
 }
 
@@ -38,17 +26,25 @@ pub(super) enum Warnings {
 
 /// Loads the settings; tells mistakes on stderr.
 pub(super) fn load(path: &Path, warnings: Warnings) -> Result<Settings, Failure> {
-    let text = read(path)?;
+    settings_of(&read(path)?, path, warnings)
+}
+
+/// The settings that a text read from `path` gives; tells mistakes on stderr.
+pub(super) fn settings_of(
+    text: &str,
+    path: &Path,
+    warnings: Warnings,
+) -> Result<Settings, Failure> {
     let file = path.to_string_lossy();
-    match parse(&text, &file) {
+    match parse(text, &file) {
         Ok((settings, found)) => {
             if warnings == Warnings::Told {
-                say(&draw(&found, &text, look()));
+                say(&draw(&found, text, look()));
             }
             Ok(settings)
         }
         Err(findings) => {
-            say(&draw(&findings, &text, look()));
+            say(&draw(&findings, text, look()));
             Err(Failure::ConfigMistaken {
                 mistakes: count_mistakes(&findings),
                 file: file.into_owned(),

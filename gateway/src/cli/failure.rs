@@ -83,6 +83,22 @@ pub(super) enum Failure {
     /// The gateway runs, but not as usual.
     #[error("the gateway does not work as usual; what that means for the data is told first")]
     Unusual,
+    /// The running gateway does not take its configuration.
+    #[error(
+        "the configuration is not taken: nothing changed, the gateway runs on with the one in force"
+    )]
+    NotTaken,
+    /// The running gateway will take its configuration later.
+    #[error("the configuration is not in force yet; tidegate status says when it is")]
+    NotTakenYet,
+    /// The configuration of a running gateway has mistakes, which were told already.
+    #[error("{}", mistaken_and_kept(*mistakes, file))]
+    ReloadMistaken {
+        /// How many.
+        mistakes: usize,
+        /// Where.
+        file: String,
+    },
     /// Something durable is damaged.
     #[error("something durable is damaged; it is told above")]
     Damaged,
@@ -117,6 +133,14 @@ fn mistaken(mistakes: usize, file: &str) -> String {
         1 => format!("{file} has a mistake; nothing was started"),
         _ => format!("{file} has {mistakes} mistakes; nothing was started"),
     }
+}
+
+fn mistaken_and_kept(mistakes: usize, file: &str) -> String {
+    let many = match mistakes {
+        1 => "a mistake".to_owned(),
+        many => format!("{many} mistakes"),
+    };
+    format!("{file} has {many}; a running gateway keeps the configuration in force")
 }
 
 impl Failure {
@@ -157,6 +181,9 @@ impl Failure {
             Self::InUse { .. } => Some("stop that gateway first"),
             Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
             Self::ConfigMistaken { .. }
+            | Self::ReloadMistaken { .. }
+            | Self::NotTaken
+            | Self::NotTakenYet
             | Self::Unknown
             | Self::FateUnknown { .. }
             | Self::Ask(_)
@@ -171,9 +198,15 @@ impl Failure {
         match self {
             Self::ConfigUnreadable { .. }
             | Self::ConfigMistaken { .. }
+            | Self::ReloadMistaken { .. }
             | Self::TestsMistaken { .. }
             | Self::LogLevel { .. } => 2,
-            Self::Unbalanced | Self::Unusual | Self::FateUnknown { .. } | Self::Damaged => 3,
+            Self::Unbalanced
+            | Self::Unusual
+            | Self::NotTaken
+            | Self::NotTakenYet
+            | Self::FateUnknown { .. }
+            | Self::Damaged => 3,
             Self::Unknown => 4,
             Self::NoData { .. }
             | Self::NoSuch { .. }

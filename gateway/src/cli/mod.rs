@@ -7,7 +7,7 @@
 //! | 0 | done; of `run`: stopped cleanly when asked to |
 //! | 1 | failed: the message says what happened to the data and what to try; of `test`: a test does not hold |
 //! | 2 | not begun: the command line or the configuration is mistaken; of `test`: a file cannot be read or is mistaken |
-//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual |
+//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual; of `reload`: the configuration is not taken |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM |
 
@@ -23,6 +23,7 @@ mod log_tools;
 mod logs;
 mod output;
 mod progress;
+mod reload;
 mod replay;
 mod signal;
 mod status;
@@ -35,8 +36,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use self::args::{
-    BackupArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReplayArgs, RestoreArgs,
-    RunArgs, StatusArgs, TestArgs,
+    BackupArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReloadArgs, ReplayArgs,
+    RestoreArgs, RunArgs, StatusArgs, TestArgs,
 };
 use self::config::Warnings;
 use self::failure::Failure;
@@ -52,7 +53,7 @@ Exit codes:
        test: a file cannot be read or is mistaken
   3    ledger: the books do not balance; explain: the fate of a sample at that time
        cannot be told; log check: something durable is damaged; status: the
-       gateway runs, but not as usual
+       gateway runs, but not as usual; reload: the configuration is not taken
   4    ledger --strict: the books balance, but something is unknown
   130  ended at once by a second ctrl-c or SIGTERM
 
@@ -86,6 +87,8 @@ enum Command {
     Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show whether the running gateway works as usual, its sinks, and its limits with their use
     Status(StatusArgs),
+    /// Have the running gateway read its configuration again, and tell what changed or why not
+    Reload(ReloadArgs),
     /// Show where every sample went: the three balances, then each counter by reason
     Ledger(LedgerArgs),
     /// Derive records again from the log, as NDJSON: {"position":…,"ordinal":…,"record":{…}}
@@ -127,13 +130,15 @@ impl Cli {
         match self.command {
             Command::Demo(args) => wiring::demo(args),
             Command::Run(args) => {
-                let settings = config::load(&args.config, Warnings::Told)?;
-                wiring::run(settings)
+                let text = config::read(&args.config)?;
+                let settings = config::settings_of(&text, &args.config, Warnings::Told)?;
+                wiring::run(settings, args.config, text)
             }
             Command::Check(args) => check::check(&args),
             Command::Test(args) => test::test(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Status(args) => status::show(&args),
+            Command::Reload(args) => reload::reload(&args),
             Command::Ledger(args) => ledger::show(&args),
             Command::Replay(args) => replay::replay(&args),
             Command::Explain(args) => explain::show(&args),

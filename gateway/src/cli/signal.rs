@@ -25,6 +25,12 @@ impl StopSignals {
         })
     }
 
+    /// SIGHUPs, which ask for the configuration to be read again; from here on they do not end
+    /// the process.
+    pub(super) fn hangups() -> io::Result<Signal> {
+        signal(SignalKind::hangup())
+    }
+
     /// Completes at the first signal; the next one ends the process.
     pub(super) async fn stop(mut self) {
         let name = self.next().await;

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::output::print;
 use super::table::{align, grouped};
 use crate::control::{self, AskError};
+use crate::reload::InForce;
 use crate::rules::show_size;
 use crate::sinks::status::{Drain, Phase};
 use crate::status::{Limit, Sink, State, Status, Unit};
@@ -58,10 +59,42 @@ fn render(status: &Status) -> String {
         grouped(&gateway.start.to_string()),
         gateway.version
     );
+    if let Some(in_force) = &status.configuration {
+        configuration(&mut out, in_force);
+    }
     sinks(&mut out, status);
     around(&mut out, status);
     limits(&mut out, &status.limits);
     out
+}
+
+/// Which configuration holds, and what is to be known of others.
+fn configuration(out: &mut String, in_force: &InForce) {
+    let InForce {
+        file, hash, since, ..
+    } = in_force;
+    let _ = writeln!(
+        out,
+        "  configuration {hash} of {file}, in force since {since}"
+    );
+    if in_force.pending {
+        let _ = writeln!(
+            out,
+            "  another one is right and waits for its entry to be on disk"
+        );
+    }
+    let Some(refused) = &in_force.refused else {
+        return;
+    };
+    let when = if refused.is_current {
+        "the file is not in force: refused at"
+    } else {
+        "the last one refused, before that: at"
+    };
+    let _ = writeln!(out, "  {when} {}: {}", refused.at, refused.refusal.why);
+    for place in refused.refusal.places.iter().filter(|_| refused.is_current) {
+        let _ = writeln!(out, "    {place}");
+    }
 }
 
 /// Sinks that do not answer for the moment, which is usual enough.

@@ -18,6 +18,7 @@ fn settled_spellings_are_taken() {
         "tidegate check tidegate.toml --json",
         "tidegate test pump.test.toml cold-chain.test.toml --json",
         "tidegate status --config tidegate.toml --json",
+        "tidegate reload --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml",
         "tidegate ledger --since 2h --strict",

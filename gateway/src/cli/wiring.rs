@@ -1,5 +1,7 @@
 //! Wiring: from a command to the room that does it.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::args::DemoArgs;
@@ -7,13 +9,19 @@ use super::failure::{AnyError, Failure};
 use super::signal::StopSignals;
 use crate::ledger::balance::Balances;
 use crate::rules::settings::Settings;
+use crate::run::reload::Source;
 use crate::simulate::SimulateArgs;
 
 /// Runs the gateway until it is asked to stop.
-pub(super) fn run(settings: Settings) -> Result<(), Failure> {
+pub(super) fn run(settings: Settings, file: PathBuf, text: String) -> Result<(), Failure> {
     within_runtime("run", async {
         let signals = StopSignals::listen()?;
-        Ok(crate::run::run(settings, signals.stop()).await?)
+        let source = Source {
+            file,
+            text,
+            hangups: Some(StopSignals::hangups()?),
+        };
+        Ok(crate::run::run(settings, source, signals.stop()).await?)
     })
 }
 

@@ -18,6 +18,7 @@
 //! meanwhile stays with them.
 
 mod condition;
+mod reconfiguration;
 pub mod service;
 mod start;
 #[cfg(test)]
@@ -30,7 +31,10 @@ use tidegate_shared::mutation::{Mutation, is_on};
 use tidegate_shared::topic::Topic;
 
 pub use condition::{Condition, Fault};
+pub use reconfiguration::Reconfiguration;
 pub use start::{Draws, Start, StartError, start};
+
+use reconfiguration::{Step, Underway};
 
 use crate::clock::trust::{STEP_US, Trust, TrustWatch};
 use crate::entry::{ENGINE, Entry, Logged};
@@ -83,6 +87,9 @@ pub enum Event<'e> {
     NotSettled,
     /// The time of [`Conductor::next_deadline`] has come.
     Deadline,
+    /// Another configuration was read and found right: it is to hold, and [`Effect::InForce`]
+    /// says when it does. One at a time; a later one replaces one that waits.
+    Reconfigured(Reconfiguration),
     /// A clean stop begins: nothing more waits.
     Stop,
 }
@@ -135,6 +142,9 @@ pub enum Effect {
         /// A frame.
         payload: Vec<u8>,
     },
+    /// The configuration of the newest [`Event::Reconfigured`] holds, what of it is logged being
+    /// durable.
+    InForce,
     /// A person should know.
     Tell(News),
 }
@@ -198,6 +208,7 @@ pub struct Conductor {
     connected: bool,
     clock_since_us: i64,
     standby_since_us: i64,
+    reconfiguration: Option<Underway>,
     stopping: bool,
 }
 
@@ -246,6 +257,7 @@ impl Conductor {
             connected: false,
             clock_since_us: now.wall_us,
             standby_since_us: now.wall_us,
+            reconfiguration: None,
             stopping: false,
         };
         for entry in first {
@@ -323,11 +335,13 @@ impl Conductor {
             }
             Event::NotSettled => self.out = Out::UnsettledUntil(now.mono_us + RETRY_US),
             Event::Deadline => self.on_deadline(now, effects),
+            Event::Reconfigured(new) => self.reconfiguration = Some(Underway::new(new)),
             Event::Stop => {
                 self.stopping = true;
                 self.push_tallies(now);
             }
         }
+        self.reconfigure(now, effects);
         self.commit_if_due(now, effects);
     }
 
@@ -403,6 +417,10 @@ impl Conductor {
         match report {
             Report::Durable(entries) => {
                 self.drive(now, session::Event::Durable(&entries), effects);
+                let underway = self.reconfiguration.as_ref();
+                if let Some(new) = underway.and_then(|one| one.durable(&entries)) {
+                    self.hold(&new, effects);
+                }
             }
             Report::Settled { deadline, wanted } => {
                 self.out = Out::Ready;
@@ -443,6 +461,32 @@ impl Conductor {
                 self.fail(now, condition, News::SpoolFailing { fault, why }, effects);
             }
         }
+    }
+
+    /// Brings a reconfiguration that waits on its way, unless nothing may be logged here.
+    fn reconfigure(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.stopping || self.session.is_standby() {
+            return;
+        }
+        let word = self.word;
+        let underway = self.reconfiguration.as_mut();
+        match underway.and_then(|one| one.begin(word)) {
+            Some(Step::Log(entries)) => {
+                for entry in entries {
+                    self.push(now, entry);
+                }
+                self.pending.now = true;
+            }
+            Some(Step::Hold(new)) => self.hold(&new, effects),
+            None => {}
+        }
+    }
+
+    fn hold(&mut self, new: &Reconfiguration, effects: &mut Vec<Effect>) {
+        self.config.commit_ms = new.commit_ms;
+        self.session.grant_at_most(new.window_max);
+        self.reconfiguration = None;
+        effects.push(Effect::InForce);
     }
 
     /// The store is in trouble: told once for each kind, and the session takes no more frames.
@@ -576,9 +620,9 @@ impl Conductor {
 
 /// About what an entry takes in the log.
 fn bytes_of(logged: &Logged) -> usize {
-    64 + if let Entry::Frame(frame) = &logged.entry {
-        frame.bytes.len()
-    } else {
-        0
+    64 + match &logged.entry {
+        Entry::Frame(frame) => frame.bytes.len(),
+        Entry::Rules { text } => text.len(),
+        _ => 0,
     }
 }

@@ -393,3 +393,182 @@ fn faults_are_told_apart_by_what_the_system_said() {
         assert_eq!(Fault::of(&error), fault);
     }
 }
+
+/// One rule, whose windows are so long.
+fn rules(minutes: i64) -> crate::rules::RuleSet {
+    let text = format!(
+        r#"
+        [gateway]
+        site = "plant"
+        [mqtt]
+        url = "mqtt://127.0.0.1"
+        [sink.file]
+        type = "file"
+        path = "records"
+        [[rule]]
+        name = "all"
+        match = {{ sensor = "*" }}
+        window = {{ tumbling = "{minutes}m" }}
+        aggregate = ["count"]
+        forward = ["file"]
+        "#
+    );
+    crate::rules::parse(&text, "test").unwrap().0.rules
+}
+
+fn another(minutes: i64) -> Reconfiguration {
+    Reconfiguration {
+        rules: Some(rules(minutes)),
+        limits: None,
+        window_max: 7,
+        commit_ms: 1_000,
+    }
+}
+
+impl Script {
+    fn is_in_force(&self) -> bool {
+        self.effects.contains(&Effect::InForce)
+    }
+}
+
+fn texts(entries: &[Logged]) -> Vec<String> {
+    let texts = entries.iter().filter_map(|one| match &one.entry {
+        Entry::Rules { text } => Some(text.clone()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[test]
+fn a_reconfiguration_goes_to_the_log_at_once_and_holds_when_it_is_durable() {
+    let mut script = Script::begun();
+    script.hello(2 * S);
+    script.report(2 * S, 1);
+    script.event(2 * S + MS, Event::Reconfigured(another(5)));
+    let batch = script.batch().expect("it does not wait for commit_ms");
+    assert_eq!(frames(&batch), 1);
+    assert_eq!(texts(&batch), [rules(5).to_json()]);
+    let is_rules = |one: &Logged| matches!(one.entry, Entry::Rules { .. });
+    let at = |is: &dyn Fn(&Logged) -> bool| batch.iter().position(is);
+    let frame = at(&|one| matches!(one.entry, Entry::Frame(_)));
+    assert!(frame < at(&is_rules), "what came before it goes before it");
+    assert!(!script.is_in_force());
+    script.durable(2 * S + 2 * MS, batch);
+    assert!(script.is_in_force());
+    assert_eq!(script.acked(), [1]);
+}
+
+#[test]
+fn a_reconfiguration_behind_a_batch_that_is_out_waits_for_its_own() {
+    let mut script = Script::begun();
+    script.event(2 * S, Event::Reconfigured(another(5)));
+    let first = script.batch().unwrap();
+    script.durable(2 * S, first);
+    assert!(script.is_in_force());
+    // The first still settles; what comes now goes behind it.
+    script.event(2 * S + MS, Event::Reconfigured(another(6)));
+    assert!(script.batch().is_none());
+    script.settled(3 * S, None);
+    let second = script.batch().expect("it goes out next");
+    assert_eq!(texts(&second), [rules(6).to_json()]);
+    script.durable(3 * S, second);
+    assert!(script.is_in_force());
+}
+
+#[test]
+fn a_log_that_refuses_leaves_the_old_configuration_in_force() {
+    let mut script = Script::begun();
+    let slower = Reconfiguration {
+        commit_ms: 5_000,
+        ..another(5)
+    };
+    script.event(2 * S, Event::Reconfigured(slower));
+    let batch = script.batch().unwrap();
+    script.refused(2 * S, batch.clone(), Fault::DiskFull);
+    assert!(!script.is_in_force());
+    script.event(2 * S + RETRY_US, Event::Deadline);
+    let again = script.batch().expect("it is offered again");
+    assert_eq!(again, batch, "once, and as it was");
+    script.durable(4 * S, again);
+    assert!(script.is_in_force());
+    script.settled(4 * S, None);
+    script.hello(5 * S);
+    assert_eq!(script.conductor.next_deadline(), 10 * S, "commit_ms holds");
+}
+
+#[test]
+fn what_the_log_does_not_hold_is_in_force_at_once_and_writes_nothing() {
+    let mut script = Script::begun();
+    let new = Reconfiguration {
+        rules: None,
+        commit_ms: 100,
+        ..another(5)
+    };
+    script.event(2 * S, Event::Reconfigured(new));
+    assert!(script.is_in_force() && script.batch().is_none());
+    assert!(script.conductor.is_at_rest());
+    script.hello(3 * S);
+    assert_eq!(script.conductor.next_deadline(), 3 * S + 100 * MS);
+}
+
+#[test]
+fn limits_hold_for_devices_that_come_when_they_are_durable() {
+    let mut script = Script::begun();
+    let none = crate::entry::Limits {
+        devices_max: 0,
+        ..crate::entry::Limits::default()
+    };
+    let new = Reconfiguration {
+        rules: None,
+        limits: Some(none),
+        ..another(5)
+    };
+    script.event(2 * S, Event::Reconfigured(new));
+    let batch = script.batch().unwrap();
+    assert!(matches!(batch[0].entry, Entry::Limits(limits) if limits == none));
+    assert_ne!(script.conductor.session().limits().devices_max, 0);
+    script.durable(2 * S, batch);
+    assert!(script.is_in_force());
+    script.settled(2 * S, None);
+    script.hello(3 * S);
+    assert_eq!(script.conductor.session().marks().devices().count(), 0);
+    assert!(script.conductor.is_at_rest(), "the device was refused");
+}
+
+#[test]
+fn a_standby_takes_its_reconfiguration_when_the_site_is_its_own() {
+    let mut script = Script::begun();
+    let header = Header {
+        key_id: 0,
+        incarnation: Incarnation(0),
+        mark: Mark {
+            boot: 0,
+            sequence: 0,
+        },
+    };
+    let presence = Down::Presence(Presence {
+        gateway: 1,
+        term: Term(5),
+        start: 1,
+        online: true,
+    });
+    let mut buffer = [0; 128];
+    let (payload, _) = frame::write(&header, &mut buffer, |writer| presence.write(writer)).unwrap();
+    let heard = Event::Received {
+        topic: "tidegate/v1/plant/gateway",
+        retained: false,
+        payload,
+    };
+    script.event(3 * S, heard);
+    script.event(4 * S, Event::Deadline);
+    let last = script.batch().expect("it says that it hears no more");
+    script.durable(4 * S, last);
+    script.settled(4 * S, None);
+    script.event(5 * S, Event::Reconfigured(another(5)));
+    assert!(script.batch().is_none() && !script.is_in_force());
+    script.event(5 * S + session::STANDBY_US, Event::Deadline);
+    let batch = script.batch().expect("the site is its own");
+    assert_eq!(texts(&batch), [rules(5).to_json()]);
+    script.durable(100 * S, batch);
+    assert!(script.is_in_force());
+}

@@ -12,6 +12,8 @@
 //! ← {"ok":{"devices":{…}}}        the answer
 //! → {"command":"status"}
 //! ← {"ok":{"works_as_usual":true,…}}
+//! → {"command":"reload"}
+//! ← {"ok":{"outcome":"taken",…}}
 //! ← {"error":"…"}                 what went wrong, for a person; the connection stays usable
 //! ```
 //!
@@ -58,11 +60,17 @@ pub enum Command {
     Ledger,
     /// What keeps the gateway from working as usual, its sinks, its limits.
     Status,
+    /// To read the configuration again and take it, if it is right.
+    Reload,
 }
 
 impl Command {
     /// Every command by name.
-    pub const ALL: &[(&str, Self)] = &[("ledger", Self::Ledger), ("status", Self::Status)];
+    pub const ALL: &[(&str, Self)] = &[
+        ("ledger", Self::Ledger),
+        ("status", Self::Status),
+        ("reload", Self::Reload),
+    ];
 
     /// The command of a name.
     fn named(name: &str) -> Option<Self> {

@@ -77,11 +77,7 @@ impl Versions {
             if plans.iter().any(|plan| plan.rule.name == rule.name) {
                 continue;
             }
-            let computes = Rule {
-                priority: crate::rules::Priority::default(),
-                forward: Vec::new(),
-                ..rule.clone()
-            };
+            let computes = rule.computed();
             let (version, known) = self.0.entry(rule.name.clone()).or_default();
             if known.as_ref() != Some(&computes) {
                 *version += 1;

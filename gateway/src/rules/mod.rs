@@ -5,6 +5,7 @@
 //! check passed). [`parse()`] leads from the text to the latter or to every [`Mistake`] at once.
 
 mod draw;
+mod file;
 pub mod glob;
 mod mistake;
 mod parse;
@@ -22,6 +23,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use self::draw::{Look, draw};
+pub use self::file::read;
 pub use self::mistake::{Kind, MISTAKES_MAX, Mistake, Severity};
 pub use self::parse::{CONFIG_BYTES_MAX, parse};
 pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};
@@ -80,6 +82,19 @@ pub struct Rule {
     pub priority: Priority,
     /// Sinks by name.
     pub forward: Vec<String>,
+}
+
+impl Rule {
+    /// The rule without what only says where its records go and in which class: what its version
+    /// counts changes of.
+    #[must_use]
+    pub fn computed(&self) -> Self {
+        Self {
+            priority: Priority::default(),
+            forward: Vec::new(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Which sensors a rule takes: globs with `*` and `?`, all of them to match.

@@ -7,9 +7,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::core::Question;
+use super::reload;
 use crate::conductor::Condition;
 use crate::control::{Command, Handler, Meter};
 use crate::mqtt::LinkHandle;
+use crate::reload::InForce;
 use crate::sinks;
 use crate::status::{Parts, Setup, Status, compose};
 
@@ -29,6 +31,8 @@ pub(super) struct Answers {
     pub link: LinkHandle,
     /// What the control socket counts, where there is one.
     pub control: Option<Meter>,
+    /// Reads the configuration again, where it came from a file.
+    pub reload: Option<reload::Handle>,
 }
 
 impl Answers {
@@ -58,8 +62,25 @@ impl Answers {
                 .collect(),
             link: (self.link.is_up(), self.link.counters()),
             control: self.control.as_ref().map(Meter::counts),
+            configuration: self.configuration(),
         };
         Some(compose(&self.setup, &parts))
+    }
+
+    /// Which configuration is in force, where one came from a file.
+    pub fn configuration(&self) -> Option<InForce> {
+        self.reload.as_ref().map(reload::Handle::in_force)
+    }
+
+    /// Has the configuration read again.
+    async fn reload(&self) -> Result<Option<Value>, String> {
+        let Some(handle) = &self.reload else {
+            return Err(
+                "this gateway was not started from a file: there is nothing to read".into(),
+            );
+        };
+        let outcome = handle.reload().await;
+        Ok(outcome.and_then(|outcome| serde_json::to_value(outcome).ok()))
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
@@ -73,6 +94,7 @@ impl Handler for Answers {
     async fn answer(&self, command: Command) -> Result<Value, String> {
         let answer = match command {
             Command::Ledger => self.ledger().await,
+            Command::Reload => self.reload().await?,
             Command::Status => self
                 .status()
                 .await

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::writer::{Question as StoreQuestion, Writer};
 use crate::clock::trust::Trust;
 use crate::conductor::service::Request;
-use crate::conductor::{Condition, Conductor, Effect, Event, News, Report};
+use crate::conductor::{Condition, Conductor, Effect, Event, News, Reconfiguration, Report};
 use crate::ledger;
 use crate::mqtt::{Link, LinkEvent, LinkHandle};
 use crate::status::{CorePart, StorePart};
@@ -24,6 +24,8 @@ pub enum Question {
     Conditions(oneshot::Sender<Vec<Condition>>),
     /// The core's part of the status, and where the store's will come unless it has too much to do.
     Status(oneshot::Sender<(CorePart, Option<oneshot::Receiver<StorePart>>)>),
+    /// Another configuration is to hold; answered once it does.
+    Reconfigure(Reconfiguration, oneshot::Sender<()>),
 }
 
 /// Longest time a stop may take for each of its steps.
@@ -41,6 +43,8 @@ pub struct Core {
     pub link: LinkHandle,
     /// The way to the disk.
     pub writer: Writer,
+    /// Who is told when the configuration on its way holds.
+    pub reconfigured: Option<oneshot::Sender<()>>,
 }
 
 impl Core {
@@ -106,6 +110,10 @@ impl Core {
                 let asked = self.writer.ask(StoreQuestion::Status(reply));
                 let _ = answer.send((CorePart::of(&self.conductor), asked.then_some(store)));
             }
+            Question::Reconfigure(new, answer) => {
+                self.reconfigured = Some(answer);
+                self.handle(Event::Reconfigured(new));
+            }
             Question::Ledger(answer) => {
                 let (reply, store) = oneshot::channel();
                 if !self.writer.ask(StoreQuestion::Ledger(reply)) {
@@ -144,6 +152,11 @@ impl Core {
                     let topic = topic.text(&self.site);
                     self.link.publish(&topic, payload, retained, expiry_s);
                 }
+                Effect::InForce => {
+                    if let Some(answer) = self.reconfigured.take() {
+                        let _ = answer.send(());
+                    }
+                }
                 Effect::Tell(news) => tell(&news),
             }
         }
@@ -159,7 +172,7 @@ impl Core {
             let mut effects = Vec::new();
             self.conductor.handle(now, event, &mut effects);
             // It waits a second before it asks again: there is nothing else to carry out.
-            effects.retain(|effect| matches!(effect, Effect::Publish { .. } | Effect::Tell(_)));
+            effects.retain(|effect| !matches!(effect, Effect::Commit(_) | Effect::Settle));
             self.carry_out(now, effects);
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! broker ⇄ mqtt link ⇄ core (session) ⇄ writer thread (store) ──► spool ⇄ a task per sink ──► upstream
 //!                          ▲
-//!                    control socket
+//!              control socket, reload ◄── file, SIGHUP
 //! ```
 //! Start: data directory held, start counted, store opened (records that a crash kept out of the
 //! spool are derived again), broker, link, sinks, core. Stop: intake ends, what is pending becomes
@@ -13,6 +13,7 @@ mod answers;
 mod core;
 pub mod demo;
 pub mod queue;
+pub mod reload;
 mod writer;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 use self::answers::Answers;
 use self::core::Core;
 use self::queue::SpoolQueue;
+use self::reload::{Reloader, Source};
 use self::writer::Writer;
 use crate::conductor::{self, Condition, Draws, Start, StartError};
 use crate::control::Control;
@@ -90,15 +92,20 @@ pub struct Gateway {
     #[cfg(feature = "embedded-broker")]
     embedded: Option<mqtt::embedded::EmbeddedBroker>,
     control: Option<JoinHandle<()>>,
+    reloader: Option<JoinHandle<()>>,
     _data_dir: DataDir,
 }
 
-/// Runs a gateway until `shutdown`, then stops it cleanly.
+/// Runs a gateway until `shutdown`, then stops it cleanly; `source` is read again when it changes.
 ///
 /// # Errors
 /// The gateway could not start; nothing was received then.
-pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-    let mut gateway = Gateway::start(settings).await?;
+pub async fn run(
+    settings: Settings,
+    source: Source,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let mut gateway = Gateway::start_from(settings, Some(source)).await?;
     let ended_early = tokio::select! {
         () = shutdown => false,
         _ = &mut gateway.core => true,
@@ -112,11 +119,19 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 }
 
 impl Gateway {
-    /// Starts everything.
+    /// Starts everything, with settings that came from no file.
     ///
     /// # Errors
     /// What could not be started; the rest is stopped again.
     pub async fn start(settings: Settings) -> Result<Self, RunError> {
+        Self::start_from(settings, None).await
+    }
+
+    /// Starts everything; what `source` says later is taken while it runs.
+    ///
+    /// # Errors
+    /// What could not be started; the rest is stopped again.
+    pub async fn start_from(settings: Settings, source: Option<Source>) -> Result<Self, RunError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::watching());
         let data_dir = DataDir::hold(&settings.data_dir)?;
         let begun = begin(&settings, (clock.now(), clock.word()))?;
@@ -160,11 +175,12 @@ impl Gateway {
         let (link, events) = mqtt::connect(&broker, &settings.site, &client_id, will);
         let watched = link.clone();
         let core = Core {
-            clock,
+            clock: clock.clone(),
             site: settings.site.clone(),
             conductor,
             link,
             writer,
+            reconfigured: None,
         };
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (stop_core, stopped) = oneshot::channel::<()>();
@@ -172,6 +188,14 @@ impl Gateway {
             let _ = stopped.await;
         }));
         let control = open_control(&settings);
+        let (reload, reloader) = match source {
+            Some(source) => {
+                let (reloader, handle) =
+                    Reloader::new(source, settings.clone(), clock, questions.clone());
+                (Some(handle), Some(tokio::spawn(reloader.run())))
+            }
+            None => (None, None),
+        };
         let answers = Arc::new(Answers {
             questions,
             setup: Setup::new(&settings, identity.gateway, identity.start),
@@ -183,6 +207,7 @@ impl Gateway {
                 .collect(),
             link: watched.clone(),
             control: control.as_ref().map(Control::meter),
+            reload,
         });
         tracing::info!(
             site = %settings.site,
@@ -191,6 +216,7 @@ impl Gateway {
             term = %term,
             broker = %format!("{}:{}", broker.host, broker.port),
             data_dir = %settings.data_dir.display(),
+            configuration = answers.configuration().map(|one| one.hash),
             "the gateway runs"
         );
         Ok(Self {
@@ -199,6 +225,7 @@ impl Gateway {
             stop_core,
             stop_sinks,
             control: control.map(|control| serve(control, &answers)),
+            reloader,
             answers,
             broker,
             link: watched,
@@ -236,8 +263,8 @@ impl Gateway {
 
     /// Stops cleanly: what was received is on disk and acked, the site sees it offline.
     pub async fn stop(self) {
-        if let Some(control) = self.control {
-            control.abort();
+        for task in self.control.into_iter().chain(self.reloader) {
+            task.abort();
         }
         let _ = self.stop_core.send(());
         if !self.core.is_finished()

@@ -301,6 +301,16 @@ impl Session {
         self.turns.pacing()
     }
 
+    /// The limits that hold: the newest durable ones.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// From the next ack on, grants so many frames in flight.
+    pub fn grant_at_most(&mut self, window: u16) {
+        self.config.window = window.clamp(1, WINDOW_MAX);
+    }
+
     /// Bytes of frames that were appended and are not durable yet.
     pub fn pending_bytes(&self) -> usize {
         self.pending_bytes

@@ -148,6 +148,7 @@ impl Session {
                 Entry::Gap(gap) if gap.through != u32::MAX => {
                     moved.insert((gap.device.clone(), gap.incarnation, gap.boot));
                 }
+                Entry::Limits(limits) => self.config.limits = *limits,
                 _ => {}
             }
         }

@@ -31,6 +31,7 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
         },
         link: Link { up, counters },
         control: parts.control,
+        configuration: parts.configuration.clone(),
         limits: limits(setup, parts),
     }
 }
@@ -65,7 +66,7 @@ fn limits(setup: &Setup, parts: &Parts) -> Vec<Limit> {
         Limit {
             key: "limits.devices_max".into(),
             used: Some(parts.core.devices),
-            most: setup.devices_max,
+            most: parts.core.devices_max,
             unit: Unit::Devices,
         },
         bytes(

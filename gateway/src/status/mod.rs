@@ -27,6 +27,7 @@ pub use parts::{CorePart, Parts, Setup, SinkSetup, StorePart};
 
 use crate::control::Counts;
 use crate::mqtt::LinkCounters;
+use crate::reload::InForce;
 use crate::sinks;
 
 /// What a gateway is doing.
@@ -46,6 +47,9 @@ pub struct Status {
     pub link: Link,
     /// The control socket; absent when the gateway could not open it.
     pub control: Option<Counts>,
+    /// Which configuration is in force; absent where it came from no file.
+    #[serde(default)]
+    pub configuration: Option<InForce>,
     /// Limits that fill up, used and most.
     pub limits: Vec<Limit>,
 }

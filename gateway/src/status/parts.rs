@@ -7,6 +7,7 @@ use super::About;
 use crate::conductor::{Condition, Conductor};
 use crate::control::Counts;
 use crate::mqtt::LinkCounters;
+use crate::reload::InForce;
 use crate::rules::settings::Settings;
 use crate::session::Pacing;
 use crate::sinks;
@@ -26,6 +27,8 @@ pub struct Parts {
     pub link: (bool, LinkCounters),
     /// What the control socket counted, where there is one.
     pub control: Option<Counts>,
+    /// Which configuration is in force, where it came from a file.
+    pub configuration: Option<InForce>,
 }
 
 /// What a gateway was set up with.
@@ -33,8 +36,6 @@ pub struct Parts {
 pub struct Setup {
     /// Which gateway.
     pub about: About,
-    /// `limits.devices_max`.
-    pub devices_max: u64,
     /// `limits.pending_bytes_max`.
     pub pending_bytes_max: u64,
     /// `log.bytes_max`.
@@ -66,7 +67,6 @@ impl Setup {
                 start,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            devices_max: settings.limits.devices_max.into(),
             pending_bytes_max: settings.intake.pending_bytes_max as u64,
             log_bytes_max: settings.log.bytes_max,
             sinks: sinks.collect(),
@@ -85,6 +85,8 @@ pub struct CorePart {
     pub pending_bytes: u64,
     /// Devices admitted.
     pub devices: u64,
+    /// `limits.devices_max`, as it is in force.
+    pub devices_max: u64,
 }
 
 impl CorePart {
@@ -96,6 +98,7 @@ impl CorePart {
             pacing: session.pacing(),
             pending_bytes: session.pending_bytes() as u64,
             devices: session.marks().devices().count() as u64,
+            devices_max: session.limits().devices_max.into(),
         }
     }
 }

@@ -56,6 +56,7 @@ fn parts() -> Parts {
             },
             pending_bytes: 5_000,
             devices: 12,
+            devices_max: 20,
         },
         store: Some(StorePart {
             log_bytes: 70_000,
@@ -65,6 +66,7 @@ fn parts() -> Parts {
         sinks: BTreeMap::from([("cloud".to_owned(), cloud)]),
         link: (true, LinkCounters::default()),
         control: None,
+        configuration: None,
     }
 }
 

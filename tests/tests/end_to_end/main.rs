@@ -17,6 +17,8 @@ mod power_cut;
 mod raw_device;
 mod readme;
 mod real_input;
+mod reload;
+mod reload_judge;
 mod restart;
 mod throughput;
 mod tools;

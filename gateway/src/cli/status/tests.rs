@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::mqtt::LinkCounters;
+use crate::reload::{Refusal, Refused};
 use crate::sinks;
 use crate::sinks::status::Counters;
 use crate::status::{About, Devices, Link};
@@ -52,6 +53,7 @@ fn usual() -> Status {
             },
         },
         control: None,
+        configuration: None,
         limits: vec![
             limit("limits.devices_max", Some(12), 1_000, Unit::Devices),
             limit("log.bytes_max", Some(1_536), 1 << 30, Unit::Bytes),
@@ -181,4 +183,47 @@ fn shares_are_neither_nothing_nor_full_too_early() {
     ] {
         assert_eq!(share(used, most), told);
     }
+}
+
+#[test]
+fn the_configuration_in_force_and_the_one_refused_are_told() {
+    let mut status = usual();
+    let mut in_force = InForce {
+        file: "tidegate.toml".into(),
+        hash: "ba7816bf8f01".into(),
+        since: "2026-03-01T12:30:00Z".into(),
+        reloads: 2,
+        refusals: 1,
+        pending: false,
+        refused: Some(Refused {
+            at: "2026-03-01T12:40:00Z".into(),
+            is_current: true,
+            refusal: Refusal {
+                hash: None,
+                why: "it takes a restart".into(),
+                places: vec!["gateway.site changed".into()],
+            },
+        }),
+    };
+    status.configuration = Some(in_force.clone());
+    let text = render(&status);
+    let told = "\
+  configuration ba7816bf8f01 of tidegate.toml, in force since 2026-03-01T12:30:00Z
+  the file is not in force: refused at 2026-03-01T12:40:00Z: it takes a restart
+    gateway.site changed
+";
+    assert!(text.contains(told), "{text}");
+    in_force.pending = true;
+    in_force.refused.as_mut().unwrap().is_current = false;
+    status.configuration = Some(in_force);
+    let text = render(&status);
+    for line in [
+        "  another one is right and waits for its entry to be on disk\n",
+        "  the last one refused, before that: at 2026-03-01T12:40:00Z: it takes a restart\n",
+    ] {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+    assert!(!text.contains("gateway.site"), "{text}");
+    let json = serde_json::to_string(&status).unwrap();
+    assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
 }

@@ -437,6 +437,7 @@ impl Node {
                     };
                     around.network.publish(client, message, around.now_us);
                 }
+                Effect::InForce => {}
                 Effect::Tell(news) => {
                     let number = self.number;
                     around.story.tell(|| format!("gateway {number}: {news:?}"));
