@@ -38,7 +38,7 @@ pub(super) enum Failure {
         run: usize,
     },
     /// Files are no tests that can run.
-    #[error("{mistaken} of {files} files cannot be run as a test; the others were run")]
+    #[error("{mistaken} of {files} files cannot be run as a test; every other one was run")]
     TestsMistaken {
         /// How many.
         mistaken: usize,
