@@ -486,8 +486,25 @@ mod embedded {
             next(&mut events).await,
             LinkEvent::Disconnected { .. }
         ));
-        let _second = start(address).await.unwrap();
+        let _second = start_again(address).await;
         subscribed(&mut events).await;
+    }
+
+    /// Another connection of this machine may have been given the port meanwhile, for a moment.
+    async fn start_again(address: SocketAddr) -> EmbeddedBroker {
+        let starting = async {
+            loop {
+                match start(address).await {
+                    Ok(broker) => return broker,
+                    Err(EmbeddedError::Listen { .. }) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let started = timeout(Duration::from_secs(30), starting).await;
+        started.expect("the port is free again")
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
