@@ -499,7 +499,6 @@ mod embedded {
                     Err(EmbeddedError::Listen { .. }) => {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
-                    Err(error) => panic!("{error}"),
                 }
             }
         };
