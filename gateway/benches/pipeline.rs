@@ -33,23 +33,22 @@ const UTC_US: i64 = 1_700_000_000 * SECOND_US;
 fn rule(aggregates: &[Aggregate]) -> Rule {
     Rule {
         name: "minute".into(),
-        matching: Match {
-            device: "*".into(),
-            sensor: "*".into(),
-        },
+        matching: Match::names("*", "*"),
         keep: Some(Keep {
             min: Some(-40.0),
             max: Some(125.0),
+            rate_max: None,
         }),
-        deadband: None,
-        window: Some(Window::Tumbling {
-            length_us: 60 * SECOND_US,
-            lateness_us: 30 * SECOND_US,
-            late: Late::Revise,
-        }),
+        thin: None,
+        window: Some(Window::tumbling(
+            60 * SECOND_US,
+            30 * SECOND_US,
+            Late::Revise,
+        )),
         aggregates: aggregates.to_vec(),
         priority: Priority::Normal,
         forward: vec!["cloud".into()],
+        ..Rule::default()
     }
 }
 

@@ -169,11 +169,12 @@ fn filtered_and_unmatched_samples_say_why() {
         keep: Some(Keep {
             min: Some(0.0),
             max: None,
+            rate_max: None,
         }),
         ..rule("r", 60, 30)
     };
     let mut only_a = kept;
-    only_a.matching.sensor = "a".into();
+    only_a.matching.sensor = vec!["a".into()];
     let mut script = Script::new(&[only_a]);
     script.batch(20 * S, &[(0, &[(3 * S, -5)]), (1, &[(4 * S, 1)])]);
     world.take(&script);

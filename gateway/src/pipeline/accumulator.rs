@@ -92,11 +92,11 @@ impl Accumulator {
         }
         let aggregates = plan.rule.aggregates.iter();
         aggregates
-            .filter_map(|one| Some((one.name(), self.value(*one, scale)?)))
+            .filter_map(|one| Some((one.name(), self.value(one, scale)?)))
             .collect()
     }
 
-    fn value(&self, aggregate: Aggregate, scale: &Scale) -> Option<Value> {
+    fn value(&self, aggregate: &Aggregate, scale: &Scale) -> Option<Value> {
         if self.count == 0 {
             return None;
         }
@@ -117,6 +117,7 @@ impl Accumulator {
             Aggregate::First => one(self.first.1),
             Aggregate::Last => one(self.last.1),
             Aggregate::Percentile(tenths) => {
+                let tenths = *tenths;
                 let distribution = self.distribution.as_ref()?;
                 let thousandfold = distribution.percentile(tenths, scale)?;
                 // A bucket's middle may lie beyond the outermost samples.
@@ -126,6 +127,8 @@ impl Accumulator {
                 );
                 decimal::scale(thousandfold as f64 / 1_000.0, scale.exponent)
             }
+            // The rest follows.
+            _ => return None,
         };
         Some(Value::Number(number))
     }
@@ -193,12 +196,9 @@ mod tests {
             version: 1,
             rule: Rule {
                 name: "r".into(),
-                matching: Match {
-                    device: "*".into(),
-                    sensor: "*".into(),
-                },
+                matching: Match::names("*", "*"),
                 keep: None,
-                deadband: None,
+                thin: None,
                 window: None,
                 aggregates: [
                     Aggregate::Count,
@@ -215,6 +215,7 @@ mod tests {
                 .collect(),
                 priority: Priority::Normal,
                 forward: Vec::new(),
+                ..Rule::default()
             },
         }
     }

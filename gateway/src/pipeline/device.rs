@@ -15,7 +15,7 @@ use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
 use super::books::Books;
 use super::catalogs::{Catalogs, Found};
 use super::emission::{Cause, Emission, Source};
-use super::plan::{self, Plan, glob};
+use super::plan::{self, Plan, globs};
 use super::probe::Probe;
 use super::sensor::Sensor;
 use crate::clock::{Clocks, Moment, Wall};
@@ -195,7 +195,7 @@ impl Device {
 
     /// Puts other rules in force. Windows that are open finish under the version they began with.
     pub fn set_rules(&mut self, name: &str, rules: &[Arc<Plan>]) {
-        let matching = |plan: &&Arc<Plan>| glob(&plan.rule.matching.device, name);
+        let matching = |plan: &&Arc<Plan>| globs(&plan.rule.matching.device, name);
         let mut plans: Vec<Arc<Plan>> = rules.iter().filter(matching).cloned().collect();
         let active = plans.len();
         let mut moved: Vec<Option<u16>> = Vec::with_capacity(self.plans.len());

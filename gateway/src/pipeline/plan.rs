@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidegate_shared::catalog::Scale;
 
 use super::decimal;
-use crate::rules::{Aggregate, Keep, Late, Rule, RuleSet, Window};
+use crate::rules::{Aggregate, Keep, Late, Rule, RuleSet, Shape, Thinning};
 
 /// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
 /// is not taken and counts as an unreadable entry.
@@ -28,12 +28,11 @@ pub(super) struct Plan {
 impl Plan {
     /// Length and lateness of the windows in µs, if there are any.
     pub fn window(&self) -> Option<(i64, i64, Late)> {
-        let Window::Tumbling {
-            length_us,
-            lateness_us,
-            late,
-        } = self.rule.window?;
-        Some((length_us.max(1), lateness_us.max(0), late))
+        let window = self.rule.window.as_ref()?;
+        let Shape::Tumbling { length_us } = window.shape else {
+            return None;
+        };
+        Some((length_us.max(1), window.lateness_us.max(0), window.late))
     }
 
     /// Start and end of the window that holds a time, if there are any.
@@ -143,10 +142,7 @@ impl Bounds {
     /// Resolves a rule's bounds for a sensor.
     pub fn new(rule: &Rule, scale: &Scale) -> Self {
         let value = |raw| decimal::number(scale.mantissa(raw), scale.exponent);
-        let Keep { min, max } = rule.keep.unwrap_or(Keep {
-            min: None,
-            max: None,
-        });
+        let Keep { min, max, .. } = rule.keep.unwrap_or_default();
         let low = min.map_or(Some(i64::MIN), |min| {
             first(i64::MIN, i64::MAX, |raw| value(raw) >= min)
         });
@@ -157,7 +153,7 @@ impl Bounds {
             }
         });
         let (low, high) = low.zip(high).unwrap_or((i64::MAX, i64::MIN));
-        let deadband = rule.deadband.map_or(0, |deadband| {
+        let deadband = absolute(rule).map_or(0, |deadband| {
             let step = i128::from(scale.step);
             // Half of the range of differences is searched: a wider deadband filters everything.
             first(0, i64::MAX, |apart| {
@@ -170,6 +166,13 @@ impl Bounds {
             high,
             deadband,
         }
+    }
+}
+
+pub(super) fn absolute(rule: &Rule) -> Option<f64> {
+    match rule.thin? {
+        Thinning::Deadband { absolute, .. } => absolute,
+        _ => None,
     }
 }
 
@@ -188,8 +191,13 @@ fn first(low: i64, high: i64, holds: impl Fn(i64) -> bool) -> Option<i64> {
     (low < end).then_some(low as i64)
 }
 
-/// Whether a text matches a glob of `*` (any bytes) and `?` (one byte).
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
+/// Whether a text matches one of some globs of `*` (any bytes) and `?` (one byte); no globs match
+/// everything.
+pub(super) fn globs(patterns: &[String], text: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| glob(pattern, text))
+}
+
+fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -225,16 +233,14 @@ mod tests {
     pub fn rule(name: &str) -> Rule {
         Rule {
             name: name.into(),
-            matching: Match {
-                device: "*".into(),
-                sensor: "*".into(),
-            },
+            matching: Match::names("*", "*"),
             keep: None,
-            deadband: None,
+            thin: None,
             window: None,
             aggregates: Vec::new(),
             priority: Priority::Normal,
             forward: Vec::new(),
+            ..Rule::default()
         }
     }
 
@@ -254,7 +260,7 @@ mod tests {
         let mut known = Versions::default();
         let (a, b) = (rule("a"), rule("b"));
         let wide = Rule {
-            deadband: Some(1.0),
+            thin: Some(Thinning::deadband(1.0)),
             ..a.clone()
         };
         let loud = Rule {
@@ -297,7 +303,11 @@ mod tests {
     #[test]
     fn bounds_that_keep_nothing_keep_nothing() {
         let keep = |min, max| Rule {
-            keep: Some(Keep { min, max }),
+            keep: Some(Keep {
+                min,
+                max,
+                rate_max: None,
+            }),
             ..rule("r")
         };
         let scale = Scale::decimal(-2);
@@ -324,8 +334,8 @@ mod tests {
         ) {
             let scale = Scale { step, offset, exponent };
             let rule = Rule {
-                keep: Some(Keep { min: Some(min), max: Some(max) }),
-                deadband: Some(deadband),
+                keep: Some(Keep { min: Some(min), max: Some(max) , rate_max: None }),
+                thin: Some(Thinning::deadband(deadband)),
                 ..rule("r")
             };
             let bounds = Bounds::new(&rule, &scale);

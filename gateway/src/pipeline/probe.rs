@@ -203,7 +203,7 @@ impl Probe {
             } else if now.deadband > counts.deadband {
                 Ruling::Deadband {
                     last: last.map(scaled),
-                    deadband: plan.rule.deadband,
+                    deadband: super::plan::absolute(&plan.rule),
                 }
             } else if now.late > counts.late {
                 Ruling::Late(lateness(plan, window, tide))

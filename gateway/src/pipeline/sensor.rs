@@ -9,7 +9,7 @@ use tidegate_shared::ids::SensorName;
 
 use super::books::TotalCounts;
 use super::lane::{Lane, LaneCounts, Sample, Tide};
-use super::plan::{Bounds, Plan, glob};
+use super::plan::{Bounds, Plan, globs};
 use crate::ledger::counters::{Filter, Rejection, RuleCounters, SensorCounters};
 use crate::rules::Rule;
 
@@ -73,7 +73,7 @@ impl Sensor {
     /// Adds the lanes that active plans still lack.
     pub fn bind(&mut self, active: &[Arc<Plan>]) {
         for (at, plan) in (0_u16..).zip(active) {
-            if glob(&plan.rule.matching.sensor, self.meta.name.as_str())
+            if globs(&plan.rule.matching.sensor, self.meta.name.as_str())
                 && !self.lanes.iter().any(|lane| lane.plan == at)
             {
                 let bounds = Bounds::new(&plan.rule, &self.meta.scale);

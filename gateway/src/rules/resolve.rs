@@ -8,7 +8,7 @@ use super::quantity::show_size;
 use super::settings::{IntakeSettings, LogSettings, Settings, SinkSettings};
 use super::tree::short;
 use super::typed::{Typed, TypedClock, TypedLimits, TypedLog, TypedRule};
-use super::{Rule, RuleSet};
+use super::{Rule, RuleSet, Thinning};
 use crate::entry::Limits;
 
 /// Where the data directory is when `gateway.data_dir` is not given.
@@ -53,11 +53,12 @@ pub(super) fn resolve_rule(typed: TypedRule) -> Option<Rule> {
         name: typed.name?.text,
         matching: typed.matching?,
         keep: typed.keep,
-        deadband: typed.deadband,
+        thin: typed.deadband.map(Thinning::deadband),
         window: typed.window,
         aggregates: typed.aggregates,
         priority: typed.priority.unwrap_or_default(),
         forward: typed.forward.into_iter().map(|sink| sink.text).collect(),
+        ..Rule::default()
     })
 }
 

@@ -158,17 +158,10 @@ fn a_whole_configuration_becomes_settings() {
         rules: RuleSet {
             rules: vec![Rule {
                 name: "minute".into(),
-                matching: Match {
-                    device: "*".into(),
-                    sensor: "*".into(),
-                },
+                matching: Match::names("*", "*"),
                 keep: None,
-                deadband: None,
-                window: Some(Window::Tumbling {
-                    length_us: 60_000_000,
-                    lateness_us: 30_000_000,
-                    late: Late::Revise,
-                }),
+                thin: None,
+                window: Some(Window::tumbling(60_000_000, 30_000_000, Late::Revise)),
                 aggregates: vec![
                     Aggregate::Count,
                     Aggregate::Min,
@@ -183,6 +176,7 @@ fn a_whole_configuration_becomes_settings() {
                 ],
                 priority: Priority::Normal,
                 forward: vec!["cloud".into()],
+                ..Rule::default()
             }],
         },
     };
@@ -272,20 +266,21 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     )
         .prop_map(|(name, min, max, deadband, window, percentiles)| Rule {
             name,
-            matching: Match {
-                device: "pump-*".into(),
-                sensor: "?".into(),
-            },
-            keep: Some(Keep { min, max }),
-            deadband,
-            window: window.map(|(length_us, lateness_us, drop)| Window::Tumbling {
-                length_us,
-                lateness_us,
-                late: if drop { Late::Drop } else { Late::Revise },
+            matching: Match::names("pump-*", "?"),
+            keep: Some(Keep {
+                min,
+                max,
+                rate_max: None,
+            }),
+            thin: deadband.map(Thinning::deadband),
+            window: window.map(|(length_us, lateness_us, drop)| {
+                let late = if drop { Late::Drop } else { Late::Revise };
+                Window::tumbling(length_us, lateness_us, late)
             }),
             aggregates: percentiles.into_iter().map(Aggregate::Percentile).collect(),
             priority: Priority::High,
             forward: vec!["cloud".into()],
+            ..Rule::default()
         })
 }
 

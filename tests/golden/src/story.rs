@@ -55,21 +55,22 @@ fn passing(name: &str, device: &str, sensor: &str) -> Rule {
             sensor: sensor.into(),
         },
         keep: None,
-        deadband: None,
+        thin: None,
         window: None,
         aggregates: Vec::new(),
         priority: Priority::Normal,
         forward: vec!["cloud".into()],
+        ..Rule::default()
     }
 }
 
 fn windowed(name: &str, sensor: &str, length_s: i64, lateness_s: i64, late: Late) -> Rule {
     Rule {
-        window: Some(Window::Tumbling {
-            length_us: length_s * 1_000_000,
-            lateness_us: lateness_s * 1_000_000,
+        window: Some(Window::tumbling(
+            length_s * 1_000_000,
+            lateness_s * 1_000_000,
             late,
-        }),
+        )),
         aggregates: vec![
             Aggregate::Count,
             Aggregate::Sum,
@@ -91,10 +92,11 @@ fn rules() -> Vec<Rule> {
     kept.keep = Some(Keep {
         min: Some(-20.0),
         max: Some(90.0),
+        rate_max: None,
     });
-    kept.deadband = Some(0.3);
+    kept.thin = Some(Thinning::deadband(0.3));
     let mut state = passing("state", "pump-*", "running");
-    state.deadband = Some(1.0);
+    state.thin = Some(Thinning::deadband(1.0));
     state.priority = Priority::High;
     vec![
         windowed("minute", "*", 60, 30, Late::Revise),

@@ -7,7 +7,7 @@ use crate::ledger::counters::Rejection;
 use crate::pipeline::Pipeline;
 use crate::pipeline::tests::script::{EPOCH_US, S, Script, passing, rule, site};
 use crate::record::{ClockQuality, Emitted};
-use crate::rules::{Keep, Late, Rule, Window};
+use crate::rules::{Keep, Late, Rule, Thinning, Window};
 use crate::time::SECOND_US;
 
 /// Runs a log with a probe at some seconds behind the epoch.
@@ -72,8 +72,9 @@ fn what_each_rule_does_is_told_with_its_reason() {
         keep: Some(Keep {
             min: None,
             max: Some(1.0),
+            rate_max: None,
         }),
-        deadband: Some(0.05),
+        thin: Some(Thinning::deadband(0.05)),
         ..rule("r", 60, 30)
     };
     let mut script = Script::new(&[kept]);
@@ -104,11 +105,7 @@ fn a_window_closed_early_is_late_only_where_the_rule_drops() {
         (Late::Revise, Ruling::Folded { before: Vec::new() }),
     ] {
         let mut one = rule("r", 60, 30);
-        one.window = Some(Window::Tumbling {
-            length_us: 60 * SECOND_US,
-            lateness_us: 30 * SECOND_US,
-            late,
-        });
+        one.window = Some(Window::tumbling(60 * SECOND_US, 30 * SECOND_US, late));
         let mut script = Script::new(&[one]);
         script.batch(20 * S, &[(0, &[(3 * S, 5)])]);
         script.pass(41 * S);

@@ -173,17 +173,11 @@ fn tallies_are_cumulative_over_starts() {
 #[test]
 fn samples_that_no_rule_matches_are_unmatched() {
     let only_b = Rule {
-        matching: Match {
-            device: "d*".into(),
-            sensor: "b".into(),
-        },
+        matching: Match::names("d*", "b"),
         ..rule("r", 60, 0)
     };
     let other = Rule {
-        matching: Match {
-            device: "x*".into(),
-            sensor: "*".into(),
-        },
+        matching: Match::names("x*", "*"),
         ..rule("x", 60, 0)
     };
     let mut script = Script::new(&[only_b, other]);

@@ -6,7 +6,7 @@ use tidegate_shared::message::EventCode;
 use super::script::{EPOCH_US, S, Script, line, passing, rule, value};
 use crate::entry::{Entry, Limits, LinkChange};
 use crate::record::ClockQuality;
-use crate::rules::{Keep, Late, Rule, Window};
+use crate::rules::{Keep, Late, Rule, Thinning, Window};
 use crate::time::SECOND_US;
 
 #[test]
@@ -195,11 +195,7 @@ fn a_revisable_window_expires_and_is_final() {
 #[test]
 fn a_rule_may_drop_what_comes_behind_an_early_close() {
     let dropping = Rule {
-        window: Some(Window::Tumbling {
-            length_us: 60 * SECOND_US,
-            lateness_us: 0,
-            late: Late::Drop,
-        }),
+        window: Some(Window::tumbling(60 * SECOND_US, 0, Late::Drop)),
         ..rule("r", 60, 0)
     };
     let mut script = Script::new(&[dropping]);
@@ -245,8 +241,9 @@ fn without_a_window_every_kept_sample_is_a_record() {
         keep: Some(Keep {
             min: Some(0.05),
             max: Some(0.38),
+            rate_max: None,
         }),
-        deadband: Some(0.03),
+        thin: Some(Thinning::deadband(0.03)),
         ..passing("p")
     };
     let mut script = Script::new(&[kept]);

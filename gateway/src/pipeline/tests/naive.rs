@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::script::{EPOCH_US, Run, S, Script, rule, two_sensors, value};
-use crate::rules::{Keep, Rule};
+use crate::rules::{Keep, Rule, Thinning};
 use crate::time::SECOND_US;
 
 /// One frame: where its samples begin (seconds, perhaps before the frame before), the distances
@@ -90,8 +90,9 @@ impl Case {
             keep: Some(Keep {
                 min: None,
                 max: Some(self.max),
+                rate_max: None,
             }),
-            deadband: Some(self.deadband),
+            thin: Some(Thinning::deadband(self.deadband)),
             ..rule("r", self.length_s, self.lateness_s)
         }
     }

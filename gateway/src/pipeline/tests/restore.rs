@@ -7,7 +7,7 @@ use super::script::{EPOCH_US, S, Script, passing, rule, sensor, site, two_sensor
 use crate::entry::LinkChange;
 use crate::pipeline::{KIND_BASE, KIND_DEVICE, Part, Pipeline};
 use crate::record::{Emitted, to_json};
-use crate::rules::{Keep, Rule};
+use crate::rules::{Keep, Rule, Thinning};
 use crate::time::SECOND_US;
 
 /// A log in which everything happens.
@@ -16,8 +16,9 @@ pub fn eventful() -> Script {
         keep: Some(Keep {
             min: Some(0.0),
             max: None,
+            rate_max: None,
         }),
-        deadband: Some(0.02),
+        thin: Some(Thinning::deadband(0.02)),
         ..rule("kept", 7, 3)
     };
     let mut script = Script::new(&[rule("r", 60, 30), kept.clone(), passing("p")]);

@@ -70,11 +70,11 @@ pub fn catalog_bytes(sensors: &[SensorInfo<'_>]) -> Vec<u8> {
 /// A rule over every sensor with windows of `length_s` seconds.
 pub fn rule(name: &str, length_s: i64, lateness_s: i64) -> Rule {
     Rule {
-        window: Some(Window::Tumbling {
-            length_us: length_s * SECOND_US,
-            lateness_us: lateness_s * SECOND_US,
-            late: Late::Revise,
-        }),
+        window: Some(Window::tumbling(
+            length_s * SECOND_US,
+            lateness_s * SECOND_US,
+            Late::Revise,
+        )),
         aggregates: vec![
             Aggregate::Count,
             Aggregate::Sum,
@@ -93,16 +93,14 @@ pub fn rule(name: &str, length_s: i64, lateness_s: i64) -> Rule {
 pub fn passing(name: &str) -> Rule {
     Rule {
         name: name.into(),
-        matching: Match {
-            device: "*".into(),
-            sensor: "*".into(),
-        },
+        matching: Match::names("*", "*"),
         keep: None,
-        deadband: None,
+        thin: None,
         window: None,
         aggregates: Vec::new(),
         priority: Priority::Normal,
         forward: vec!["cloud".into()],
+        ..Rule::default()
     }
 }
 

@@ -77,6 +77,7 @@ fn many_changes_leave_nothing_behind() {
         let keep = Keep {
             min: None,
             max: Some(1_000.0 + at as f64),
+            rate_max: None,
         };
         script.rules(&[
             Rule {

@@ -80,7 +80,7 @@ pub(super) fn read_aggregates(value: &Value<'_>, findings: &mut Findings) -> Vec
 fn read_aggregate(typed: &str) -> Option<Aggregate> {
     let by_name = AGGREGATES.iter().find(|(name, _)| *name == typed);
     by_name
-        .map(|(_, aggregate)| *aggregate)
+        .map(|(_, aggregate)| aggregate.clone())
         .or_else(|| read_percentile(typed.strip_prefix('p')?))
 }
 
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn aggregates_read_back_as_named() {
         for (_, aggregate) in AGGREGATES {
-            assert_eq!(read_aggregate(&aggregate.name()), Some(*aggregate));
+            assert_eq!(read_aggregate(&aggregate.name()), Some(aggregate.clone()));
         }
         for tenths in 0..=1_000 {
             let aggregate = Aggregate::Percentile(tenths);

@@ -153,8 +153,9 @@ fn read_match(value: &Value<'_>, findings: &mut Findings) -> Option<Match> {
     let sensor = read_glob("sensor", &mut section, findings);
     section.close(findings);
     Some(Match {
-        device: device?,
-        sensor: sensor?,
+        device: vec![device?],
+        sensor: vec![sensor?],
+        ..Match::default()
     })
 }
 
@@ -218,6 +219,7 @@ fn read_keep(value: &Value<'_>, findings: &mut Findings) -> Option<Keep> {
     Some(Keep {
         min: low,
         max: high,
+        rate_max: None,
     })
 }
 
@@ -271,11 +273,7 @@ fn read_window(value: &Value<'_>, findings: &mut Findings) -> Option<Window> {
         choice("`late`", value, &choices, findings)
     });
     section.close(findings);
-    Some(Window::Tumbling {
-        length_us: length_us?,
-        lateness_us: lateness_us?,
-        late: late?,
-    })
+    Some(Window::tumbling(length_us?, lateness_us?, late?))
 }
 
 /// A window and aggregates need each other.
