@@ -22,21 +22,30 @@
 mod accumulator;
 mod arrival;
 mod books;
+mod calendar;
 mod catalogs;
 mod closing;
 mod decimal;
 mod decoded;
 mod device;
 mod distribution;
+mod door;
 mod emission;
+mod gate;
+mod histogram;
 mod hold;
+mod inputs;
 mod intake;
 mod lane;
 mod part;
 mod plan;
 pub mod probe;
+mod program;
 mod samples;
 mod sensor;
+mod timeline;
+mod watch;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -287,8 +296,10 @@ impl Pipeline {
         };
         self.plans = self.versions.take(&rules);
         self.rules = rules;
-        for (name, device) in &mut self.devices {
-            device.set_rules(name.as_str(), &self.plans);
+        let plans = self.plans.clone();
+        let names: Vec<DeviceName> = self.devices.keys().cloned().collect();
+        for name in names {
+            self.with_device(&name, |device, scene, _| device.set_rules(scene, &plans));
         }
         self.schedule_all();
     }
@@ -328,10 +339,8 @@ impl Pipeline {
         name: &DeviceName,
         act: impl FnOnce(&mut Device, &mut Scene<'_>, &mut Decoded),
     ) {
-        let device = self
-            .devices
-            .entry(name.clone())
-            .or_insert_with(|| Device::new(name.as_str(), &self.plans));
+        let is_new = !self.devices.contains_key(name);
+        let device = self.devices.entry(name.clone()).or_insert_with(Device::new);
         let mut scene = Scene {
             site: &self.site,
             log_incarnation: self.log_incarnation,
@@ -347,6 +356,9 @@ impl Pipeline {
                 .as_deref_mut()
                 .filter(|probe| probe.is_of(name.as_str())),
         };
+        if is_new {
+            device.set_rules(&mut scene, &self.plans);
+        }
         act(device, &mut scene, &mut self.decoded);
         if device.holds {
             self.holding.insert(name.clone());

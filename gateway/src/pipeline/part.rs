@@ -11,9 +11,10 @@ use tidegate_shared::ids::{DeviceName, SiteName};
 use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::arrival::Arrival;
-use super::device::Device;
+use super::device::{Damage, Device};
 use super::hold::Hold;
 use super::plan::Versions;
+use super::sensor::Owner;
 use super::{Pipeline, Tallies};
 use crate::clock::Wall;
 use crate::entry::Limits;
@@ -24,7 +25,7 @@ pub const KIND_BASE: u16 = 1;
 /// Kind of a device's part.
 pub const KIND_DEVICE: u16 = 2;
 /// Version of both kinds' bytes; another one is unreadable.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// A piece of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,20 +153,27 @@ impl Pipeline {
         for (name, device) in devices {
             let device = if let Some(mut device) = device {
                 device.share_plans(&pipeline.plans);
-                if restored.base_lost {
-                    device.set_rules(name.as_str(), &pipeline.plans);
-                }
+                device.rebind(&Owner {
+                    site: &pipeline.site,
+                    device: name.as_str(),
+                });
                 device
             } else {
                 restored.devices_lost.push(name.as_str().to_owned());
                 pipeline.parts_lost += 1;
                 let now_us = pipeline.arrival.now_us();
-                Device::damaged(name.as_str(), &pipeline.plans, epoch_lost, now_us)
+                Device::damaged(epoch_lost, now_us)
             };
             if device.holds {
                 pipeline.holding.insert(name.clone());
             }
-            pipeline.devices.insert(name, device);
+            let is_damaged = device.damage == Damage::Fresh && device.plans.is_empty();
+            pipeline.devices.insert(name.clone(), device);
+            if restored.base_lost || is_damaged {
+                // Nothing of it is open that could be emitted here.
+                let plans = pipeline.plans.clone();
+                pipeline.with_device(&name, |device, scene, _| device.set_rules(scene, &plans));
+            }
         }
         pipeline.schedule_all();
         (pipeline, restored)
