@@ -5,6 +5,7 @@
 //! check passed). [`parse()`] leads from the text to the latter or to every [`Mistake`] at once.
 
 mod draw;
+pub mod expression;
 mod file;
 pub mod glob;
 mod mistake;
