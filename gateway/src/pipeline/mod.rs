@@ -40,7 +40,7 @@ mod lane;
 mod part;
 mod plan;
 pub mod probe;
-mod program;
+pub mod program;
 mod samples;
 mod sensor;
 mod timeline;
