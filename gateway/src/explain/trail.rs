@@ -383,7 +383,10 @@ impl Followed {
             ),
             Ruling::Late(lateness) => (Fate::Late, self.why_late(verdict, *lateness)),
             Ruling::Filtered(filter) => (fate_of(*filter), why_filtered(*filter).to_owned()),
-            Ruling::Examined(_) => (Fate::Examined, "the rule watches it for an alert".to_owned()),
+            Ruling::Examined(_) => (
+                Fate::Examined,
+                "the rule watches it for an alert".to_owned(),
+            ),
             Ruling::Passed(_) => (
                 Fate::Passed,
                 "the rule has no window: a sample that passes is a record".to_owned(),

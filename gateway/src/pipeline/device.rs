@@ -14,6 +14,7 @@ use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
 
 use super::books::Books;
 use super::catalogs::{Catalogs, Found};
+use super::chain::Reach;
 use super::emission::{Cause, Emission, Source, Stage};
 use super::lane::{Closing, Lane, close_windows};
 use super::plan::{self, Plan};
@@ -537,6 +538,27 @@ impl Device {
             names.position(|one| one == name)?
         };
         self.sensors.get_mut(at)
+    }
+
+    /// How far the records of a rule have come.
+    pub fn told(&self, rule: &str) -> Reach {
+        let mut mark = Reach {
+            complete_us: self.watermark_us,
+            ..Reach::default()
+        };
+        for lane in self.sensors.iter().flat_map(|sensor| &sensor.lanes) {
+            let plan = &self.plans[usize::from(lane.plan)];
+            if plan.rule.name != rule {
+                continue;
+            }
+            let quiet_us = self.link.frame_us.saturating_add(self.link.hold_us);
+            mark = mark.and(Reach {
+                complete_us: lane.told_us(plan, self.watermark_us),
+                is_open: lane.is_open(plan.rule.window.as_ref()),
+                quiet_us: quiet_us.saturating_add(plan.patience_us()),
+            });
+        }
+        mark
     }
 
     /// Counts a frame that could not be used.

@@ -66,6 +66,12 @@ impl Door {
         self.held.is_some()
     }
 
+    /// Below which event time nothing will pass any more, when the watermark is here.
+    pub fn told_us(&self, watermark_us: i64) -> i64 {
+        self.held
+            .map_or(watermark_us, |held| held.identity.time_us.min(watermark_us))
+    }
+
     /// Lets the held sample pass: nothing more is expected soon, or the rule ends.
     pub fn release(&mut self) -> Option<Passed> {
         let held = self.held.take()?;

@@ -215,6 +215,11 @@ impl Emission {
         self.due.push((deadline, emitted));
     }
 
+    /// The records of the entry at hand so far, in no order of interest.
+    pub fn emitted(&self) -> impl Iterator<Item = &Emitted> {
+        self.due.iter().map(|(_, emitted)| emitted)
+    }
+
     /// How many records the entry at hand has caused so far.
     pub fn len(&self) -> usize {
         self.due.len()

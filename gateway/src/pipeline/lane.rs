@@ -26,7 +26,7 @@ use crate::record::id::SampleIdentity;
 use crate::rules::{Aggregate, Group, Thinning, Window};
 
 /// A usable sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Event time, UTC in µs.
     pub time_us: i64,
@@ -274,6 +274,18 @@ impl Lane {
         match &self.outlet {
             Outlet::Windows { windows, .. } => windows.closed_us(),
             _ => None,
+        }
+    }
+
+    /// Below which event time all its records have been told, when its watermark is here.
+    pub fn told_us(&self, plan: &Plan, watermark_us: Option<i64>) -> Option<i64> {
+        let watermark_us = watermark_us?;
+        match (&self.outlet, &plan.rule.window) {
+            (Outlet::Windows { windows, .. }, Some(window)) => {
+                Some(windows.told_us(window, watermark_us))
+            }
+            (Outlet::Door(door), _) => Some(door.told_us(watermark_us)),
+            _ => Some(watermark_us),
         }
     }
 

@@ -11,6 +11,7 @@ use tidegate_shared::ids::{DeviceName, SiteName};
 use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::arrival::Arrival;
+use super::chain::Chains;
 use super::device::{Damage, Device};
 use super::hold::Hold;
 use super::plan::Versions;
@@ -64,6 +65,7 @@ struct Base {
     devices: Vec<DeviceName>,
     epoch_max: u32,
     tallies: Tallies,
+    chains: Chains,
     entries_unreadable: u64,
     next_position: Option<u64>,
     entries_lost: u64,
@@ -86,6 +88,7 @@ impl Pipeline {
             devices: self.devices.keys().cloned().collect(),
             epoch_max: self.epoch_max(),
             tallies: self.tallies.clone(),
+            chains: self.chains.clone(),
             entries_unreadable: self.entries_unreadable,
             next_position: self.next_position,
             entries_lost: self.entries_lost,
@@ -109,7 +112,9 @@ impl Pipeline {
         let mut restored = Restored::default();
         let mut pipeline = Self::new(site);
         let base = parts.iter().find(|part| part.kind == KIND_BASE);
-        let base: Option<Base> = base.and_then(read);
+        let base: Option<Base> = base
+            .and_then(read)
+            .filter(|base: &Base| base.chains.is_sound());
         let mut expected = Vec::new();
         if let Some(base) = base {
             pipeline.site = base.site;
@@ -124,6 +129,8 @@ impl Pipeline {
             pipeline.subscribed_us = base.subscribed_us;
             pipeline.epoch_base = base.epoch_max;
             pipeline.tallies = base.tallies;
+            pipeline.chains = base.chains;
+            pipeline.chains.rebind(&pipeline.site);
             pipeline.entries_unreadable = base.entries_unreadable;
             pipeline.next_position = base.next_position;
             pipeline.entries_lost = base.entries_lost;

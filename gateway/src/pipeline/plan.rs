@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidegate_shared::catalog::{Kind, Scale};
 
 use super::sensor::Meta;
+use crate::record::Record;
 use crate::rules::{Rule, RuleSet, Shape, glob};
 
 /// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
@@ -67,6 +68,15 @@ impl Plan {
             && globs(&matching.unit, &meta.unit)
             && globs(&matching.kind, kind_name(meta.kind))
             && (matching.tags.is_empty() || meta.tags.iter().any(|tag| globs(&matching.tags, tag)))
+    }
+
+    /// Whether a record of the rule's source matches.
+    pub fn takes_record(&self, site: &str, record: &Record) -> bool {
+        let matching = &self.rule.matching;
+        globs(&matching.site, site)
+            && globs(&matching.device, &record.device)
+            && globs(&matching.sensor, &record.sensor)
+            && globs(&matching.unit, &record.unit)
     }
 
     /// How far behind its end a window closes, in µs; 0 without windows.

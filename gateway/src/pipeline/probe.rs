@@ -219,9 +219,8 @@ impl Probe {
                 Ruling::Examined(ids.map(|(id, _)| id).collect())
             } else if windows.is_some() {
                 let ids = emission.ids(0..before.emitted, &sensor.meta, plan);
-                let of_window = ids.filter(|(_, (start_us, end_us))| {
-                    *start_us <= time_us && time_us < *end_us
-                });
+                let of_window =
+                    ids.filter(|(_, (start_us, end_us))| *start_us <= time_us && time_us < *end_us);
                 Ruling::Folded {
                     before: of_window.map(|(id, _)| id).collect(),
                 }

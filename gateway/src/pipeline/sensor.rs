@@ -80,7 +80,7 @@ pub(super) struct Sensor {
 
 /// Counts of lanes that are gone, or that forwarded elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Past {
+pub(super) struct Past {
     rule: String,
     /// The sinks that its records went to.
     forward: Vec<String>,
@@ -153,7 +153,7 @@ impl Sensor {
             let counts = lane.counts;
             let kept = keep(lane);
             if !kept {
-                put_past(past, rule, &counts);
+                Past::put(past, rule, &counts);
             }
             kept
         });
@@ -167,7 +167,7 @@ impl Sensor {
             let to = moved.get(usize::from(lane.plan)).copied().flatten();
             let after = to.and_then(|to| new.get(usize::from(to)));
             if after.is_some_and(|after| after.rule.forward != before.forward) {
-                put_past(&mut self.past, before, &std::mem::take(&mut lane.counts));
+                Past::put(&mut self.past, before, &std::mem::take(&mut lane.counts));
             }
         }
     }
@@ -264,20 +264,7 @@ impl Sensor {
         });
         let past = self.past.iter().map(|past| (past.clone(), 0));
         for (past, open) in lanes.chain(past) {
-            let rule = rules.entry(past.rule).or_default();
-            rule.is_grouped |= past.is_grouped;
-            let sinks: BTreeSet<String> = past.forward.into_iter().collect();
-            for sink in sinks {
-                *rule.forwarded.entry(sink).or_default() += past.counts.folded;
-            }
-            rule.matched += past.counts.matched;
-            for (filter, count) in past.filtered.into_iter().filter(|(_, count)| *count > 0) {
-                *rule.filtered.entry(filter).or_default() += count;
-            }
-            rule.late += past.counts.late;
-            rule.examined += past.counts.examined;
-            rule.folded += past.counts.folded;
-            rule.open += open;
+            past.add_to(&mut rules, open);
         }
         SensorCounters {
             taken: totals.map(|totals| totals.taken),
@@ -298,7 +285,8 @@ impl Sensor {
 }
 
 impl Past {
-    fn of(rule: &Rule, counts: &LaneCounts) -> Self {
+    /// What a rule counted.
+    pub fn of(rule: &Rule, counts: &LaneCounts) -> Self {
         Self {
             rule: rule.name.clone(),
             forward: rule.forward.clone(),
@@ -308,22 +296,43 @@ impl Past {
         }
     }
 
+    /// Puts what a rule counted beside what was counted before.
+    pub fn put(past: &mut Vec<Self>, rule: &Rule, counts: &LaneCounts) {
+        let other = Self::of(rule, counts);
+        let same = |one: &&mut Self| {
+            one.rule == other.rule
+                && one.forward == other.forward
+                && one.is_grouped == other.is_grouped
+        };
+        match past.iter_mut().find(same) {
+            Some(one) => one.add(&other),
+            None => past.push(other),
+        }
+    }
+
+    /// Adds it to what is told of rules; `open` stand in windows still.
+    pub fn add_to(self, rules: &mut BTreeMap<String, RuleCounters>, open: u64) {
+        let rule = rules.entry(self.rule).or_default();
+        rule.is_grouped |= self.is_grouped;
+        let sinks: BTreeSet<String> = self.forward.into_iter().collect();
+        for sink in sinks {
+            *rule.forwarded.entry(sink).or_default() += self.counts.folded;
+        }
+        rule.matched += self.counts.matched;
+        for (filter, count) in self.filtered.into_iter().filter(|(_, count)| *count > 0) {
+            *rule.filtered.entry(filter).or_default() += count;
+        }
+        rule.late += self.counts.late;
+        rule.examined += self.counts.examined;
+        rule.folded += self.counts.folded;
+        rule.open += open;
+    }
+
     fn add(&mut self, other: &Self) {
         self.counts.add(&other.counts);
         for (filter, count) in &other.filtered {
             *self.filtered.entry(*filter).or_default() += count;
         }
-    }
-}
-
-fn put_past(past: &mut Vec<Past>, rule: &Rule, counts: &LaneCounts) {
-    let other = Past::of(rule, counts);
-    let same = |one: &&mut Past| {
-        one.rule == other.rule && one.forward == other.forward && one.is_grouped == other.is_grouped
-    };
-    match past.iter_mut().find(same) {
-        Some(one) => one.add(&other),
-        None => past.push(other),
     }
 }
 

@@ -178,6 +178,27 @@ impl Windows {
         self.held.iter().filter_map(|held| held.closed_us).min()
     }
 
+    /// Below which event time no window will begin that was not emitted yet, when the watermark is
+    /// here.
+    pub fn told_us(&self, window: &Window, watermark_us: i64) -> i64 {
+        let behind_us = watermark_us.saturating_sub(window.lateness_us);
+        let next_us = match &window.shape {
+            Shape::Hopping {
+                length_us,
+                every_us,
+            } => floor(behind_us.saturating_sub(*length_us), *every_us).saturating_add(*every_us),
+            Shape::Sliding { length_us } => behind_us.saturating_sub(*length_us),
+            Shape::Session { gap_us, .. } => behind_us.saturating_sub(*gap_us),
+            Shape::Count { .. } => watermark_us,
+            Shape::Tumbling { .. } | Shape::Calendar { .. } => {
+                Self::fixed(window, behind_us).map_or(behind_us, |(start_us, _)| start_us)
+            }
+        };
+        let untold = self.held.iter().filter(|held| held.emitted == 0);
+        let first_us = untold.map(|held| held.start_us).min();
+        first_us.map_or(next_us, |first_us| first_us.min(next_us))
+    }
+
     /// When the last one ends.
     pub fn last_end_us(&self) -> Option<i64> {
         self.held.last().map(|held| held.end_us)
