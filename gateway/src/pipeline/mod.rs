@@ -35,6 +35,7 @@ mod lane;
 mod part;
 mod plan;
 pub mod probe;
+pub mod program;
 mod samples;
 mod sensor;
 
