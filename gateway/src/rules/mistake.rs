@@ -99,6 +99,7 @@ impl fmt::Display for Mistake {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     found: Vec<Found>,
+    mistakes: usize,
 }
 
 /// One finding before its place is known.
@@ -156,6 +157,7 @@ impl Findings {
         expected: String,
     ) -> &mut Found {
         let at = self.found.len();
+        self.mistakes += usize::from(severity == Severity::Mistake);
         self.found.push(Found {
             severity,
             kind,
@@ -170,13 +172,18 @@ impl Findings {
     /// Leaves out findings that `keep` refuses.
     pub(super) fn retain(&mut self, keep: impl FnMut(&Found) -> bool) {
         self.found.retain(keep);
+        let of_mistakes = |found: &&Found| found.severity == Severity::Mistake;
+        self.mistakes = self.found.iter().filter(of_mistakes).count();
     }
 
     /// Whether any of them is a mistake.
     pub(super) fn any_mistake(&self) -> bool {
-        self.found
-            .iter()
-            .any(|found| found.severity == Severity::Mistake)
+        self.mistakes > 0
+    }
+
+    /// Mistakes noted so far: a part that notes none is right.
+    pub(super) fn mistakes(&self) -> usize {
+        self.mistakes
     }
 
     /// In the order of the text, each with its place; at most [`MISTAKES_MAX`] and one that

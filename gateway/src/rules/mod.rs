@@ -17,6 +17,7 @@ mod secret;
 pub mod settings;
 mod tree;
 mod typed;
+mod zone;
 
 #[cfg(test)]
 mod tests;

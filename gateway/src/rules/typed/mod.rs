@@ -3,7 +3,6 @@
 //! A part that was mistaken is absent here and noted in the findings; what the parts mean
 //! together is worked out in [`super::resolve`].
 
-mod aggregate;
 mod gateway;
 mod mqtt;
 mod rule;
@@ -15,7 +14,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
-pub(super) use self::rule::TypedRule;
+pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource};
 pub(super) use self::sink::TypedSink;
 use super::mistake::{Findings, Kind};
 use super::settings::MqttSettings;
