@@ -4,7 +4,8 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
-use std::ops::{Bound, RangeBounds};
+use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::RangeBounds;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -313,7 +314,7 @@ impl Naive<'_> {
             }
             Condition::NumberIn(of, list) => {
                 let of = self.number(of)?;
-                list.iter().any(|one| *one == of)
+                list.contains(&of)
             }
             Condition::TextIn((_, of), list) => list.contains(of),
             Condition::Texts(operator, (_, a), (_, b)) => (a == b) == (*operator == "=="),
@@ -624,7 +625,6 @@ fn an_interval_is_closed_where_its_comparison_is() {
     let interval = |text: &str| {
         Program::bind(&parse(text, Type::Bool, &SCOPE).unwrap(), &CONSTANTS).interval()
     };
-    use Bound::{Excluded, Included, Unbounded};
     for (text, expected) in [
         ("value > 4.5", Some((Excluded(4.5), Unbounded))),
         ("4.5 <= value", Some((Included(4.5), Unbounded))),

@@ -17,7 +17,7 @@ fn told(text: &str) -> String {
     let Err(mistakes) = parse(text, Type::Bool, &SCOPE) else {
         panic!("{text} is read");
     };
-    let mut told = format!("> {}\n", text.escape_debug());
+    let mut told = format!("`{}`\n", text.escape_debug());
     for mistake in mistakes {
         let ExpressionMistake {
             span,
@@ -26,8 +26,9 @@ fn told(text: &str) -> String {
             help,
         } = mistake;
         let part = text[span.clone()].escape_debug();
-        writeln!(told, "{}..{} {part}", span.start, span.end).unwrap();
-        for line in [Some(message), Some(expected), help].into_iter().flatten() {
+        writeln!(told, "{}..{} `{part}`", span.start, span.end).unwrap();
+        let lines = [Some(message), Some(expected), help].into_iter().flatten();
+        for line in lines.filter(|line| !line.is_empty()) {
             writeln!(told, "  {line}").unwrap();
         }
     }
