@@ -210,7 +210,7 @@ impl Windows {
             Shape::Session { gap_us, .. } => {
                 held.start_us.saturating_sub(gap_us) < time_us && time_us < held.end_us
             }
-            Shape::Count { .. } => !held.full,
+            Shape::Count { .. } => !held.full && held.takes(window.late),
             _ => held.start_us <= time_us && time_us < held.end_us,
         })
     }
@@ -332,7 +332,7 @@ impl Windows {
     ) -> bool {
         let newest = self.newest(asked.column);
         let held = &mut self.held[at];
-        if held.closed_us.is_some() && asked.window.late == Late::Drop {
+        if !held.takes(asked.window.late) {
             return false;
         }
         held.fresh += u64::from(fresh);
@@ -558,7 +558,8 @@ impl Windows {
 
     fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
         let (time_us, end_us) = (sample.time_us, sample.time_us.saturating_add(1));
-        let at = match self.held.iter().position(|held| !held.full) {
+        let is_open = |held: &Held| !held.full && held.takes(asked.window.late);
+        let at = match self.held.iter().position(is_open) {
             Some(at) => at,
             None => {
                 let at = self.held.len();
@@ -652,6 +653,11 @@ impl Windows {
 }
 
 impl Held {
+    /// Whether it takes samples still: one that was closed early may not.
+    fn takes(&self, late: Late) -> bool {
+        self.closed_us.is_none() || late == Late::Revise
+    }
+
     /// Samples it stands for.
     pub fn samples(&self) -> u64 {
         match &self.columns {

@@ -269,7 +269,11 @@ impl Known {
     /// What was meant by a name that is none of them.
     fn meant(&self, name: &str) -> String {
         if self.of_sensors {
-            let names: Vec<String> = self.names.iter().map(|one| format!("SENSOR.{one}")).collect();
+            let names: Vec<String> = self
+                .names
+                .iter()
+                .map(|one| format!("SENSOR.{one}"))
+                .collect();
             return format!("it has: {}", names.join(", "));
         }
         nearest(name, self.names.iter().map(String::as_str)).map_or_else(
