@@ -34,11 +34,19 @@ pub enum Mutation {
     OnlineUnsubscribed,
     /// A restored store goes on under its old log incarnation.
     RestoredReusesIds,
+    /// A rule that computes something else keeps its version.
+    ReloadKeepsVersion,
+    /// Windows that are open when their rule changes are dropped.
+    WindowsDroppedAtReload,
+    /// A revision holds its own samples only, not those of the revisions before.
+    RevisionForgets,
+    /// A second revision has the number of the first.
+    RevisionNumberRepeated,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::AckBeforeFsync,
         Self::RecordBeforeEntry,
         Self::DuplicatesLogged,
@@ -52,6 +60,10 @@ impl Mutation {
         Self::RefusedUnchecked,
         Self::OnlineUnsubscribed,
         Self::RestoredReusesIds,
+        Self::ReloadKeepsVersion,
+        Self::WindowsDroppedAtReload,
+        Self::RevisionForgets,
+        Self::RevisionNumberRepeated,
     ];
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::books::Books;
 use super::catalogs::{Catalogs, Found};
@@ -213,7 +214,8 @@ impl Device {
             sensor.settle(&self.plans, &plans, &moved);
             sensor.retain(&self.plans, |lane| {
                 let to = moved.get(usize::from(lane.plan)).copied().flatten();
-                let kept = to.filter(|to| usize::from(*to) < active || lane.has_windows());
+                let finishes = lane.has_windows() && !is_on(Mutation::WindowsDroppedAtReload);
+                let kept = to.filter(|to| usize::from(*to) < active || finishes);
                 lane.plan = kept.unwrap_or(lane.plan);
                 kept.is_some()
             });

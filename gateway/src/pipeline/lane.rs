@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::catalog::Scale;
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::accumulator::Accumulator;
 use super::plan::{Bounds, Plan};
@@ -206,6 +207,9 @@ impl Lane {
                 self.counts.late += 1;
                 continue;
             }
+            if window.fresh == 0 && is_on(Mutation::RevisionForgets) {
+                window.samples = Accumulator::new(plan);
+            }
             window.fresh += 1;
             window.clock = window.clock.max(tide.clock);
             window.samples.add(sample.time_us, sample.raw, scale);
@@ -276,7 +280,8 @@ impl Lane {
             self.counts.folded += window.fresh;
             emit(window);
             window.fresh = 0;
-            window.emitted += 1;
+            let repeats = window.emitted > 0 && is_on(Mutation::RevisionNumberRepeated);
+            window.emitted += u32::from(!repeats);
             window.closed_us.get_or_insert(now_us);
         }
     }

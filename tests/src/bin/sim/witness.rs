@@ -7,22 +7,20 @@ use std::sync::Arc;
 use tidegate_gateway::disk::{Disk, FaultDisk};
 use tidegate_gateway::entry::{Entry, FrameEntry, LinkChange, Logged, Verdict};
 use tidegate_gateway::log::{LocalLog, Log};
-use tidegate_gateway::pipeline::Pipeline;
-use tidegate_gateway::record::RecordId;
+use tidegate_gateway::record::Record;
 use tidegate_gateway::rules::settings::Settings;
 use tidegate_shared::batch::{BatchReader, Scratch};
 use tidegate_shared::frame::{self, crc32c};
 use tidegate_shared::ids::DeviceName;
 use tidegate_shared::message::{Ack, Down, Up};
 
+use super::editions::Editions;
 use super::story::Story;
 use super::unit::meaning;
 
-/// The windows' lateness.
-const LATENESS_US: i64 = 10_000_000;
-/// A device that holds samples for 10 s is silent, to a rule with 10 s of lateness, after 20 s;
-/// clocks drift a little.
-const SILENCE_US: u64 = 19_900_000;
+/// A device that holds samples for 10 s is silent after that, and a rule's lateness; clocks drift a
+/// little.
+const SILENCE_US: u64 = 9_900_000;
 /// A frame that came while the gateway's clock was untrusted may be taken, and move the watermark,
 /// by any entry until `clock.wait` is over: ten minutes of time in which the gateway runs, so more
 /// of the world's.
@@ -40,7 +38,7 @@ pub struct Moment {
     pub frame_of: Option<String>,
     /// Whether it was made while the gateway's clock was untrusted.
     pub doubtful: bool,
-    /// Whose windows may close at once by it: an end, a new epoch, new rules.
+    /// Whose windows may close at once by it: an end, a new epoch, other limits.
     pub closes: Option<Closes>,
     /// The device's event time up to which it is complete, as far as its batches said.
     pub complete_us: Option<i64>,
@@ -86,6 +84,8 @@ pub struct Witness {
     offsets: BTreeMap<Pair, i64>,
     /// The pair of each device's newest batch.
     newest: BTreeMap<String, Pair>,
+    /// The rules that the log has put in force.
+    pub editions: Editions,
 }
 
 impl Witness {
@@ -108,10 +108,13 @@ impl Witness {
         moments.rev().take(most).collect()
     }
 
-    /// Whether a window that ended at `end_us` of event time may have closed by the entry at a
-    /// position: its device said that it is complete, or closed everything, or was silent.
-    pub fn may_close(&self, device: &str, position: u64, end_us: i64) -> bool {
-        let due_us = end_us + LATENESS_US;
+    /// Whether a record's window may have closed by the entry at a position: its device said that
+    /// it is complete, or closed everything, or was silent.
+    pub fn may_close(&self, record: &Record, position: u64) -> bool {
+        let device = record.device.as_str();
+        let lateness_us = self.editions.lateness_us(&record.rule, record.version);
+        let due_us = record.end_us + lateness_us;
+        let silence_us = SILENCE_US + lateness_us.unsigned_abs();
         let Some(entries) = self.entries.get(..=position as usize) else {
             return true;
         };
@@ -121,7 +124,7 @@ impl Witness {
             return true;
         }
         for (at, (_, moment)) in entries.iter().enumerate().rev() {
-            if now_us.saturating_sub(moment.world_us) > SILENCE_US {
+            if now_us.saturating_sub(moment.world_us) > silence_us {
                 break;
             }
             let closes = match &moment.closes {
@@ -217,7 +220,9 @@ impl Witness {
                     moment.closes = Some(Closes::Of(device.to_string()));
                 }
             }
-            Entry::Rules { .. } | Entry::Limits(_) => moment.closes = Some(Closes::All),
+            // Nothing closes by other rules: open windows finish under the old ones.
+            Entry::Rules { text } => self.editions.take(text),
+            Entry::Limits(_) => moment.closes = Some(Closes::All),
             _ => {}
         }
         moment.unaware = self.left == Some(moment.incarnation)
@@ -417,26 +422,8 @@ impl Witness {
     }
 }
 
-/// Everything derived again from the log's first entry: the pipeline, and every record by id.
-pub fn derive(
-    disk: &FaultDisk,
-    settings: &Settings,
-    story: &mut Story,
-) -> (Pipeline, BTreeMap<RecordId, u64>) {
-    let mut pipeline = Pipeline::new(&settings.site);
-    let (mut emitted, mut ids) = (Vec::new(), BTreeMap::new());
-    for (position, bytes) in read_log(disk, settings, story) {
-        if let Ok(logged) = postcard::from_bytes(&bytes) {
-            pipeline.apply(position, &logged, &mut emitted);
-        }
-        for one in emitted.drain(..) {
-            *ids.entry(one.record.id).or_default() += 1;
-        }
-    }
-    (pipeline, ids)
-}
-
-fn read_log(disk: &FaultDisk, settings: &Settings, story: &mut Story) -> Vec<(u64, Vec<u8>)> {
+/// The entries of a log on a disk.
+pub fn read_log(disk: &FaultDisk, settings: &Settings, story: &mut Story) -> Vec<(u64, Vec<u8>)> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let opened = LocalLog::open(disk, "log", settings.log, 1);
     let read = opened.and_then(|opened| opened.log.read(0, 0)?.collect());
