@@ -34,6 +34,8 @@ pub enum Mutation {
     OnlineUnsubscribed,
     /// A restored store goes on under its old log incarnation.
     RestoredReusesIds,
+    /// Other rules are said to hold before the log holds them.
+    ReloadBeforeFsync,
     /// A rule that computes something else keeps its version.
     ReloadKeepsVersion,
     /// Windows that are open when their rule changes are dropped.
@@ -46,7 +48,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeFsync,
         Self::RecordBeforeEntry,
         Self::DuplicatesLogged,
@@ -60,6 +62,7 @@ impl Mutation {
         Self::RefusedUnchecked,
         Self::OnlineUnsubscribed,
         Self::RestoredReusesIds,
+        Self::ReloadBeforeFsync,
         Self::ReloadKeepsVersion,
         Self::WindowsDroppedAtReload,
         Self::RevisionForgets,

@@ -54,6 +54,19 @@ fn replayed(world: &mut World, number: usize, json: &Value) {
     let happened = &mut world.story.coverage.happened;
     *happened.entry("window revised").or_default() += derived.revisions();
     *happened.entry("version counted on").or_default() += derived.editions.changes();
+    let sets = &derived.rule_sets;
+    let stray = sets.iter().find(|set| !world.author.wrote(set));
+    world
+        .story
+        .check("only right rules enter the log", stray.is_none(), || {
+            format!("{stray:?}")
+        });
+    let again = sets.windows(2).any(|pair| pair[0] == pair[1]);
+    world
+        .story
+        .check("rules in force are not logged again", !again, || {
+            format!("{sets:#?}")
+        });
     let spool = tidegate_gateway::spool::counters::Counters::default();
     let again = ledger::of_store(node.witness.end(), &derived.pipeline.counters(), &spool);
     let same = again["devices"] == json["devices"];

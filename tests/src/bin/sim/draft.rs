@@ -4,6 +4,7 @@
 //!
 //! A key that rules learn to have is a line of [`KEYS`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_gateway::rules;
@@ -221,18 +222,27 @@ pub struct Author {
     present: Draft,
     past: Vec<Draft>,
     removed: Vec<Written>,
+    /// Rule sets of right drafts, as a log would hold them.
+    right: BTreeSet<String>,
     dice: Dice,
 }
 
 impl Author {
     pub fn new(dice: &mut Dice) -> Self {
         let mut dice = Dice::new(dice.bits());
+        let present = Draft::draw(&mut dice);
         Self {
-            present: Draft::draw(&mut dice),
+            right: BTreeSet::from([read(&present.text()).rules.to_json()]),
+            present,
             past: Vec::new(),
             removed: Vec::new(),
             dice,
         }
+    }
+
+    /// Whether a log may hold a rule set: somebody wrote it in a configuration that was right.
+    pub fn wrote(&self, rules: &str) -> bool {
+        self.right.contains(rules)
     }
 
     /// The newest right configuration.
@@ -251,7 +261,9 @@ impl Author {
         if self.past.len() > PAST_MAX {
             self.past.remove(0);
         }
-        (self.present.text(), about)
+        let text = self.present.text();
+        self.right.insert(read(&text).rules.to_json());
+        (text, about)
     }
 
     fn change(&mut self) -> &'static str {

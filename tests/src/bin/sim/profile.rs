@@ -82,7 +82,7 @@ pub const PROFILES: [Profile; 12] = [
         faults: &[
             (Storm, 4),
             (Burst, 4),
-            (Astray, 2),
+            (Astray, 4),
             (BrokerForgets, 2),
             (DeviceCutOff, 3),
             (GatewayCutOff, 2),

@@ -26,6 +26,8 @@ pub struct Derived {
     /// Every record as it is sent, by id.
     pub records: BTreeMap<RecordId, String>,
     pub editions: Editions,
+    /// Every rule set that came in force, in order.
+    pub rule_sets: Vec<String>,
     /// Lines of all records, with their places, in order.
     lines: Vec<(u64, String)>,
     /// The windows emitted so far.
@@ -51,6 +53,7 @@ pub fn derive(node: &Node, story: &mut Story) -> Derived {
         pipeline: Pipeline::new(site),
         records: BTreeMap::new(),
         editions: Editions::default(),
+        rule_sets: Vec::new(),
         lines: Vec::new(),
         windows: BTreeMap::new(),
         counters: Counters::default(),
@@ -72,6 +75,7 @@ pub fn derive(node: &Node, story: &mut Story) -> Derived {
         derived.take(&emitted, story);
         if let Entry::Rules { text } = &logged.entry {
             derived.editions.take(text);
+            derived.rule_sets.push(text.clone());
         }
         emitted.clear();
         if dice.below(RESTART_EVERY) == 0 {

@@ -31,7 +31,7 @@ pub struct World {
     pub units: Vec<Unit>,
     pub nodes: Vec<Node>,
     pub upstreams: BTreeMap<String, Upstream>,
-    author: Author,
+    pub author: Author,
     network: Network,
     profile: &'static Profile,
     dice: Dice,
