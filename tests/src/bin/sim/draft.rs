@@ -5,6 +5,7 @@
 //! A key that rules learn to have is a line of [`KEYS`].
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use tidegate_gateway::rules;
@@ -176,7 +177,7 @@ impl Draft {
             rules: Vec::new(),
             others: others(dice),
         };
-        for _ in 0..1 + dice.below(4) {
+        for _ in 0..=dice.below(4) {
             draft.add(dice);
         }
         draft
@@ -197,7 +198,7 @@ impl Draft {
     fn text(&self) -> String {
         let mut text = format!("{HEAD}{}", self.others);
         for rule in &self.rules {
-            text.push_str(&format!("[[rule]]\nname = {:?}\n", rule.name));
+            let _ = writeln!(text, "[[rule]]\nname = {:?}", rule.name);
             for key in rule.keys.iter().filter(|key| !key.is_empty()) {
                 text.push_str(key);
                 text.push('\n');
