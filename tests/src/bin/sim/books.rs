@@ -113,6 +113,7 @@ fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
         // for windows that a gateway has not waited for, which believed that a day had passed.
         let mut named = units.iter().filter(|unit| unit.name.as_str() == device);
         let is_steady = named.all(|unit| unit.has_clock && unit.renames == 0)
+            && !node.witness.expires
             && node.wall_ahead_us < node.settings.limits.revise_for_us;
         for (rule, counters) in fields(&counts["rules"]) {
             let late = count(&counters["late"]);

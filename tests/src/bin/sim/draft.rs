@@ -213,8 +213,10 @@ fn others(dice: &mut Dice) -> String {
     let commit_ms = 200 + 100 * dice.below(7);
     let window_max = 3 + dice.below(6);
     let offline = 15 + dice.below(3);
+    // So short that windows expire; the checks of what is late know that.
+    let revise = if dice.percent(10) { "2m" } else { "24h" };
     format!(
-        "[log]\ncommit_ms = {commit_ms}\n[limits]\nwindow_max = {window_max}\noffline_close = \"{offline}m\"\n"
+        "[log]\ncommit_ms = {commit_ms}\n[limits]\nwindow_max = {window_max}\noffline_close = \"{offline}m\"\nrevise_for = \"{revise}\"\n"
     )
 }
 

@@ -53,7 +53,10 @@ impl ConfigurationFile {
     /// A start reads it. With a mistake in it there would be none: somebody puts back what was
     /// right.
     pub fn start(&mut self, story: &mut Story) {
-        (self.underway, self.is_wanted) = (None, false);
+        if self.underway.take().is_some() {
+            story.happen("reload: under way when the gateway ended");
+        }
+        self.is_wanted = false;
         if examine(&self.text, FILE, &self.said).is_err() {
             story.happen("reload: refused by a start");
             self.text.clone_from(&self.right);

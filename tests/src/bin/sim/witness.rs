@@ -26,6 +26,9 @@ const SILENCE_US: u64 = 9_900_000;
 /// of the world's.
 const HOLD_US: u64 = 1_800_000_000;
 
+/// Longer than any device is silent here.
+const EXPIRY_US: i64 = 7_200_000_000;
+
 /// Device, incarnation and boot.
 type Pair = (String, u32, u32);
 
@@ -86,6 +89,8 @@ pub struct Witness {
     newest: BTreeMap<String, Pair>,
     /// The rules that the log has put in force.
     pub editions: Editions,
+    /// Whether windows may have been kept for revisions so briefly that some became final by that.
+    pub expires: bool,
 }
 
 impl Witness {
@@ -120,7 +125,7 @@ impl Witness {
         };
         let mut silent_since_us = None;
         let now_us = entries.last().map_or(0, |(_, moment)| moment.world_us);
-        if self.may_be_held(device, position, now_us) {
+        if self.expires || self.may_be_held(device, position, now_us) {
             return true;
         }
         for (at, (_, moment)) in entries.iter().enumerate().rev() {
@@ -222,7 +227,10 @@ impl Witness {
             }
             // Nothing closes by other rules: open windows finish under the old ones.
             Entry::Rules { text } => self.editions.take(text),
-            Entry::Limits(_) => moment.closes = Some(Closes::All),
+            Entry::Limits(limits) => {
+                moment.closes = Some(Closes::All);
+                self.expires |= limits.revise_for_us < EXPIRY_US;
+            }
             _ => {}
         }
         moment.unaware = self.left == Some(moment.incarnation)

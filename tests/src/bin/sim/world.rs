@@ -462,7 +462,13 @@ impl World {
         }
         match self.dice.below(6) {
             0 => {
-                let at_us = self.now_us + self.dice.below(900_000);
+                // Mostly before it is durable.
+                let most_us = if self.dice.percent(60) {
+                    50_000
+                } else {
+                    900_000
+                };
+                let at_us = self.now_us + self.dice.below(most_us);
                 self.mend_number += 1;
                 let mend = Mend::Reload(number);
                 self.mends.insert((at_us, self.mend_number), mend);
