@@ -16,7 +16,7 @@ use tidegate_shared::message::{Ack, Down, Up};
 
 use super::editions::Editions;
 use super::story::Story;
-use super::unit::meaning;
+use super::unit::{UTC_US, meaning};
 
 /// A device that holds samples for 10 s is silent after that, and a rule's lateness; clocks drift a
 /// little.
@@ -271,11 +271,14 @@ impl Witness {
                         format!("{device}: sensor {sensor}, value {value} came again with {mark:?}")
                     });
                 }
-                if let (Ok(reader), Some(offset_us)) =
-                    (BatchReader::new(body), self.offsets.get(&pair))
-                {
+                if let Ok(reader) = BatchReader::new(body) {
+                    // A restored image may lack the Clock frame that its original acked: the
+                    // gateway learns the offset then. No batch speaks of later than its coming.
+                    let now_us = UTC_US + moment.world_us as i64 + 1_000_000;
                     let uptime_us = reader.head.complete_until_us as i64;
-                    moment.complete_us = Some(uptime_us.saturating_add(*offset_us));
+                    let offset_us = self.offsets.get(&pair);
+                    let said_us = offset_us.map(|offset_us| uptime_us.saturating_add(*offset_us));
+                    moment.complete_us = Some(said_us.unwrap_or(now_us));
                 }
                 self.note_pair(device, &pair, moment);
             }
