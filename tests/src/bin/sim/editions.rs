@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_gateway::record::{Emitted, Record, Value};
+use tidegate_gateway::rules::glob::matches;
 use tidegate_gateway::rules::{Late, Rule, RuleSet, Window};
 
 use super::story::Story;
@@ -50,10 +51,7 @@ impl Editions {
     pub fn takes(&self, name: &str, device: &str, sensor: &str) -> bool {
         let version = self.in_force.get(name).copied();
         let rule = version.and_then(|version| self.get(name, version));
-        rule.is_some_and(|rule| {
-            is_like(rule.matching.device.as_bytes(), device.as_bytes())
-                && is_like(rule.matching.sensor.as_bytes(), sensor.as_bytes())
-        })
+        rule.is_some_and(|rule| takes(rule, device, sensor))
     }
 
     /// Names of the rules in force.
@@ -72,18 +70,13 @@ impl Editions {
     /// Whether a rule ever counted samples as late that came to a window closed early.
     pub fn ever_drops(&self, name: &str) -> bool {
         let mut versions = self.all.iter().filter(|((of, _), _)| of == name);
-        versions.any(|(_, rule)| {
-            let Some(Window::Tumbling { late, .. }) = rule.window else {
-                return false;
-            };
-            late == Late::Drop
-        })
+        versions.any(|(_, rule)| windows(rule).is_some_and(|windows| windows.drops))
     }
 
     /// How long a version's windows stay open behind their end, in µs.
     pub fn lateness_us(&self, name: &str, version: u32) -> i64 {
-        let window = self.get(name, version).and_then(|rule| rule.window);
-        window.map_or(0, |Window::Tumbling { lateness_us, .. }| lateness_us)
+        let windows = self.get(name, version).and_then(windows);
+        windows.map_or(0, |windows| windows.lateness_us)
     }
 
     /// What is sent where, and in which class, is what the version's rule says.
@@ -106,8 +99,8 @@ impl Editions {
             });
             return;
         };
-        let right = match rule.window {
-            Some(Window::Tumbling { length_us, .. }) => {
+        let right = match windows(rule) {
+            Some(Windows { length_us, .. }) => {
                 record.start_us.rem_euclid(length_us) == 0
                     && record.end_us == record.start_us + length_us
                     && is_part(&record.values, rule)
@@ -144,14 +137,28 @@ fn is_part(values: &[(String, Value)], rule: &Rule) -> bool {
     in_order && few <= usize::from(rule.aggregates.iter().any(|one| one.name() == "stddev"))
 }
 
-/// Whether a name is like a glob.
-fn is_like(glob: &[u8], name: &[u8]) -> bool {
-    match (glob.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), None) => is_like(rest, name),
-        (Some((b'*', rest)), Some((_, behind))) => is_like(rest, name) || is_like(glob, behind),
-        (Some((b'?', rest)), Some((_, behind))) => is_like(rest, behind),
-        (Some((sign, rest)), Some((first, behind))) => sign == first && is_like(rest, behind),
-        _ => false,
-    }
+/// What is known of a rule's windows.
+struct Windows {
+    length_us: i64,
+    lateness_us: i64,
+    /// Whether samples of a window that was closed early are late.
+    drops: bool,
+}
+
+fn windows(rule: &Rule) -> Option<Windows> {
+    let Window::Tumbling {
+        length_us,
+        lateness_us,
+        late,
+    } = rule.window?;
+    Some(Windows {
+        length_us,
+        lateness_us,
+        drops: late == Late::Drop,
+    })
+}
+
+/// Whether a rule takes a device's sensor.
+fn takes(rule: &Rule, device: &str, sensor: &str) -> bool {
+    matches(&rule.matching.device, device) && matches(&rule.matching.sensor, sensor)
 }
