@@ -237,7 +237,7 @@ pub const PROFILES: [Profile; 12] = [
             (GatewayStopped, 1),
             (SinkFails, 1),
         ],
-        every_s: 40,
+        every_s: 20,
         second_gateway: false,
     },
 ];

@@ -460,7 +460,7 @@ impl World {
             let (node, mut around) = self.at(number);
             node.write_configuration(text, &mut around);
         }
-        match self.dice.below(6) {
+        match self.dice.below(10) {
             0 => {
                 // Mostly before it is durable.
                 let most_us = if self.dice.percent(60) {
