@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::books::Books;
 use super::catalogs::{Catalogs, Found};
@@ -256,9 +257,10 @@ impl Device {
             sensor.retain(&self.plans, |lane| {
                 let to = goes_on(lane.plan);
                 let kept = to.filter(|to| {
-                    usize::from(*to) < active
-                        || lane.has_windows()
-                        || lane.is_shared() && held(*to, &self.shared)
+                    let finishes =
+                        lane.has_windows() || lane.is_shared() && held(*to, &self.shared);
+                    let finishes = finishes && !is_on(Mutation::WindowsDroppedAtReload);
+                    usize::from(*to) < active || finishes
                 });
                 lane.plan = kept.unwrap_or(lane.plan);
                 kept.is_some()

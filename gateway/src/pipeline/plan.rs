@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidegate_shared::catalog::{Kind, Scale};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::sensor::Meta;
 use crate::record::Record;
@@ -142,7 +143,8 @@ impl Versions {
             let computes = rule.computed();
             let (version, known) = self.0.entry(rule.name.clone()).or_default();
             if known.as_ref() != Some(&computes) {
-                *version += 1;
+                let stays = *version > 0 && is_on(Mutation::ReloadKeepsVersion);
+                *version += u32::from(!stays);
                 *known = Some(computes);
             }
             plans.push(Arc::new(Plan {

@@ -25,6 +25,7 @@
 //! - A session that was emitted keeps its start; it may grow at its end.
 
 use serde::{Deserialize, Serialize};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::accumulator::{Accumulator, Measure};
 use super::calendar;
@@ -335,6 +336,12 @@ impl Windows {
         if !held.takes(asked.window.late) {
             return false;
         }
+        if held.fresh == 0 && is_on(Mutation::RevisionForgets) {
+            held.columns = match &held.columns {
+                Columns::One(_) => Columns::One(Accumulator::new(asked.aggregates, None)),
+                Columns::Many(_) => Columns::Many(Vec::new()),
+            };
+        }
         held.fresh += u64::from(fresh);
         held.changed = true;
         held.clock = held.clock.max(tide.clock);
@@ -611,7 +618,8 @@ impl Windows {
         for held in self.held.iter_mut().filter(|held| held.changed) {
             emit(held);
             held.settle();
-            held.emitted += 1;
+            let repeats = held.emitted > 0 && is_on(Mutation::RevisionNumberRepeated);
+            held.emitted += u32::from(!repeats);
             held.closed_us.get_or_insert(now_us);
         }
     }
