@@ -15,6 +15,8 @@ pub mod causes;
 #[cfg(feature = "network")]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "network")]
+pub mod comparison;
 pub mod conductor;
 #[cfg(feature = "network")]
 pub mod control;

@@ -18,6 +18,7 @@ use super::emission::{Cause, Emission, Source};
 use super::plan::{self, Plan, glob};
 use super::probe::Probe;
 use super::sensor::Sensor;
+use super::trial::Observed;
 use crate::clock::{Clocks, Moment, Wall};
 use crate::entry::Limits;
 use crate::ledger::counters::{DeviceCounters, FrameKind, Rejection};
@@ -141,6 +142,8 @@ pub(super) struct Scene<'a> {
     pub emission: &'a mut Emission,
     /// Watches this device, when somebody asked.
     pub probe: Option<&'a mut Probe>,
+    /// Takes the usable samples, when somebody asked.
+    pub observed: Option<&'a mut Vec<Observed>>,
 }
 
 impl<'a> Scene<'a> {
@@ -251,6 +254,15 @@ impl Device {
             lane.plan = moved[usize::from(lane.plan)];
         }
         self.plans = plans;
+    }
+
+    /// Forgets earlier versions with the windows that they have open.
+    pub fn forget_earlier(&mut self) {
+        let active = self.active;
+        for sensor in &mut self.sensors {
+            sensor.retain(&self.plans, |lane| usize::from(lane.plan) < active);
+        }
+        self.plans.truncate(active);
     }
 
     /// Finds plans of the pipeline again behind equal ones that were read from a part.

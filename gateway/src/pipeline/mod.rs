@@ -37,12 +37,14 @@ mod plan;
 pub mod probe;
 mod samples;
 mod sensor;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use part::{KIND_BASE, KIND_DEVICE, Part, Restored, VERSION};
 use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
+pub use trial::Observed;
 
 use arrival::Arrival;
 use decoded::Decoded;
@@ -96,6 +98,8 @@ pub struct Pipeline {
     emission: Emission,
     /// Watches one sensor; never part of the state.
     probe: Option<Box<Probe>>,
+    /// Usable samples, where somebody asked for them; never part of the state.
+    observed: Option<Vec<Observed>>,
 }
 
 impl Pipeline {
@@ -125,6 +129,7 @@ impl Pipeline {
             decoded: Decoded::default(),
             emission: Emission::default(),
             probe: None,
+            observed: None,
         }
     }
 
@@ -346,6 +351,7 @@ impl Pipeline {
                 .probe
                 .as_deref_mut()
                 .filter(|probe| probe.is_of(name.as_str())),
+            observed: self.observed.as_mut(),
         };
         act(device, &mut scene, &mut self.decoded);
         if device.holds {

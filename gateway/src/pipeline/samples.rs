@@ -18,6 +18,7 @@ use super::intake::{Need, Taken};
 use super::lane::{Sample, Tide};
 use super::probe::{Before, View};
 use super::sensor::Sensor;
+use super::trial::Observed;
 use crate::clock::{EARLIEST_US, Mapping, Moment, latest_plausible_us};
 use crate::ledger::counters::Rejection;
 use crate::record::id::SampleIdentity;
@@ -172,6 +173,10 @@ impl Device {
             sensor.totals.came(boot, block.samples() as u64);
             sensor.reject(Rejection::BadSample, unusable.bad);
             sensor.reject(Rejection::ImplausibleTime, unusable.implausible);
+            if let Some(observed) = scene.observed.as_deref_mut() {
+                let (meta, samples) = (&sensor.meta, &decoded.samples);
+                observed.push(Observed::of(scene.device, meta, self.epoch, samples));
+            }
             let plans = &self.plans;
             let active = self.active;
             let fold = |sensor: &mut Sensor, emission: &mut Emission, samples: &[Sample]| {
