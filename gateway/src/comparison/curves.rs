@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::errors::{Errors, NotCompared};
+use super::errors::Errors;
 use super::line::Line;
 use super::steps::{self, Steps};
 use crate::pipeline::{Observed, Pipeline};
@@ -44,7 +44,7 @@ type Key = (String, u32, String, String);
 #[derive(Debug, Default)]
 pub(super) struct Curves {
     rules: Vec<(Rule, u32)>,
-    curves: BTreeMap<Key, Curve>,
+    drawn: BTreeMap<Key, Curve>,
     /// The curves of each device and sensor, as far as samples came.
     of: BTreeMap<(String, String), Vec<Key>>,
     /// Samples that wait in all lines.
@@ -82,7 +82,7 @@ impl Curves {
             rules.any(|(rule, version)| rule.name == key.0 && *version == key.1)
         };
         let mut over = Vec::new();
-        for (key, curve) in &mut self.curves {
+        for (key, curve) in &mut self.drawn {
             if in_force(key) {
                 curve.is_retired = false;
             } else if std::mem::replace(&mut curve.is_retired, true) {
@@ -94,11 +94,16 @@ impl Curves {
         }
     }
 
-    /// Whether the rules in force now compute anything else than those set last.
+    /// Whether the rules in force now compute anything else than those set last, if any were.
     pub fn are_changed(&self, pipeline: &Pipeline) -> bool {
-        let now = pipeline.versions().map(|(rule, version)| (&rule.name, version));
-        let before = self.rules.iter().map(|(rule, version)| (&rule.name, *version));
-        !now.eq(before)
+        let now = pipeline
+            .versions()
+            .map(|(rule, version)| (&rule.name, version));
+        let before = self
+            .rules
+            .iter()
+            .map(|(rule, version)| (&rule.name, *version));
+        !self.rules.is_empty() && !now.eq(before)
     }
 
     /// Takes what an entry brought: samples, then the records it caused, then how far the devices
@@ -118,7 +123,7 @@ impl Curves {
             let keys = self.of.get(&(device.clone(), sensor.clone()));
             for key in keys.into_iter().flatten() {
                 if let Some(Drawing::Steps(steps)) =
-                    self.curves.get_mut(key).map(|curve| &mut curve.drawing)
+                    self.drawn.get_mut(key).map(|curve| &mut curve.drawing)
                 {
                     steps.advance(epoch, watermark_us);
                 }
@@ -133,7 +138,7 @@ impl Curves {
             self.of.insert(name.clone(), keys);
         }
         for key in self.of.get(&name).into_iter().flatten() {
-            if let Some(curve) = self.curves.get_mut(key) {
+            if let Some(curve) = self.drawn.get_mut(key) {
                 for (time_us, value) in &block.samples {
                     curve.sample(&mut self.waiting, block.epoch, *time_us, *value);
                 }
@@ -155,7 +160,7 @@ impl Curves {
                     block.device.clone(),
                     block.sensor.clone(),
                 );
-                let curve = self.curves.entry(key.clone());
+                let curve = self.drawn.entry(key.clone());
                 curve.or_insert_with(|| Curve::new(rule, &block.unit));
                 keys.push(key);
             }
@@ -170,13 +175,13 @@ impl Curves {
             record.device.clone(),
             record.sensor.clone(),
         );
-        if let Some(curve) = self.curves.get_mut(&key) {
+        if let Some(curve) = self.drawn.get_mut(&key) {
             curve.record(&mut self.waiting, record);
         }
     }
 
     fn finish(&mut self, key: Key) {
-        let Some(curve) = self.curves.remove(&key) else {
+        let Some(curve) = self.drawn.remove(&key) else {
             return;
         };
         let (rule, _, device, sensor) = key;
@@ -196,7 +201,7 @@ impl Curves {
 
     /// The errors, by rule, sensor and unit, when nothing comes any more.
     pub fn end(mut self) -> BTreeMap<Name, Drawn> {
-        let keys: Vec<Key> = self.curves.keys().cloned().collect();
+        let keys: Vec<Key> = self.drawn.keys().cloned().collect();
         for key in keys {
             self.finish(key);
         }
@@ -256,14 +261,8 @@ impl Curve {
             Drawing::Steps(steps) => (Shape::Steps, steps.end()),
             Drawing::Line(line) => (Shape::Line, line.end(waiting)),
             Drawing::Nothing(samples) => {
-                let not_compared = NotCompared {
-                    without_value: samples,
-                    ..NotCompared::default()
-                };
-                let errors = Errors {
-                    not_compared,
-                    ..Errors::default()
-                };
+                let mut errors = Errors::default();
+                errors.not_compared.without_value = samples;
                 (Shape::Nothing, errors)
             }
         };

@@ -21,7 +21,7 @@
 //! it did there goes on with its open windows. Windows of the others are forgotten, and a window
 //! of a rule tried that had begun by then lacks samples. So the base is chosen a longest window
 //! and lateness before the stretch, and where the log does not reach back that far the report
-//! says how many records are *cut* and from when windows are whole.
+//! says what is *cut* and from when windows are whole.
 
 mod curves;
 mod delivered;
@@ -31,30 +31,33 @@ mod report;
 mod side;
 mod steps;
 mod upstream;
+mod warm_up;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 pub use self::curves::Shape;
 pub use self::delivered::Delivered;
 pub use self::errors::NotCompared;
-pub use self::report::{Change, CurveRow, Fidelity, Report, RuleRow, Sides, SinkRow, Sums, WarmUp};
+pub use self::report::{Change, CurveRow, Fidelity, Report, RuleRow, Sides, SinkRow, Sums};
 pub use self::upstream::{Cost, Sent};
+pub use self::warm_up::WarmUp;
 
 use self::report::Ended;
 use self::side::Side;
+use self::warm_up::WarmingUp;
 use crate::disk::Disk;
 use crate::entry::{Entry, Logged};
 use crate::explain::stretch::{Asked, Extent, Phase, Stretch};
 use crate::explain::{ExplainError, Past, Step};
 use crate::pipeline::Pipeline;
-use crate::record::{Emitted, Record, rfc3339};
+use crate::record::Emitted;
 use crate::rules::settings::{Settings, SinkSettings};
-use crate::rules::{Rule, RuleSet, Window, glob};
+use crate::rules::{Rule, RuleSet, Window};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +92,13 @@ pub fn compare(
     let tried = past.begin_at_most(began)?.pipeline;
     let gather_us = settings.log.commit_ms.saturating_mul(1_000);
     let rules = settings.rules.clone();
-    let mut comparison =
-        Comparison::begin(&mut replay.pipeline, tried, rules, &settings.sinks, gather_us);
+    let mut comparison = Comparison::begin(
+        &mut replay.pipeline,
+        tried,
+        rules,
+        &settings.sinks,
+        gather_us,
+    );
     while let Some(step) = replay.next() {
         let step = step.map_err(CompareError::Past)?;
         let phase = stretch.place(&step);
@@ -133,14 +141,6 @@ pub(super) struct Comparison {
     sinks_unknown: BTreeSet<String>,
     rules_changed: u64,
     warm_up: WarmingUp,
-}
-
-/// What the devices were complete up to when the replay began, and the rules that begin there.
-struct WarmingUp {
-    /// Epoch and event time by device.
-    devices: BTreeMap<String, (u32, i64)>,
-    /// Rules with windows that did not go on, by their name.
-    rules: BTreeMap<String, WarmUp>,
 }
 
 impl Comparison {
@@ -197,17 +197,15 @@ impl Comparison {
                 self.sinks_unknown.insert(forward.clone());
             }
         }
-        for one in &emitted {
-            self.warm_up.note(&one.record);
-        }
+        self.warm_up.take(&observed.1, &emitted);
         self.logged.take(entry, logged, &observed.0, &step.emitted);
-        self.tried.take(entry, &self.pipeline, &observed.1, &emitted);
+        self.tried
+            .take(entry, &self.pipeline, &observed.1, &emitted);
         emitted
     }
 
     /// Lays both sides side by side.
     pub fn end(self, logged: &Pipeline, extent: Extent) -> Report {
-        let warm_ups = self.warm_up.rules.into_iter();
         Report::of(Ended {
             extent,
             logged: self.logged,
@@ -215,59 +213,8 @@ impl Comparison {
             in_force: logged.rules(),
             rules_tried: &self.rules,
             rules_changed: self.rules_changed,
-            warm_ups: warm_ups.filter(|(_, one)| one.records_cut > 0).collect(),
+            warm_ups: self.warm_up.end(),
             sinks_unknown: self.sinks_unknown,
         })
-    }
-}
-
-impl WarmingUp {
-    fn of(pipeline: &Pipeline, tried: &RuleSet) -> Self {
-        let names = pipeline.device_names().map(str::to_owned);
-        let devices: BTreeMap<String, (u32, i64)> = names
-            .filter_map(|name| {
-                let (epoch, watermark_us) = pipeline.tide(&name)?;
-                Some((name, (epoch, watermark_us?)))
-            })
-            .collect();
-        let begins = tried.rules.iter().filter(|rule| {
-            let before = report::find(pipeline.rules(), &rule.name);
-            before.is_none_or(|before| before.computed() != rule.computed())
-        });
-        let rules = begins.filter_map(|rule| {
-            let Some(Window::Tumbling { length_us, .. }) = rule.window else {
-                return None;
-            };
-            let matching = devices
-                .iter()
-                .filter(|(name, _)| glob::matches(&rule.matching.device, name));
-            let newest_us = matching.map(|(_, (_, until_us))| *until_us).max()?;
-            let into_us = newest_us.rem_euclid(length_us.max(1));
-            let rest_us = if into_us == 0 { 0 } else { length_us - into_us };
-            let whole_from = rfc3339(newest_us.saturating_add(rest_us));
-            let warm_up = WarmUp {
-                records_cut: 0,
-                whole_from,
-            };
-            Some((rule.name.clone(), warm_up))
-        });
-        Self {
-            rules: rules.collect(),
-            devices,
-        }
-    }
-
-    /// A record that the rules tried gave.
-    fn note(&mut self, record: &Record) {
-        if self.devices.is_empty() {
-            return;
-        }
-        let before = self.devices.get(&record.device);
-        let is_cut = before.is_some_and(|(epoch, until_us)| {
-            record.epoch == *epoch && record.start_us < *until_us
-        });
-        if is_cut && let Some(warm_up) = self.rules.get_mut(&record.rule) {
-            warm_up.records_cut += 1;
-        }
     }
 }

@@ -9,6 +9,7 @@ use super::delivered::Delivered;
 use super::errors::NotCompared;
 use super::side::{Side, Tally};
 use super::upstream::{Cost, Sent};
+use super::warm_up::WarmUp;
 use crate::explain::stretch::Extent;
 use crate::record::rfc3339;
 use crate::rules::{Rule, RuleSet};
@@ -86,15 +87,6 @@ pub struct Sums {
     pub sent_bytes: u64,
     /// What of it goes to which sink.
     pub sinks: BTreeMap<String, Cost>,
-}
-
-/// Windows that were cut by where the replay began.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct WarmUp {
-    /// Records of windows that had begun before it: they lack samples.
-    pub records_cut: u64,
-    /// Start of the first window that is whole on every device.
-    pub whole_from: String,
 }
 
 /// A sink.

@@ -50,7 +50,11 @@ pub(super) fn value_of(record: &Record) -> Option<f64> {
         })
     };
     let middle = || Some(f64::midpoint(number("min")?, number("max")?));
-    let ends = || number("mean").or_else(|| number("last")).or_else(|| number("first"));
+    let ends = || {
+        number("mean")
+            .or_else(|| number("last"))
+            .or_else(|| number("first"))
+    };
     ends().or_else(middle).or_else(|| number("p50"))
 }
 

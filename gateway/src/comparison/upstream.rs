@@ -88,7 +88,9 @@ impl Upstream {
     /// Nothing to these sinks yet; what comes within `gather_us` goes together. Sinks that are not
     /// among them cost nothing.
     pub fn new(sinks: &[SinkSettings], gather_us: u64) -> Self {
-        let sinks = sinks.iter().map(|sink| (sink.name.clone(), Sink::new(sink)));
+        let sinks = sinks
+            .iter()
+            .map(|sink| (sink.name.clone(), Sink::new(sink)));
         Self {
             sinks: sinks.collect(),
             gather_us,
@@ -132,7 +134,6 @@ impl Upstream {
     }
 
     /// What went to each sink, and of it what each rule's records cost, by sink and rule.
-    #[expect(clippy::type_complexity, reason = "two maps, one by one name, one by two")]
     pub fn end(
         mut self,
     ) -> (

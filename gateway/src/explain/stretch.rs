@@ -87,9 +87,10 @@ impl Edge {
     fn is_reached(self, step: &Step) -> bool {
         match self {
             Self::Position(position) => step.position >= position,
-            Self::Time(time_us) => step.logged.as_ref().is_some_and(|logged| {
-                logged.at.wall_trusted && logged.at.wall_us >= time_us
-            }),
+            Self::Time(time_us) => step
+                .logged
+                .as_ref()
+                .is_some_and(|logged| logged.at.wall_trusted && logged.at.wall_us >= time_us),
         }
     }
 
@@ -117,9 +118,7 @@ impl Stretch {
         let reach = (first.from > 0).then(|| first.pipeline.newest_at());
         let replay = match asked.from {
             None => first,
-            Some(Edge::Time(time_us)) => {
-                past.begin_written(time_us.saturating_sub(before_us))?.0
-            }
+            Some(Edge::Time(time_us)) => past.begin_written(time_us.saturating_sub(before_us))?.0,
             Some(Edge::Position(position)) => {
                 let near = past.begin_at_most(position)?;
                 let at = near.pipeline.newest_at();
@@ -197,9 +196,14 @@ impl Stretch {
         Err(ExplainError::NothingThere {
             asked: asked.join(" and "),
             reach: self.extent.reach_position,
-            since: self.extent.reach_time.map_or_else(String::new, |time| format!(" of {time}")),
+            since: self
+                .extent
+                .reach_time
+                .map_or_else(String::new, |time| format!(" of {time}")),
             end: self.extent.end_position,
-            until: last.map_or_else(String::new, |time| format!("; the newest looked at was written at {time}")),
+            until: last.map_or_else(String::new, |time| {
+                format!("; the newest looked at was written at {time}")
+            }),
         })
     }
 }

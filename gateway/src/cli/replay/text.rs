@@ -49,8 +49,10 @@ fn beginning(out: &mut String, report: &Report, file: &str) {
         if let Some(warm_up) = &row.warm_up {
             let _ = writeln!(
                 out,
-                "warm-up: the log does not reach back before the first windows of {}: {} of its records lack samples; windows are whole from {} on",
-                row.rule, warm_up.records_cut, warm_up.whole_from
+                "warm-up: windows of {} had begun when the replay did, {} records of them lack samples; windows are whole from {} on",
+                row.rule,
+                grouped(&warm_up.records_cut.to_string()),
+                warm_up.whole_from
             );
         }
     }
@@ -106,8 +108,11 @@ fn heads(pairs: &[&str], first: &[&str]) -> Vec<Vec<String>> {
 }
 
 fn sums(of: impl Fn(fn(&Sums) -> u64) -> Sides<Option<u64>>) -> Vec<String> {
-    let counts: [fn(&Sums) -> u64; 3] =
-        [|sums| sums.records, |sums| sums.samples, |sums| sums.sent_bytes];
+    let counts: [fn(&Sums) -> u64; 3] = [
+        |sums| sums.records,
+        |sums| sums.samples,
+        |sums| sums.sent_bytes,
+    ];
     let pairs = counts.into_iter().map(of);
     let cells = pairs.flat_map(|sides| [sides.logged, sides.tried]);
     cells
@@ -117,7 +122,9 @@ fn sums(of: impl Fn(fn(&Sums) -> u64) -> Sides<Option<u64>>) -> Vec<String> {
 
 fn sinks(out: &mut String, report: &Report) {
     out.push_str("\nsinks\n");
-    let heads = ["sink", "", "records", "batches", "bodies", "as sent", "heads"];
+    let heads = [
+        "sink", "", "records", "batches", "bodies", "as sent", "heads",
+    ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for row in &report.sinks {
         rows.extend(sink_rows(row));
