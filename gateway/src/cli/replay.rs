@@ -125,3 +125,34 @@ fn closed(source: io::Error) -> Result<(), Failure> {
         Err(Failure::System { source })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::begin_file;
+
+    #[test]
+    fn records_go_into_a_new_file_outside_the_data_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir_all(data.join("spool")).unwrap();
+        let there = folder.path().join("there.ndjson");
+        fs::write(&there, "kept").unwrap();
+        assert!(begin_file(&there, &data).is_err());
+        assert_eq!(fs::read(&there).unwrap(), b"kept");
+        for name in [
+            "data/new.ndjson",
+            "data/spool/new.ndjson",
+            "data/../data/new.ndjson",
+        ] {
+            assert!(
+                begin_file(&folder.path().join(name), &data).is_err(),
+                "{name}"
+            );
+        }
+        assert!(begin_file(&folder.path().join("no-folder/new.ndjson"), &data).is_err());
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+        assert!(begin_file(&folder.path().join("new.ndjson"), &data).is_ok());
+    }
+}

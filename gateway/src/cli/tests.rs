@@ -48,6 +48,27 @@ fn settled_spellings_are_taken() {
 }
 
 #[test]
+fn the_commands_of_the_page_about_replay_are_taken() {
+    let page = include_str!("../../../docs/replay.md");
+    let commands = page.lines().filter(|line| line.starts_with("tidegate "));
+    let commands: Vec<&str> = commands.collect();
+    assert!(commands.len() >= 2, "{commands:?}");
+    for line in commands {
+        let parsed = Cli::try_parse_from(line.split(' '));
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+    let help = Cli::command();
+    let replay = help.find_subcommand("replay").unwrap();
+    for option in replay.get_arguments().filter_map(clap::Arg::get_long) {
+        let is_common = ["config", "log", "log-level", "help"].contains(&option);
+        assert!(
+            is_common || page.contains(&format!("`--{option}")),
+            "{option}"
+        );
+    }
+}
+
+#[test]
 fn slips_are_refused_with_a_hint() {
     for (line, hint) in [
         ("tidegate ruin", "run"),
