@@ -89,7 +89,12 @@ pub fn compare(
     let longest_us = settings.rules.rules.iter().map(reach_us).max().unwrap_or(0);
     let (mut stretch, mut replay) = Stretch::begin(past, asked, longest_us)?;
     let began = replay.from;
-    let tried = past.begin_at_most(began)?.pipeline;
+    let twin = past.begin_at_most(began)?;
+    if twin.from != began {
+        // Its base went away in between: no second state of the same moment.
+        return Err(ExplainError::NoBeginning.into());
+    }
+    let tried = twin.pipeline;
     let gather_us = settings.log.commit_ms.saturating_mul(1_000);
     let rules = settings.rules.clone();
     let mut comparison = Comparison::begin(
