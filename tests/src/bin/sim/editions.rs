@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_gateway::record::{Emitted, Record, Value};
-use tidegate_gateway::rules::glob::matches;
+use tidegate_gateway::rules::glob::any_matches;
 use tidegate_gateway::rules::{Late, Rule, RuleSet, Shape};
 
 use super::story::Story;
@@ -159,8 +159,5 @@ fn windows(rule: &Rule) -> Option<Windows> {
 
 /// Whether a rule takes a device's sensor.
 fn takes(rule: &Rule, device: &str, sensor: &str) -> bool {
-    let any = |globs: &[String], name: &str| {
-        globs.is_empty() || globs.iter().any(|glob| matches(glob, name))
-    };
-    any(&rule.matching.device, device) && any(&rule.matching.sensor, sensor)
+    any_matches(&rule.matching.device, device) && any_matches(&rule.matching.sensor, sensor)
 }
