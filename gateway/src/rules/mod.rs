@@ -4,6 +4,7 @@
 //! place in the file) and [`settings::Settings`] (what runs: every default filled in, every
 //! check passed). [`parse()`] leads from the text to the latter or to every [`Mistake`] at once.
 
+mod doubt;
 mod draw;
 pub mod expression;
 mod file;

@@ -33,7 +33,8 @@ pub(in crate::rules) fn resolve(typed: &[TypedRule], findings: &mut Findings) ->
     })
 }
 
-fn resolve_rule(typed: &TypedRule, from: Option<Source>) -> Option<Rule> {
+/// Fills in the defaults of one rule; what it takes from another is looked up already.
+pub(in crate::rules) fn resolve_rule(typed: &TypedRule, from: Option<Source>) -> Option<Rule> {
     Some(Rule {
         name: typed.name.as_ref()?.text.clone(),
         from,
@@ -207,11 +208,7 @@ impl Made {
     }
 
     /// The value with a name.
-    fn pick(
-        &self,
-        value: &crate::rules::typed::Named,
-        findings: &mut Findings,
-    ) -> Option<String> {
+    fn pick(&self, value: &crate::rules::typed::Named, findings: &mut Findings) -> Option<String> {
         if self.numbers.contains(&value.text) {
             return Some(value.text.clone());
         }

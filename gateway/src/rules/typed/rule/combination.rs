@@ -67,8 +67,14 @@ pub(super) fn check(rule: &TypedRule, section: &Section<'_, '_>, findings: &mut 
     check_inputs(rule, section, findings);
     let alert = rule.alert.as_ref().map(|alert| &alert.settings);
     if alert.is_some_and(|alert| alert.silent_for_us.is_some()) && section.holds("from") {
-        conflict(section, "alert", "from", "records have no silence", findings)
-            .help("put `silent_for` into a rule over the sensors themselves");
+        conflict(
+            section,
+            "alert",
+            "from",
+            "records have no silence",
+            findings,
+        )
+        .help("put `silent_for` into a rule over the sensors themselves");
     }
 }
 
