@@ -1,4 +1,4 @@
-//! Records: what leaves the gateway. A closed window, or a sample passed through.
+//! Records: what leaves the gateway. A closed window, a sample passed through, or an alert.
 
 pub mod id;
 mod json;
@@ -7,6 +7,10 @@ use std::fmt;
 
 pub use json::{rfc3339, to_json};
 use serde::{Deserialize, Serialize};
+
+/// The sensor of a record that stands for all sensors of a device, and the device of one that
+/// stands for all devices.
+pub const GROUP: &str = "*";
 
 /// Identity of a record: the same however often it is derived or sent. A hash of what it stands
 /// for, never a counter.
@@ -39,16 +43,51 @@ pub enum ClockQuality {
     Untrusted,
 }
 
+/// What a record tells of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertNote {
+    /// What it watches.
+    pub cause: AlertCause,
+    /// What became of it.
+    pub state: AlertState,
+    /// Whether the sample that opened it was old when it arrived.
+    pub historic: bool,
+}
+
+/// What an alert watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertCause {
+    /// A condition on values.
+    Condition,
+    /// That samples come at all.
+    Silence,
+}
+
+/// What became of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertState {
+    /// It began.
+    Opened,
+    /// It lasts.
+    Still,
+    /// It is over.
+    Cleared,
+}
+
 /// A value of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// A count of samples.
     Count(u64),
     /// A number in the sensor's unit.
     Number(f64),
+    /// Counts of samples, by the parts of a histogram.
+    Counts(Vec<u64>),
 }
 
-/// A closed window or a passed-through sample.
+/// A closed window, a passed-through sample or an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Identity.
@@ -57,7 +96,7 @@ pub struct Record {
     pub site: String,
     /// Device.
     pub device: String,
-    /// Sensor.
+    /// Sensor; `*` for all sensors of the device.
     pub sensor: String,
     /// Unit of the values; empty for plain numbers.
     pub unit: String,
@@ -81,6 +120,8 @@ pub struct Record {
     pub clock: ClockQuality,
     /// Whether part of the window's samples was lost with a damaged store.
     pub partial: bool,
+    /// What it tells of an alert; its samples are examined, not counted as fresh.
+    pub alert: Option<AlertNote>,
     /// Values by name, in the rule's order; absent ones (stddev of one sample) are left out.
     pub values: Vec<(String, Value)>,
 }

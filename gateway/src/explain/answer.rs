@@ -135,6 +135,20 @@ pub enum Fate {
     FilteredByKeep,
     /// Too close to the last value kept.
     FilteredByDeadband,
+    /// Too far from the last value kept.
+    FilteredByRate,
+    /// What the rule computes of it has no value.
+    FilteredAsUndefined,
+    /// The rule's condition did not hold.
+    FilteredByWhen,
+    /// Equal to the last value kept.
+    FilteredByOnChange,
+    /// Left out by decimation.
+    FilteredByDecimate,
+    /// Redrawn by the samples that passed.
+    FilteredByMaxError,
+    /// An alert looked at it.
+    Examined,
     /// Behind its window's final close.
     Late,
     /// It stands in a window that has not been emitted since.
@@ -167,13 +181,15 @@ pub struct Record {
 }
 
 /// A value of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Number {
     /// A count.
     Count(u64),
     /// A number in the sensor's unit.
     Number(f64),
+    /// Counts of samples, by the parts of a histogram.
+    Counts(Vec<u64>),
 }
 
 impl From<Value> for Number {
@@ -181,6 +197,7 @@ impl From<Value> for Number {
         match value {
             Value::Count(count) => Self::Count(count),
             Value::Number(number) => Self::Number(number),
+            Value::Counts(counts) => Self::Counts(counts),
         }
     }
 }

@@ -153,9 +153,15 @@ fn rule_lines(f: &mut Formatter<'_>, rule: &Rule) -> fmt::Result {
         writeln!(f, "    window       {start} to {end}")?;
     }
     match rule.fate {
-        Fate::FilteredByKeep | Fate::FilteredByDeadband => {
-            writeln!(f, "    filtered     {}", rule.why)?;
-        }
+        Fate::FilteredByKeep
+        | Fate::FilteredByDeadband
+        | Fate::FilteredByRate
+        | Fate::FilteredAsUndefined
+        | Fate::FilteredByWhen
+        | Fate::FilteredByOnChange
+        | Fate::FilteredByDecimate
+        | Fate::FilteredByMaxError => writeln!(f, "    filtered     {}", rule.why)?,
+        Fate::Examined => writeln!(f, "    examined     {}", rule.why)?,
         Fate::Late => writeln!(f, "    late         {}", rule.why)?,
         Fate::Waiting => writeln!(f, "    waiting      in the open window: no record yet")?,
         Fate::Folded => match rule.records.len() {
@@ -182,6 +188,7 @@ fn record_lines(f: &mut Formatter<'_>, record: &Record) -> fmt::Result {
         .map(|(name, value)| match value {
             Number::Count(count) => format!("{name} {count}"),
             Number::Number(number) => format!("{name} {number}"),
+            Number::Counts(counts) => format!("{name} {counts:?}"),
         })
         .collect();
     writeln!(f, "      values     {}", values.join(", "))?;

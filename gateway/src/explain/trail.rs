@@ -12,10 +12,10 @@ use super::answer::{self, Answer, Around, Delivery, Fate, Frame, Reach, Rule, Sa
 use super::losses::Losses;
 use super::past::Step;
 use crate::entry::Entry;
-use crate::ledger::counters::Rejection;
+use crate::ledger::counters::{Filter, Rejection};
 use crate::pipeline::Pipeline;
 use crate::pipeline::probe::{Lateness, Passed, Ruling, SampleFate, Sighting, Verdict};
-use crate::record::{Emitted, rfc3339};
+use crate::record::{Emitted, GROUP, rfc3339};
 use crate::rules::show_duration;
 
 /// Records followed of one sample: a revision each, of which a rule makes a handful.
@@ -252,7 +252,7 @@ impl Followed {
         let record = &emitted.record;
         let epoch = self.sighting.epoch;
         if record.device != question.device
-            || record.sensor != question.sensor
+            || record.sensor != question.sensor && record.sensor != GROUP
             || record.epoch != epoch
             || self.records.len() >= RECORDS_MAX
         {
@@ -261,9 +261,11 @@ impl Followed {
         let stands_in = |verdict: &Verdict| {
             (&verdict.rule, verdict.version) == (&record.rule, record.version)
                 && match &verdict.ruling {
-                    Ruling::Passed(ids) => ids.contains(&record.id),
+                    Ruling::Passed(ids) | Ruling::Examined(ids) => ids.contains(&record.id),
                     Ruling::Folded { before } => {
-                        verdict.window == Some((record.start_us, record.end_us))
+                        let time_us = self.sighting.identity.time_us;
+                        record.start_us <= time_us
+                            && time_us < record.end_us
                             && !before.contains(&record.id)
                     }
                     _ => false,
@@ -380,9 +382,14 @@ impl Followed {
                 ),
             ),
             Ruling::Late(lateness) => (Fate::Late, self.why_late(verdict, *lateness)),
+            Ruling::Filtered(filter) => (fate_of(*filter), why_filtered(*filter).to_owned()),
+            Ruling::Examined(_) => (
+                Fate::Examined,
+                "the rule watches it for an alert".to_owned(),
+            ),
             Ruling::Passed(_) => (
                 Fate::Passed,
-                "the rule has no window: every sample is a record".to_owned(),
+                "the rule has no window: a sample that passes is a record".to_owned(),
             ),
             Ruling::Folded { .. } => (Fate::Waiting, "it stands in its window".to_owned()),
         }
@@ -406,5 +413,33 @@ impl Followed {
                     .to_owned()
             }
         }
+    }
+}
+
+fn fate_of(filter: Filter) -> Fate {
+    match filter {
+        Filter::Keep => Fate::FilteredByKeep,
+        Filter::Rate => Fate::FilteredByRate,
+        Filter::Undefined => Fate::FilteredAsUndefined,
+        Filter::When => Fate::FilteredByWhen,
+        Filter::Deadband => Fate::FilteredByDeadband,
+        Filter::OnChange => Fate::FilteredByOnChange,
+        Filter::Decimate => Fate::FilteredByDecimate,
+        Filter::MaxError => Fate::FilteredByMaxError,
+    }
+}
+
+fn why_filtered(filter: Filter) -> &'static str {
+    match filter {
+        Filter::Keep => "outside what the rule keeps",
+        Filter::Rate => "further from the value kept before than `keep.rate_max` allows",
+        Filter::Undefined => {
+            "what the rule computes of it has no value: an input was absent, or there was no sample before it"
+        }
+        Filter::When => "the rule's `when` did not hold",
+        Filter::Deadband => "closer than the deadband to the value kept before",
+        Filter::OnChange => "equal to the value kept before",
+        Filter::Decimate => "left out by `decimate`",
+        Filter::MaxError => "a line between the samples that passed redraws it within `max_error`",
     }
 }

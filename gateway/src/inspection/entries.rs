@@ -240,6 +240,7 @@ pub fn record_line(queue: &str, index: u64, place: Place, record: &Record) -> St
         let _ = match value {
             record::Value::Count(count) => write!(values, " {name}={count}"),
             record::Value::Number(number) => write!(values, " {name}={number}"),
+            record::Value::Counts(counts) => write!(values, " {name}={counts:?}"),
         };
     }
     format!(

@@ -2,7 +2,7 @@
 //!
 //! Each counter stands on its own; none is found as a difference. Two sums hold at any moment:
 //! per sensor, a logged sample is matched by at least one rule or `unmatched`; per rule and
-//! sensor, `matched = filtered + late + folded + open`.
+//! sensor, `matched = filtered + late + examined + folded + open`.
 
 use std::collections::BTreeMap;
 
@@ -121,8 +121,12 @@ pub struct RuleCounters {
     pub filtered: BTreeMap<Filter, u64>,
     /// Came behind their window's final close.
     pub late: u64,
+    /// Examined by an alert.
+    pub examined: u64,
     /// Stand in emitted records.
     pub folded: u64,
+    /// Whether records stand for all sensors of the device.
+    pub is_grouped: bool,
     /// Stand in windows not emitted yet.
     pub open: u64,
     /// Of those folded, the ones whose records went to each sink.
@@ -175,4 +179,17 @@ pub enum Filter {
     Keep,
     /// Closer to the last kept value than the rule's deadband.
     Deadband,
+    /// Further from the last kept value than `keep` allows in the time between.
+    Rate,
+    /// What the rule derives of it, or its condition, has no value: an input is absent, or there
+    /// is no sample before it.
+    Undefined,
+    /// The rule's condition does not hold.
+    When,
+    /// Equal to the last value kept.
+    OnChange,
+    /// Left out by decimation.
+    Decimate,
+    /// Redrawn to within the rule's largest error by the samples kept.
+    MaxError,
 }

@@ -4,13 +4,26 @@
 //! for, in a fixed order of + − × ÷ sqrt, so every target computes the same bits.
 
 use serde::{Deserialize, Serialize};
-use tidegate_shared::catalog::Scale;
+use tidegate_shared::catalog::{Kind, Scale};
 
 use super::decimal;
 use super::distribution::Distribution;
-use super::plan::Plan;
+use super::histogram::Histogram;
+use super::program::Program;
+use super::timeline::{Elapsed, Timeline};
 use crate::record::Value;
 use crate::rules::Aggregate;
+
+/// What holds for all samples that go into a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measure<'a> {
+    pub scale: &'a Scale,
+    pub kind: Kind,
+    /// How long a value holds, in µs.
+    pub hold_us: i64,
+    /// The conditions of shares of time, in the order of the aggregates.
+    pub shares: &'a [Program],
+}
 
 /// What a window remembers of its samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +39,8 @@ pub(super) struct Accumulator {
     last: (i64, i64),
     squares: Option<Box<Squares>>,
     distribution: Option<Box<Distribution>>,
+    timeline: Option<Box<Timeline>>,
+    histograms: Vec<Histogram>,
 }
 
 /// Squares of distances from a pivot (the first sample), exact while they fit.
@@ -43,8 +58,16 @@ enum SquareSum {
 }
 
 impl Accumulator {
-    /// An empty one that remembers what a plan's aggregates need.
-    pub fn new(plan: &Plan) -> Self {
+    /// An empty one that remembers what a rule's aggregates need. `carry` is the event time and
+    /// raw of the newest sample before the window.
+    pub fn new(aggregates: &[Aggregate], carry: Option<(i64, i64)>) -> Self {
+        let wants = |what: fn(&Aggregate) -> bool| aggregates.iter().any(what);
+        let squares = wants(|one| matches!(one, Aggregate::Stddev));
+        let distribution = wants(|one| matches!(one, Aggregate::Percentile(_) | Aggregate::Median));
+        let histograms = aggregates.iter().filter_map(|one| match one {
+            Aggregate::Histogram { bounds, .. } => Some(Histogram::new(bounds.len())),
+            _ => None,
+        });
         Self {
             count: 0,
             sum: 0,
@@ -52,18 +75,21 @@ impl Accumulator {
             max: i64::MIN,
             first: (i64::MAX, 0),
             last: (i64::MIN, 0),
-            squares: plan.wants_squares().then(|| {
+            squares: squares.then(|| {
                 Box::new(Squares {
                     pivot: 0,
                     sum: SquareSum::Exact(0),
                 })
             }),
-            distribution: plan.wants_distribution().then(Box::default),
+            distribution: distribution.then(Box::default),
+            timeline: wants(needs_timeline).then(|| Box::new(Timeline::new(carry))),
+            histograms: histograms.collect(),
         }
     }
 
     /// Takes a sample.
-    pub fn add(&mut self, time_us: i64, raw: i64, scale: &Scale) {
+    #[inline]
+    pub fn add(&mut self, time_us: i64, raw: i64, aggregates: &[Aggregate], measure: &Measure<'_>) {
         if let Some(squares) = &mut self.squares {
             if self.count == 0 {
                 squares.pivot = raw;
@@ -81,25 +107,88 @@ impl Accumulator {
             self.last = (time_us, raw);
         }
         if let Some(distribution) = &mut self.distribution {
-            distribution.add(raw, scale);
+            distribution.add(raw, measure.scale);
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.add(time_us, raw, measure);
+        }
+        if !self.histograms.is_empty() {
+            let value = decimal::number(measure.scale.mantissa(raw), measure.scale.exponent);
+            let bounds = aggregates.iter().filter_map(|one| match one {
+                Aggregate::Histogram { bounds, .. } => Some(bounds),
+                _ => None,
+            });
+            for (histogram, bounds) in self.histograms.iter_mut().zip(bounds) {
+                histogram.add(value, bounds);
+            }
         }
     }
 
-    /// The values of the plan's aggregates, in its order; those that do not exist are left out.
-    pub fn values(&mut self, plan: &Plan, scale: &Scale) -> Vec<(String, Value)> {
+    /// Takes what a later window that was not emitted holds.
+    pub fn merge(&mut self, later: Self, measure: &Measure<'_>) {
+        if let (Some(mine), Some(other)) = (&mut self.squares, later.squares) {
+            mine.merge(self.count, &other, later.count, later.sum);
+        }
+        self.count += later.count;
+        self.sum += later.sum;
+        self.min = self.min.min(later.min);
+        self.max = self.max.max(later.max);
+        if later.first.0 < self.first.0 {
+            self.first = later.first;
+        }
+        if later.last.0 >= self.last.0 {
+            self.last = later.last;
+        }
+        if let (Some(mine), Some(other)) = (&mut self.distribution, later.distribution) {
+            mine.merge(*other, measure.scale);
+        }
+        if let (Some(mine), Some(other)) = (&mut self.timeline, later.timeline) {
+            mine.merge(&other, measure);
+        }
+        for (mine, other) in self.histograms.iter_mut().zip(&later.histograms) {
+            mine.merge(other);
+        }
+    }
+
+    /// The values of a rule's aggregates, in its order; those that do not exist are left out.
+    /// The window begins at `start_us`, and is complete up to `until_us` at least.
+    pub fn values(
+        &mut self,
+        aggregates: &[Aggregate],
+        measure: &Measure<'_>,
+        start_us: i64,
+        until_us: i64,
+    ) -> Vec<(String, Value)> {
+        if self.count == 0 {
+            return Vec::new();
+        }
         if let Some(distribution) = &mut self.distribution {
             distribution.sort();
         }
-        let aggregates = plan.rule.aggregates.iter();
-        aggregates
-            .filter_map(|one| Some((one.name(), self.value(one, scale)?)))
-            .collect()
+        let timeline = self.timeline.as_ref();
+        let elapsed = timeline.map(|timeline| timeline.finish(measure, start_us, until_us));
+        let elapsed = elapsed.unwrap_or_default();
+        let mut shares = elapsed.shares.iter();
+        let mut histograms = self.histograms.iter();
+        let mut values = Vec::with_capacity(aggregates.len());
+        for aggregate in aggregates {
+            let value = match aggregate {
+                Aggregate::ShareOfTime { .. } => {
+                    let held_us = shares.next().copied().unwrap_or(0);
+                    elapsed.share(held_us).map(Value::Number)
+                }
+                Aggregate::Histogram { .. } => {
+                    let histogram = histograms.next();
+                    histogram.map(|histogram| Value::Counts(histogram.counts.clone()))
+                }
+                other => self.value(other, measure.scale, &elapsed),
+            };
+            values.extend(value.map(|value| (aggregate.name(), value)));
+        }
+        values
     }
 
-    fn value(&self, aggregate: &Aggregate, scale: &Scale) -> Option<Value> {
-        if self.count == 0 {
-            return None;
-        }
+    fn value(&self, aggregate: &Aggregate, scale: &Scale, elapsed: &Elapsed) -> Option<Value> {
         let one = |raw| decimal::number(scale.mantissa(raw), scale.exponent);
         let number = match aggregate {
             Aggregate::Count => return Some(Value::Count(self.count)),
@@ -116,21 +205,32 @@ impl Accumulator {
             }
             Aggregate::First => one(self.first.1),
             Aggregate::Last => one(self.last.1),
-            Aggregate::Percentile(tenths) => {
-                let tenths = *tenths;
-                let distribution = self.distribution.as_ref()?;
-                let thousandfold = distribution.percentile(tenths, scale)?;
-                // A bucket's middle may lie beyond the outermost samples.
-                let thousandfold = thousandfold.clamp(
-                    scale.mantissa(self.min) * 1_000,
-                    scale.mantissa(self.max) * 1_000,
-                );
-                decimal::scale(thousandfold as f64 / 1_000.0, scale.exponent)
+            Aggregate::Percentile(tenths) => self.percentile(*tenths, scale)?,
+            Aggregate::Median => self.percentile(500, scale)?,
+            Aggregate::Range => {
+                let apart = i128::from(self.max) - i128::from(self.min);
+                decimal::number(apart * i128::from(scale.step), scale.exponent)
             }
-            // The rest follows.
-            _ => return None,
+            Aggregate::TimeWeightedMean => elapsed.mean(scale)?,
+            Aggregate::Delta => elapsed.delta(scale),
+            Aggregate::Rate => elapsed.rate(scale)?,
+            Aggregate::ShareOfTime { .. } | Aggregate::Histogram { .. } => return None,
         };
         Some(Value::Number(number))
+    }
+
+    fn percentile(&self, tenths: u16, scale: &Scale) -> Option<f64> {
+        let distribution = self.distribution.as_ref()?;
+        let thousandfold = distribution.percentile(tenths, scale)?;
+        // A bucket's middle may lie beyond the outermost samples.
+        let thousandfold = thousandfold.clamp(
+            scale.mantissa(self.min) * 1_000,
+            scale.mantissa(self.max) * 1_000,
+        );
+        Some(decimal::scale(
+            thousandfold as f64 / 1_000.0,
+            scale.exponent,
+        ))
     }
 
     /// Exact but for one rounding, unless the sum passes 2^127.
@@ -160,17 +260,52 @@ impl Accumulator {
                 return Some((spread / (count as f64 * fewer as f64)).sqrt());
             }
         }
-        let sum = match squares.sum {
-            SquareSum::Exact(sum) => sum as f64,
-            SquareSum::Rounded(sum) => sum,
-        };
+        let sum = squares.sum.rounded();
         let distance = distance as f64;
         let spread = sum - distance * (distance / count as f64);
         Some((spread.max(0.0) / fewer as f64).sqrt())
     }
 }
 
+impl SquareSum {
+    fn rounded(self) -> f64 {
+        match self {
+            Self::Exact(sum) => sum as f64,
+            Self::Rounded(sum) => sum,
+        }
+    }
+}
+
 impl Squares {
+    /// Takes the squares of a later accumulator, moved to this one's pivot.
+    fn merge(&mut self, count: u64, later: &Self, later_count: u64, later_sum: i128) {
+        if later_count == 0 {
+            return;
+        }
+        if count == 0 {
+            *self = later.clone();
+            return;
+        }
+        // Σ(x − p)² = Σ(x − q)² + 2(q − p)Σ(x − q) + n(q − p)²
+        let apart = i128::from(later.pivot) - i128::from(self.pivot);
+        let spread = later_sum - i128::from(later.pivot) * i128::from(later_count);
+        let exact = |mine: u128, other: u128| {
+            let cross = apart.checked_mul(2)?.checked_mul(spread)?;
+            let square = apart.checked_mul(apart)?.checked_mul(later_count.into())?;
+            let moved = cross.checked_add(square)?;
+            mine.checked_add(other)?.checked_add_signed(moved)
+        };
+        if let (SquareSum::Exact(mine), SquareSum::Exact(other)) = (self.sum, later.sum)
+            && let Some(sum) = exact(mine, other)
+        {
+            self.sum = SquareSum::Exact(sum);
+            return;
+        }
+        let (apart, spread) = (apart as f64, spread as f64);
+        let moved = 2.0 * apart * spread + apart * apart * later_count as f64;
+        self.sum = SquareSum::Rounded(self.sum.rounded() + later.sum.rounded() + moved);
+    }
+
     fn add(&mut self, raw: i64) {
         let distance = u128::from(raw.abs_diff(self.pivot));
         let square = distance * distance;
@@ -184,48 +319,59 @@ impl Squares {
     }
 }
 
+/// Whether an aggregate asks for how long values held.
+pub(super) fn needs_timeline(aggregate: &Aggregate) -> bool {
+    matches!(
+        aggregate,
+        Aggregate::TimeWeightedMean
+            | Aggregate::Delta
+            | Aggregate::Rate
+            | Aggregate::ShareOfTime { .. }
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Match, Priority, Rule};
     use proptest::prelude::*;
 
-    fn plan() -> Plan {
+    fn aggregates() -> Vec<Aggregate> {
         let percentiles = [0, 500, 950, 999, 1_000].map(Aggregate::Percentile);
-        Plan {
-            version: 1,
-            rule: Rule {
-                name: "r".into(),
-                matching: Match::names("*", "*"),
-                keep: None,
-                thin: None,
-                window: None,
-                aggregates: [
-                    Aggregate::Count,
-                    Aggregate::Sum,
-                    Aggregate::Min,
-                    Aggregate::Max,
-                    Aggregate::Mean,
-                    Aggregate::Stddev,
-                    Aggregate::First,
-                    Aggregate::Last,
-                ]
-                .into_iter()
-                .chain(percentiles)
-                .collect(),
-                priority: Priority::Normal,
-                forward: Vec::new(),
-                ..Rule::default()
-            },
+        [
+            Aggregate::Count,
+            Aggregate::Sum,
+            Aggregate::Min,
+            Aggregate::Max,
+            Aggregate::Mean,
+            Aggregate::Stddev,
+            Aggregate::First,
+            Aggregate::Last,
+        ]
+        .into_iter()
+        .chain(percentiles)
+        .chain([Aggregate::Median, Aggregate::Range])
+        .collect()
+    }
+
+    fn measure(scale: &Scale) -> Measure<'_> {
+        Measure {
+            scale,
+            kind: Kind::Gauge,
+            hold_us: i64::MAX,
+            shares: &[],
         }
     }
 
     fn values(samples: &[(i64, i64)], scale: &Scale) -> Vec<(String, Value)> {
-        let mut sum = Accumulator::new(&plan());
+        folded(samples, scale).values(&aggregates(), &measure(scale), 0, 0)
+    }
+
+    fn folded(samples: &[(i64, i64)], scale: &Scale) -> Accumulator {
+        let mut sum = Accumulator::new(&aggregates(), None);
         for (time_us, raw) in samples {
-            sum.add(*time_us, *raw, scale);
+            sum.add(*time_us, *raw, &aggregates(), &measure(scale));
         }
-        sum.values(&plan(), scale)
+        sum
     }
 
     fn number(values: &[(String, Value)], name: &str) -> f64 {
@@ -286,7 +432,7 @@ mod tests {
             .map(|at| (at, if at % 2 == 0 { i64::MIN } else { i64::MAX }))
             .collect();
         let values = values(&samples, &scale);
-        assert_eq!(values.len(), plan().rule.aggregates.len());
+        assert_eq!(values.len(), aggregates().len());
         for (name, value) in &values {
             assert!(matches!(value, Value::Count(300)) || number(&values, name).is_finite());
         }
@@ -295,6 +441,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn merging_gives_what_folding_all_would(
+            early in prop::collection::vec(-1_000_000_i64..1_000_000, 0..300),
+            late in prop::collection::vec(-1_000_000_i64..1_000_000, 0..300),
+        ) {
+            let scale = Scale::decimal(-3);
+            let all: Vec<_> = (0..).zip(early.iter().chain(&late).copied()).collect();
+            let (before, behind) = all.split_at(early.len());
+            let mut merged = folded(before, &scale);
+            merged.merge(folded(behind, &scale), &measure(&scale));
+            prop_assert_eq!(
+                merged.values(&aggregates(), &measure(&scale), 0, 0),
+                values(&all, &scale)
+            );
+        }
+
         #[test]
         fn aggregates_equal_a_plain_computation(
             raws in prop::collection::vec(-100_000_i64..100_000, 2..80),

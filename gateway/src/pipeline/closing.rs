@@ -2,7 +2,7 @@
 //!
 //! | close | due, in arrival time | windows |
 //! |---|---|---|
-//! | idle | lateness + `hold_ms` after the latest of: newest frame, link up, subscribed, backlog gone | kept for revisions |
+//! | idle | lateness (and a session's gap) + `hold_ms` after the latest of: newest frame, link up, subscribed, backlog gone | kept for revisions |
 //! | offline | `offline_close` after the latest of: link down, newest frame | kept for revisions |
 //! | ended | at once, with the frame that says so | kept for revisions |
 //! | expired | `revise_for` after the first early close | forgotten, final |
@@ -10,13 +10,13 @@
 //! An early close does not move the watermark, and emits only windows with fresh samples: a
 //! revision comes at the next early close or when the watermark passes, never per sample. An idle
 //! device is one whose link is up, without backlog and without frames waiting,
-//! while the gateway is subscribed.
+//! while the gateway is subscribed. A window of a number of samples waits for them.
 
 use tidegate_shared::mutation::{Mutation, is_on};
 
-use super::device::{Device, Scene};
-use super::emission::Cause;
-use super::lane::Lane;
+use super::device::{Device, Open, Scene};
+use super::emission::{Cause, Stage};
+use super::lane::Closing;
 use super::plan::Plan;
 use crate::clock::Moment;
 use crate::entry::{Limits, LinkChange};
@@ -77,64 +77,101 @@ impl Device {
     /// When a close is due, in arrival time. `subscribed_us` is since when the gateway is.
     pub fn deadline_us(&self, subscribed_us: Option<i64>, limits: &Limits) -> Option<i64> {
         let early = EarlyClose::of(self, subscribed_us, limits);
+        let audible_us = self.audible_us(subscribed_us);
         let lanes = self.sensors.iter().flat_map(|sensor| &sensor.lanes);
         let due = lanes.filter_map(|lane| {
             let plan = &self.plans[usize::from(lane.plan)];
-            let early_us = early.due_us(lane, plan);
-            let expires_us = expires_us(lane, limits);
-            early_us.into_iter().chain(expires_us).min()
+            let open = Open::Lane(lane);
+            let silent_us = audible_us.and_then(|since_us| lane.silent_at_us(plan, since_us));
+            let times = [
+                early.due_us(&open, plan),
+                expires_us(&open, limits),
+                silent_us,
+            ];
+            times.into_iter().flatten().min()
         });
-        due.min()
+        let shared = self.shared.iter().filter_map(|shared| {
+            let plan = &self.plans[usize::from(shared.plan)];
+            let open = Open::Shared(&shared.windows);
+            let times = [early.due_us(&open, plan), expires_us(&open, limits)];
+            times.into_iter().flatten().min()
+        });
+        due.chain(shared).min()
     }
 
     /// Does the closes that are due.
     pub fn fire(&mut self, scene: &mut Scene<'_>, subscribed_us: Option<i64>) {
-        let early = EarlyClose::of(self, subscribed_us, scene.limits);
-        let source = scene.source(self.epoch);
+        let limits = *scene.limits;
         let now_us = scene.now_us;
+        let early = EarlyClose::of(self, subscribed_us, &limits);
+        self.fall_silent(scene, subscribed_us);
+        let is_due = |due_us: &i64| *due_us <= now_us;
+        if is_on(Mutation::IdlenessMovesWatermark) {
+            self.close_and_move(scene, &early);
+        }
+        self.close(scene, Closing::Early(now_us), |plan, open| {
+            early.due_us(open, plan).filter(is_due).map(Cause::Timer)
+        });
+        let until_us = now_us.saturating_sub(limits.revise_for_us);
+        self.close(scene, Closing::Expired(until_us), |_, open| {
+            expires_us(open, &limits).filter(is_due).map(Cause::Timer)
+        });
+        self.forget_retired();
+    }
+
+    /// The fault [`Mutation::IdlenessMovesWatermark`]: what closes for idleness becomes final.
+    fn close_and_move(&mut self, scene: &Scene<'_>, early: &EarlyClose) {
+        let lanes = self.sensors.iter().flat_map(|sensor| &sensor.lanes);
+        let ends = lanes.filter_map(|lane| {
+            let plan = &self.plans[usize::from(lane.plan)];
+            early
+                .due_us(&Open::Lane(lane), plan)
+                .filter(|due_us| *due_us <= scene.now_us)?;
+            Some(lane.last_end_us()?.saturating_add(plan.lateness_us()))
+        });
+        self.watermark_us = self.watermark_us.max(ends.max());
+    }
+
+    /// From when on samples of the device can be heard, in arrival time, if they can: the gateway
+    /// is subscribed, and none are known to be under way.
+    fn audible_us(&self, subscribed_us: Option<i64>) -> Option<i64> {
+        let link = &self.link;
+        if link.down_us.is_none() && link.backlog || !self.waiting.is_empty() {
+            return None;
+        }
+        Some(subscribed_us?.max(link.quiet_us))
+    }
+
+    /// Tells of the sensors that are silent now.
+    fn fall_silent(&mut self, scene: &mut Scene<'_>, subscribed_us: Option<i64>) {
+        let Some(since_us) = self.audible_us(subscribed_us) else {
+            return;
+        };
+        let source = scene.source(self.epoch);
         for sensor in &mut self.sensors {
             let meta = &sensor.meta;
             for lane in &mut sensor.lanes {
                 let plan = &self.plans[usize::from(lane.plan)];
-                if let Some(due_us) = early.due_us(lane, plan).filter(|due_us| *due_us <= now_us) {
-                    let cause = Cause::Timer(due_us);
-                    lane.close_early(now_us, &mut |window| {
-                        scene.emission.window(&source, cause, meta, plan, window);
-                        if is_on(Mutation::IdlenessMovesWatermark) {
-                            let length_us = plan.window().map_or(0, |(length_us, ..)| length_us);
-                            let passed_us = window.start_us + length_us + plan.lateness_us();
-                            self.watermark_us = self.watermark_us.max(Some(passed_us));
-                        }
-                    });
-                }
-                if let Some(due_us) =
-                    expires_us(lane, scene.limits).filter(|due_us| *due_us <= now_us)
-                {
-                    let cause = Cause::Timer(due_us);
-                    let until_us = now_us.saturating_sub(scene.limits.revise_for_us);
-                    lane.expire(plan, until_us, &mut |window| {
-                        scene.emission.window(&source, cause, meta, plan, window);
-                    });
-                }
+                let due_us = lane.silent_at_us(plan, since_us);
+                let Some(due_us) = due_us.filter(|due_us| *due_us <= scene.now_us) else {
+                    continue;
+                };
+                let stage = Stage {
+                    source: &source,
+                    cause: Cause::Timer(due_us),
+                    watermark_us: self.watermark_us,
+                };
+                lane.fall_silent(plan, &mut |told| {
+                    scene.emission.told(&stage, meta, plan, told);
+                });
             }
         }
-        self.forget_retired();
     }
 
     /// Closes every window at once: the device said that it ended.
     pub fn close_early(&mut self, scene: &mut Scene<'_>) {
-        let source = scene.source(self.epoch);
-        for sensor in &mut self.sensors {
-            let meta = &sensor.meta;
-            for lane in &mut sensor.lanes {
-                let plan = &self.plans[usize::from(lane.plan)];
-                lane.close_early(scene.now_us, &mut |window| {
-                    scene
-                        .emission
-                        .window(&source, Cause::Entry, meta, plan, window);
-                });
-            }
-        }
+        let now_us = scene.now_us;
+        self.close(scene, Closing::Early(now_us), |_, _| Some(Cause::Entry));
     }
 }
 
@@ -166,19 +203,27 @@ impl EarlyClose {
         Self::Idle(since_us.max(subscribed_us).saturating_add(link.hold_us))
     }
 
-    fn due_us(self, lane: &Lane, plan: &Plan) -> Option<i64> {
-        if !lane.has_fresh() {
+    fn due_us(self, open: &Open<'_>, plan: &Plan) -> Option<i64> {
+        let window = plan.rule.window.as_ref();
+        let would_emit = match open {
+            Open::Lane(lane) => lane.is_open(window),
+            Open::Shared(windows) => window.is_some_and(|window| windows.has_changed(window)),
+        };
+        if !would_emit {
             return None;
         }
         match self {
             Self::Not => None,
-            Self::Idle(since_us) => Some(since_us.saturating_add(plan.lateness_us())),
+            Self::Idle(since_us) => Some(since_us.saturating_add(plan.patience_us())),
             Self::Offline(due_us) => Some(due_us),
         }
     }
 }
 
-fn expires_us(lane: &Lane, limits: &Limits) -> Option<i64> {
-    let closed_us = lane.closed_us()?;
-    Some(closed_us.saturating_add(limits.revise_for_us))
+fn expires_us(open: &Open<'_>, limits: &Limits) -> Option<i64> {
+    let closed_us = match open {
+        Open::Lane(lane) => lane.closed_us(),
+        Open::Shared(windows) => windows.closed_us(),
+    };
+    Some(closed_us?.saturating_add(limits.revise_for_us))
 }

@@ -25,6 +25,14 @@ pub fn scale(value: f64, exponent: i8) -> f64 {
     }
 }
 
+/// The mantissa nearest to `value ÷ 10^exponent`, ties away from zero; `None` when it is beyond an
+/// `i64` or not a number.
+pub fn round(value: f64, exponent: i8) -> Option<i64> {
+    let mantissa = scale(value, -exponent).round();
+    // 2^63, the first float that is too large.
+    (mantissa.abs() < 9_223_372_036_854_775_808.0).then_some(mantissa as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +43,11 @@ mod tests {
         fn a_decimal_is_the_nearest_float(mantissa in -(1_i64 << 53)..(1 << 53), exponent in -18_i8..=18) {
             let parsed: f64 = format!("{mantissa}e{exponent}").parse().unwrap();
             prop_assert_eq!(number(mantissa.into(), exponent).to_bits(), parsed.to_bits());
+        }
+
+        #[test]
+        fn a_decimal_rounds_to_its_own_mantissa(mantissa in -(1_i64 << 49)..(1 << 49), exponent in -9_i8..=0) {
+            prop_assert_eq!(round(number(mantissa.into(), exponent), exponent), Some(mantissa));
         }
 
         #[test]

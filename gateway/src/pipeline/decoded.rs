@@ -95,7 +95,7 @@ impl Decoded {
         block: &BlockAt,
         mapping: &'a Mapping,
     ) -> impl Iterator<Item = Found> + use<'a> {
-        let (from, bad) = (block.from, block.bad);
+        let (from, bad, sensor) = (block.from, block.bad, block.sensor);
         let uptimes = &self.uptimes_us[from..block.to];
         let raws = &self.raws[from..block.to];
         let numbered = uptimes.iter().zip(raws).enumerate();
@@ -105,6 +105,7 @@ impl Decoded {
             sample: Sample {
                 time_us: mapping.event_us(*uptime_us),
                 raw: *raw,
+                block: sensor,
                 index: index as u16,
             },
         })
@@ -129,6 +130,7 @@ impl Decoded {
             self.samples.push(Sample {
                 time_us,
                 raw: *raw,
+                block: block.sensor,
                 index: index as u16,
             });
         }

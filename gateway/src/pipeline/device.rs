@@ -11,16 +11,21 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::books::Books;
 use super::catalogs::{Catalogs, Found};
-use super::emission::{Cause, Emission, Source};
-use super::plan::{self, Plan, globs};
+use super::chain::Reach;
+use super::emission::{Cause, Emission, Source, Stage};
+use super::lane::{Closing, Lane, close_windows};
+use super::plan::{self, Plan};
 use super::probe::Probe;
-use super::sensor::Sensor;
+use super::sensor::{Owner, Sensor};
+use super::windows::{Columns, Windows};
 use crate::clock::{Clocks, Moment, Wall};
 use crate::entry::Limits;
 use crate::ledger::counters::{DeviceCounters, FrameKind, Rejection};
+use crate::rules::Group;
 
 /// Sensors remembered of a device over all its catalogs: four catalogs of the most sensors.
 /// Samples of further ones are rejected as `unknown-sensor`.
@@ -44,6 +49,8 @@ pub(super) struct Device {
     #[serde(with = "super::plan")]
     pub plans: Vec<Arc<Plan>>,
     pub active: usize,
+    /// Windows that rules share among the sensors.
+    pub shared: Vec<Shared>,
     pub waiting: VecDeque<Waiting>,
     /// The catalog of the first waiting frame that lacks one.
     pub wanted: Option<CatalogHash>,
@@ -54,6 +61,21 @@ pub(super) struct Device {
     pub damage: Damage,
     pub books: Books,
     pub counts: DeviceCounts,
+}
+
+/// The windows of a rule over all sensors of the device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shared {
+    /// Index of the rule's plan among the device's.
+    pub plan: u16,
+    pub windows: Windows,
+}
+
+/// Something that may be open.
+#[derive(Debug)]
+pub(super) enum Open<'a> {
+    Lane(&'a Lane),
+    Shared(&'a Windows),
 }
 
 /// A frame that waits for its catalog or the gateway's clock, or behind one that does.
@@ -144,6 +166,14 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
+    /// Whose the sensors are.
+    pub fn owner(&self) -> Owner<'a> {
+        Owner {
+            site: self.site,
+            device: self.device,
+        }
+    }
+
     /// What the device's records have in common.
     pub fn source(&self, epoch: u32) -> Source<'a> {
         Source {
@@ -157,8 +187,8 @@ impl<'a> Scene<'a> {
 
 impl Device {
     /// A device that nothing is known of.
-    pub fn new(name: &str, plans: &[Arc<Plan>]) -> Self {
-        let mut device = Self {
+    pub fn new() -> Self {
+        Self {
             epoch: 0,
             incarnation: None,
             watermark_us: None,
@@ -169,6 +199,7 @@ impl Device {
             sensors: Vec::new(),
             plans: Vec::new(),
             active: 0,
+            shared: Vec::new(),
             waiting: VecDeque::new(),
             wanted: None,
             holds: false,
@@ -177,14 +208,12 @@ impl Device {
             damage: Damage::None,
             books: Books::default(),
             counts: DeviceCounts::default(),
-        };
-        device.set_rules(name, plans);
-        device
+        }
     }
 
     /// A device whose part could not be read: its epoch is one that no record had before.
-    pub fn damaged(name: &str, plans: &[Arc<Plan>], epoch: u32, now_us: i64) -> Self {
-        let mut device = Self::new(name, plans);
+    pub fn damaged(epoch: u32, now_us: i64) -> Self {
+        let mut device = Self::new();
         device.epoch = epoch;
         device.damage = Damage::Fresh;
         device.books = Books::blind();
@@ -193,10 +222,12 @@ impl Device {
         device
     }
 
-    /// Puts other rules in force. Windows that are open finish under the version they began with.
-    pub fn set_rules(&mut self, name: &str, rules: &[Arc<Plan>]) {
-        let matching = |plan: &&Arc<Plan>| globs(&plan.rule.matching.device, name);
-        let mut plans: Vec<Arc<Plan>> = rules.iter().filter(matching).cloned().collect();
+    /// Puts other rules in force. Windows that are open finish under the version they began with;
+    /// what no window finishes (an open alert, a sample that a swinging door holds) ends now.
+    pub fn set_rules(&mut self, scene: &mut Scene<'_>, rules: &[Arc<Plan>]) {
+        let owner = scene.owner();
+        let takes = |plan: &&Arc<Plan>| plan.takes_device(owner.site, owner.device);
+        let mut plans: Vec<Arc<Plan>> = rules.iter().filter(takes).cloned().collect();
         let active = plans.len();
         let mut moved: Vec<Option<u16>> = Vec::with_capacity(self.plans.len());
         for old in &self.plans {
@@ -209,19 +240,145 @@ impl Device {
             });
             moved.push(u16::try_from(to).ok());
         }
+        self.end_lanes(scene, |at| {
+            moved[at].is_none_or(|to| usize::from(to) >= active)
+        });
+        let goes_on = |at: u16| moved.get(usize::from(at)).copied().flatten();
+        for shared in &mut self.shared {
+            shared.plan = goes_on(shared.plan).unwrap_or(u16::MAX);
+        }
+        self.shared.retain(|shared| shared.plan != u16::MAX);
+        let held = |at: u16, shared: &[Shared]| {
+            let mut windows = shared.iter().filter(|one| one.plan == at);
+            windows.any(|one| !one.windows.is_empty())
+        };
         for sensor in &mut self.sensors {
             sensor.settle(&self.plans, &plans, &moved);
             sensor.retain(&self.plans, |lane| {
-                let to = moved.get(usize::from(lane.plan)).copied().flatten();
-                let kept = to.filter(|to| usize::from(*to) < active || lane.has_windows());
+                let to = goes_on(lane.plan);
+                let kept = to.filter(|to| {
+                    let finishes =
+                        lane.has_windows() || lane.is_shared() && held(*to, &self.shared);
+                    let finishes = finishes && !is_on(Mutation::WindowsDroppedAtReload);
+                    usize::from(*to) < active || finishes
+                });
                 lane.plan = kept.unwrap_or(lane.plan);
                 kept.is_some()
             });
-            sensor.bind(&plans[..active]);
+            sensor.bind(&plans[..active], &owner);
         }
         self.plans = plans;
         self.active = active;
+        self.share_windows();
         self.forget_retired();
+    }
+
+    /// Makes the windows that rules in force share among sensors, where they are missing.
+    fn share_windows(&mut self) {
+        for (at, plan) in (0_u16..).zip(&self.plans[..self.active]) {
+            let is_known = self.shared.iter().any(|one| one.plan == at);
+            if plan.rule.group == Group::Device && plan.rule.window.is_some() && !is_known {
+                self.shared.push(Shared {
+                    plan: at,
+                    windows: Windows::new(&plan.rule),
+                });
+            }
+        }
+    }
+
+    /// Ends what no window finishes, in the lanes of some plans.
+    fn end_lanes(&mut self, scene: &mut Scene<'_>, ends: impl Fn(usize) -> bool) {
+        let source = scene.source(self.epoch);
+        for sensor in &mut self.sensors {
+            let meta = &sensor.meta;
+            for lane in &mut sensor.lanes {
+                let at = usize::from(lane.plan);
+                if !ends(at) {
+                    continue;
+                }
+                let plan = &self.plans[at];
+                let stage = Stage {
+                    source: &source,
+                    cause: Cause::Entry,
+                    watermark_us: self.watermark_us,
+                };
+                lane.end(plan, &mut |told| {
+                    scene.emission.told(&stage, meta, plan, told);
+                });
+            }
+        }
+    }
+
+    /// Closes what is open in the lanes and shared windows of plans that are due; a plan is due
+    /// since when `due` says. Says how many windows were crowded out.
+    pub fn close(
+        &mut self,
+        scene: &mut Scene<'_>,
+        closing: Closing,
+        due: impl Fn(&Plan, &Open<'_>) -> Option<Cause>,
+    ) -> u64 {
+        let source = scene.source(self.epoch);
+        let watermark_us = self.watermark_us;
+        let mut crowded_out = 0;
+        for sensor in &mut self.sensors {
+            let meta = &sensor.meta;
+            for lane in &mut sensor.lanes {
+                let plan = &self.plans[usize::from(lane.plan)];
+                let Some(cause) = due(plan, &Open::Lane(lane)) else {
+                    continue;
+                };
+                let stage = Stage {
+                    source: &source,
+                    cause,
+                    watermark_us,
+                };
+                crowded_out += lane.close(plan, closing, &mut |told| {
+                    scene.emission.told(&stage, meta, plan, told);
+                });
+            }
+        }
+        for at in 0..self.shared.len() {
+            crowded_out += self.close_shared(scene, at, closing, &due);
+        }
+        crowded_out
+    }
+
+    fn close_shared(
+        &mut self,
+        scene: &mut Scene<'_>,
+        at: usize,
+        closing: Closing,
+        due: &impl Fn(&Plan, &Open<'_>) -> Option<Cause>,
+    ) -> u64 {
+        let source = scene.source(self.epoch);
+        let Shared { plan: at, windows } = &mut self.shared[at];
+        let at = *at;
+        let plan = &self.plans[usize::from(at)];
+        let (Some(cause), Some(window)) = (due(plan, &Open::Shared(windows)), &plan.rule.window)
+        else {
+            return 0;
+        };
+        let stage = Stage {
+            source: &source,
+            cause,
+            watermark_us: self.watermark_us,
+        };
+        let sensors = &mut self.sensors;
+        close_windows(windows, window, closing, &mut |held| {
+            let Columns::Many(columns) = &held.columns else {
+                return;
+            };
+            for column in columns {
+                let lanes = sensors
+                    .get_mut(usize::from(column.sensor))
+                    .map(|one| &mut one.lanes);
+                let lane = lanes.and_then(|lanes| lanes.iter_mut().find(|lane| lane.plan == at));
+                if let Some(lane) = lane {
+                    lane.counts.folded += column.fresh;
+                }
+            }
+            scene.emission.group(&stage, sensors, plan, at, held);
+        })
     }
 
     /// Drops earlier versions that have no windows left.
@@ -231,14 +388,22 @@ impl Device {
         }
         let active = self.active;
         let mut held = vec![false; self.plans.len()];
+        for shared in &self.shared {
+            held[usize::from(shared.plan)] |= !shared.windows.is_empty();
+        }
+        let is_held = held.clone();
         for sensor in &mut self.sensors {
             sensor.retain(&self.plans, |lane| {
                 let at = usize::from(lane.plan);
-                let kept = at < active || lane.has_windows();
+                let kept = at < active || lane.has_windows() || lane.is_shared() && is_held[at];
                 held[at] |= kept;
                 kept
             });
         }
+        self.shared.retain(|shared| {
+            let at = usize::from(shared.plan);
+            at < active || held[at]
+        });
         let mut moved = vec![0_u16; self.plans.len()];
         let mut plans = Vec::with_capacity(self.plans.len());
         for (at, plan) in self.plans.iter().enumerate() {
@@ -250,7 +415,17 @@ impl Device {
         for lane in self.sensors.iter_mut().flat_map(|one| &mut one.lanes) {
             lane.plan = moved[usize::from(lane.plan)];
         }
+        for shared in &mut self.shared {
+            shared.plan = moved[usize::from(shared.plan)];
+        }
         self.plans = plans;
+    }
+
+    /// Binds expressions again, which the stored state does not hold.
+    pub fn rebind(&mut self, owner: &Owner<'_>) {
+        for sensor in &mut self.sensors {
+            sensor.rebind(&self.plans, owner);
+        }
     }
 
     /// Finds plans of the pipeline again behind equal ones that were read from a part.
@@ -263,6 +438,10 @@ impl Device {
         let lanes = || self.sensors.iter().flat_map(|sensor| &sensor.lanes);
         self.active <= self.plans.len()
             && lanes().all(|lane| usize::from(lane.plan) < self.plans.len())
+            && self
+                .shared
+                .iter()
+                .all(|shared| usize::from(shared.plan) < self.plans.len())
             && self
                 .slots
                 .iter()
@@ -278,18 +457,13 @@ impl Device {
 
     /// Begins an epoch: every window of the one before is emitted and final.
     pub fn begin_epoch(&mut self, scene: &mut Scene<'_>) {
-        let source = scene.source(self.epoch);
+        self.close(scene, Closing::All, |_, _| Some(Cause::Entry));
         for sensor in &mut self.sensors {
-            let meta = &sensor.meta;
-            for lane in &mut sensor.lanes {
-                let plan = &self.plans[usize::from(lane.plan)];
-                lane.close_all(&mut |window| {
-                    scene
-                        .emission
-                        .window(&source, Cause::Entry, meta, plan, window);
-                });
-                lane.begin_epoch(None);
-            }
+            sensor.newest = None;
+            sensor.lanes.iter_mut().for_each(Lane::begin_epoch);
+        }
+        for shared in &mut self.shared {
+            shared.windows.begin_epoch();
         }
         self.forget_retired();
         self.epoch += 1;
@@ -333,14 +507,16 @@ impl Device {
             let slot = match place(&self.sensors, &meta.name) {
                 Some(at) => {
                     if self.sensors[at].meta != *meta {
-                        self.sensors[at].describe(meta, &self.plans);
+                        let (plans, active) = (&self.plans, self.active);
+                        self.sensors[at].describe(meta, plans, active, &scene.owner());
                     }
                     Some(at)
                 }
                 None if self.sensors.len() < SENSORS_KNOWN_MAX => {
                     let active = &self.plans[..self.active];
                     self.sensors.reserve_exact(1);
-                    self.sensors.push(Sensor::new(meta.clone(), active));
+                    let sensor = Sensor::new(meta.clone(), active, &scene.owner());
+                    self.sensors.push(sensor);
                     Some(self.sensors.len() - 1)
                 }
                 None => None,
@@ -366,6 +542,27 @@ impl Device {
         self.sensors.get_mut(at)
     }
 
+    /// How far the records of a rule have come.
+    pub fn told(&self, rule: &str) -> Reach {
+        let mut mark = Reach {
+            complete_us: self.watermark_us,
+            ..Reach::default()
+        };
+        for lane in self.sensors.iter().flat_map(|sensor| &sensor.lanes) {
+            let plan = &self.plans[usize::from(lane.plan)];
+            if plan.rule.name != rule {
+                continue;
+            }
+            let quiet_us = self.link.frame_us.saturating_add(self.link.hold_us);
+            mark = mark.and(Reach {
+                complete_us: lane.told_us(plan, self.watermark_us),
+                is_open: lane.is_open(plan.rule.window.as_ref()),
+                quiet_us: quiet_us.saturating_add(plan.patience_us()),
+            });
+        }
+        mark
+    }
+
     /// Counts a frame that could not be used.
     pub fn reject_frame(&mut self, reason: Rejection) {
         *self.counts.frames_rejected.entry(reason).or_default() += 1;
@@ -381,11 +578,9 @@ impl Device {
     /// Everything counted of this device, but for what was never logged.
     pub fn counters(&self) -> DeviceCounters {
         let counts = self.counts.clone();
-        let sensors = self.sensors.iter().map(|sensor| {
-            (
-                sensor.meta.name.as_str().to_owned(),
-                sensor.counters(&self.plans),
-            )
+        let sensors = (0_u16..).zip(&self.sensors).map(|(slot, sensor)| {
+            let counters = sensor.counters(&self.plans, slot, &self.shared);
+            (sensor.meta.name.as_str().to_owned(), counters)
         });
         DeviceCounters {
             frames: counts.frames,

@@ -51,6 +51,27 @@ impl Distribution {
         }
     }
 
+    /// Takes what another one holds.
+    pub fn merge(&mut self, other: Self, scale: &Scale) {
+        match other {
+            Self::Exact(raws) => raws.into_iter().for_each(|raw| self.add(raw, scale)),
+            Self::Histogram(others) => {
+                if let Self::Exact(raws) = self {
+                    let mut buckets = BTreeMap::new();
+                    for raw in raws.iter() {
+                        *buckets.entry(bucket(scale.mantissa(*raw))).or_default() += 1;
+                    }
+                    *self = Self::Histogram(buckets);
+                }
+                if let Self::Histogram(buckets) = self {
+                    for (bucket, count) in others {
+                        *buckets.entry(bucket).or_default() += count;
+                    }
+                }
+            }
+        }
+    }
+
     /// Puts samples in order, for [`Self::percentile`].
     pub fn sort(&mut self) {
         if let Self::Exact(raws) = self {

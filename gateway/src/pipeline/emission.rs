@@ -6,14 +6,16 @@
 //! at its end + lateness, a sample at its own time.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::decimal;
-use super::lane::{Sample, Window};
-use super::plan::Plan;
-use super::sensor::Meta;
-use crate::record::id::{Origin, SampleIdentity, WindowIdentity, of_sample, of_window};
-use crate::record::{ClockQuality, Emitted, Place, Record, RecordId, Value};
+use super::lane::{Lane, Passed, Told, measure};
+use super::plan::{Output, Plan};
+use super::program::Program;
+use super::sensor::{Meta, Sensor};
+use super::watch::Transition;
+use super::windows::{Columns, Held};
+use crate::record::id::{Origin, WindowIdentity, of_alert, of_count_window, of_sample, of_window};
+use crate::record::{AlertNote, Emitted, GROUP, Place, Record, RecordId, Value};
 
 /// What records of one device have in common.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,15 @@ pub(super) enum Cause {
     Entry,
 }
 
+/// Whose record is emitted, and why now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stage<'a> {
+    pub source: &'a Source<'a>,
+    pub cause: Cause,
+    /// The device's watermark.
+    pub watermark_us: Option<i64>,
+}
+
 /// A deadline, in the order of emission: timers by arrival time, then the entry by event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Deadline {
@@ -46,78 +57,152 @@ pub(super) struct Emission {
     due: Vec<(Deadline, Emitted)>,
 }
 
-impl Emission {
-    /// Emits what a window holds.
-    pub fn window(
-        &mut self,
-        source: &Source<'_>,
-        cause: Cause,
-        meta: &Meta,
-        plan: &Arc<Plan>,
-        window: &mut Window,
-    ) {
-        let (length_us, lateness_us) =
-            plan.window().map_or((0, 0), |(length_us, lateness_us, _)| {
-                (length_us, lateness_us)
-            });
-        let identity = WindowIdentity {
-            start_us: window.start_us,
-            end_us: window.start_us.saturating_add(length_us),
-            revision: window.emitted,
-        };
-        let record = Record {
-            id: of_window(&origin(source, meta, plan), &identity),
-            site: source.site.to_owned(),
-            device: source.device.to_owned(),
-            sensor: meta.name.as_str().to_owned(),
-            unit: meta.unit.clone(),
-            rule: plan.rule.name.clone(),
-            version: plan.version,
-            epoch: source.epoch,
-            start_us: identity.start_us,
-            end_us: identity.end_us,
-            revision: identity.revision,
-            samples: window.samples.count,
-            fresh: window.fresh,
-            clock: window.clock,
-            partial: window.partial,
-            values: window.samples.values(plan, &meta.scale),
-        };
-        let deadline = match cause {
+impl Stage<'_> {
+    fn deadline(&self, event_us: i64) -> Deadline {
+        match self.cause {
             Cause::Timer(due_us) => Deadline::Timer(due_us),
-            Cause::Entry => Deadline::Event(identity.end_us.saturating_add(lateness_us)),
+            Cause::Entry => Deadline::Event(event_us),
+        }
+    }
+
+    /// Up to when a window is complete at least.
+    fn until_us(&self, held: &Held) -> i64 {
+        let watermark_us = self.watermark_us.unwrap_or(held.start_us);
+        watermark_us.min(held.end_us)
+    }
+}
+
+impl Emission {
+    /// Emits what a lane tells.
+    pub fn told(&mut self, stage: &Stage<'_>, meta: &Meta, plan: &Plan, told: Told<'_>) {
+        match told {
+            Told::Passed(passed) => self.passed(stage, meta, plan, &passed),
+            Told::Alert(transition) => self.alert(stage, meta, plan, &transition),
+            Told::Window(held, shares) => self.window(stage, meta, plan, held, shares),
+        }
+    }
+
+    /// Emits what a window holds.
+    fn window(
+        &mut self,
+        stage: &Stage<'_>,
+        meta: &Meta,
+        plan: &Plan,
+        held: &mut Held,
+        shares: &[Program],
+    ) {
+        let output = plan.output(meta);
+        let (start_us, until_us) = (held.start_us, stage.until_us(held));
+        let values = match &mut held.columns {
+            Columns::One(samples) => samples.values(
+                &plan.rule.aggregates,
+                &measure(plan, &output, shares),
+                start_us,
+                until_us,
+            ),
+            Columns::Many(_) => Vec::new(),
         };
-        self.push(deadline, plan, record);
+        let record = of_held(stage, (output.sensor, output.unit), plan, held, values);
+        self.push(stage.deadline(last_us(plan, held)), plan, record);
+    }
+
+    /// Emits what a window holds of all sensors of a device; `at` is its plan's index there.
+    pub fn group(
+        &mut self,
+        stage: &Stage<'_>,
+        sensors: &[Sensor],
+        plan: &Plan,
+        at: u16,
+        held: &mut Held,
+    ) {
+        let (start_us, until_us) = (held.start_us, stage.until_us(held));
+        let mut values = Vec::new();
+        if let Columns::Many(columns) = &mut held.columns {
+            for column in columns {
+                let Some(sensor) = sensors.get(usize::from(column.sensor)) else {
+                    continue;
+                };
+                let lane = sensor.lanes.iter().find(|lane| lane.plan == at);
+                let output = plan.output(&sensor.meta);
+                let measure = measure(plan, &output, lane.map_or(&[], Lane::shares));
+                let aggregates = &plan.rule.aggregates;
+                let found = column
+                    .samples
+                    .values(aggregates, &measure, start_us, until_us);
+                let found = found.into_iter();
+                values.extend(
+                    found.map(|(name, value)| (format!("{}.{name}", output.sensor), value)),
+                );
+            }
+        }
+        let record = of_held(stage, (GROUP, ""), plan, held, values);
+        self.push(stage.deadline(last_us(plan, held)), plan, record);
     }
 
     /// Emits a sample that a rule without windows lets through.
-    pub fn sample(
-        &mut self,
-        source: &Source<'_>,
-        (meta, plan): (&Meta, &Plan),
-        (sample, identity): (&Sample, &SampleIdentity),
-        clock: ClockQuality,
-    ) {
-        let value = decimal::number(meta.scale.mantissa(sample.raw), meta.scale.exponent);
+    fn passed(&mut self, stage: &Stage<'_>, meta: &Meta, plan: &Plan, passed: &Passed) {
+        let output = plan.output(meta);
+        let time_us = passed.identity.time_us;
         let record = Record {
-            id: of_sample(&origin(source, meta, plan), identity),
-            site: source.site.to_owned(),
-            device: source.device.to_owned(),
-            sensor: meta.name.as_str().to_owned(),
-            unit: meta.unit.clone(),
+            id: of_sample(&origin(stage.source, output.sensor, plan), &passed.identity),
+            site: stage.source.site.to_owned(),
+            device: stage.source.device.to_owned(),
+            sensor: output.sensor.to_owned(),
+            unit: output.unit.to_owned(),
             rule: plan.rule.name.clone(),
             version: plan.version,
-            epoch: source.epoch,
-            start_us: sample.time_us,
-            end_us: sample.time_us,
+            epoch: stage.source.epoch,
+            start_us: time_us,
+            end_us: time_us,
             revision: 0,
             samples: 1,
             fresh: 1,
-            clock,
+            clock: passed.clock,
             partial: false,
-            values: vec![("value".to_owned(), Value::Number(value))],
+            alert: None,
+            values: vec![value(passed.raw, &output)],
         };
-        self.push(Deadline::Event(sample.time_us), plan, record);
+        self.push(stage.deadline(time_us), plan, record);
+    }
+
+    /// Emits what became of an alert.
+    fn alert(&mut self, stage: &Stage<'_>, meta: &Meta, plan: &Plan, told: &Transition) {
+        let output = plan.output(meta);
+        let span = (told.start_us, told.end_us);
+        let what = (told.cause, told.state);
+        let record = Record {
+            id: of_alert(
+                &origin(stage.source, output.sensor, plan),
+                what,
+                span,
+                &told.identity,
+            ),
+            site: stage.source.site.to_owned(),
+            device: stage.source.device.to_owned(),
+            sensor: output.sensor.to_owned(),
+            unit: output.unit.to_owned(),
+            rule: plan.rule.name.clone(),
+            version: plan.version,
+            epoch: stage.source.epoch,
+            start_us: told.start_us,
+            end_us: told.end_us,
+            revision: 0,
+            samples: u64::from(told.raw.is_some()),
+            fresh: 0,
+            clock: told.clock,
+            partial: false,
+            alert: Some(AlertNote {
+                cause: told.cause,
+                state: told.state,
+                historic: told.historic,
+            }),
+            values: told
+                .raw
+                .map(|raw| value(raw, &output))
+                .into_iter()
+                .collect(),
+        };
+        self.push(stage.deadline(told.end_us), plan, record);
     }
 
     fn push(&mut self, deadline: Deadline, plan: &Plan, record: Record) {
@@ -130,28 +215,33 @@ impl Emission {
         self.due.push((deadline, emitted));
     }
 
+    /// The records of the entry at hand so far, in no order of interest.
+    pub fn emitted(&self) -> impl Iterator<Item = &Emitted> {
+        self.due.iter().map(|(_, emitted)| emitted)
+    }
+
     /// How many records the entry at hand has caused so far.
     pub fn len(&self) -> usize {
         self.due.len()
     }
 
-    /// Ids and starts of those in a range that a rule made of a sensor; which device is left to
-    /// the caller.
+    /// Ids, starts and ends of those in a range that a rule made of a sensor; which device is left
+    /// to the caller.
     pub fn ids<'a>(
         &'a self,
         range: Range<usize>,
         meta: &'a Meta,
         plan: &'a Plan,
-    ) -> impl Iterator<Item = (RecordId, i64)> + use<'a> {
+    ) -> impl Iterator<Item = (RecordId, (i64, i64))> + use<'a> {
         let due = self.due.get(range).unwrap_or_default();
         let records = due.iter().map(|(_, emitted)| &emitted.record);
         records
             .filter(|record| {
-                record.sensor == meta.name.as_str()
+                (record.sensor == meta.name.as_str() || record.sensor == GROUP)
                     && record.rule == plan.rule.name
                     && record.version == plan.version
             })
-            .map(|record| (record.id, record.start_us))
+            .map(|record| (record.id, (record.start_us, record.end_us)))
     }
 
     /// Moves the records to `out`, in order, with the places of the entry at `position`.
@@ -174,14 +264,62 @@ impl Emission {
     }
 }
 
-fn origin<'a>(source: &Source<'a>, meta: &'a Meta, plan: &'a Plan) -> Origin<'a> {
+/// When a window closes in event time.
+fn last_us(plan: &Plan, held: &Held) -> i64 {
+    held.end_us.saturating_add(plan.lateness_us())
+}
+
+fn value(raw: i64, output: &Output<'_>) -> (String, Value) {
+    let number = decimal::number(output.scale.mantissa(raw), output.scale.exponent);
+    ("value".to_owned(), Value::Number(number))
+}
+
+fn of_held(
+    stage: &Stage<'_>,
+    (sensor, unit): (&str, &str),
+    plan: &Plan,
+    held: &Held,
+    values: Vec<(String, Value)>,
+) -> Record {
+    let source = stage.source;
+    let origin = origin(source, sensor, plan);
+    let identity = WindowIdentity {
+        start_us: held.start_us,
+        end_us: held.end_us,
+        revision: held.emitted,
+    };
+    Record {
+        id: match &held.first {
+            Some(first) => of_count_window(&origin, first, held.emitted),
+            None => of_window(&origin, &identity),
+        },
+        site: source.site.to_owned(),
+        device: source.device.to_owned(),
+        sensor: sensor.to_owned(),
+        unit: unit.to_owned(),
+        rule: plan.rule.name.clone(),
+        version: plan.version,
+        epoch: source.epoch,
+        start_us: held.start_us,
+        end_us: held.end_us,
+        revision: held.emitted,
+        samples: held.samples(),
+        fresh: held.fresh,
+        clock: held.clock,
+        partial: held.partial,
+        alert: None,
+        values,
+    }
+}
+
+fn origin<'a>(source: &Source<'a>, sensor: &'a str, plan: &'a Plan) -> Origin<'a> {
     Origin {
         site: source.site,
         log_incarnation: source.log_incarnation,
         rule: &plan.rule.name,
         version: plan.version,
         device: source.device,
-        sensor: meta.name.as_str(),
+        sensor,
         epoch: source.epoch,
     }
 }

@@ -1,36 +1,38 @@
-//! Lanes: one rule on one sensor: its filter, its windows and its counts.
+//! Lanes: one rule on one sensor: its gate, its outlet and its counts.
 //!
-//! A window's life:
 //! ```text
-//!            sample                  watermark ≥ end + lateness
-//!   (none) ─────────▶ open ─────────────────────────────────────▶ emitted, forgotten: final
-//!                      │ idle, offline, ended      same, or revise_for passed  ▲
-//!                      ▼                                                       │
-//!                    closed early: emitted ──sample──▶ revised ──next early close: emitted
+//! sample ─▶ gate ─▶ windows (its own, or shared by the sensors of a device)
+//!                 ├▶ watch: an alert
+//!                 ├▶ door: a swinging door, which lets some pass
+//!                 └▶ passes: a record of its own
 //! ```
-//! Invariant: `matched = keep + deadband + late + folded + Σ fresh of the windows held`.
-//! A sample is late when the watermark, as it stood before its frame, has passed its window's end
-//! by lateness, whether or not the window was ever open.
+//! Invariant: `matched = filtered + late + examined + folded + open`, where open are the fresh
+//! samples of the windows held, and the one that a door holds. A window of an earlier version that
+//! shares its samples with the version in force counts none of them.
 
 use serde::{Deserialize, Serialize};
-use tidegate_shared::catalog::Scale;
 
-use super::accumulator::Accumulator;
-use super::plan::{Bounds, Plan};
+use super::accumulator::{Measure, needs_timeline};
+use super::door::{Door, Swung};
+use super::gate::{AsOf, Gate, band, filter_of};
+use super::plan::{Output, Plan};
+use super::program::{Constants, Program};
+use super::sensor::Meta;
+use super::watch::{Transition, Watch};
+use super::windows::{Asked, Held, Taken, Windows};
+use crate::ledger::counters::Filter;
 use crate::record::ClockQuality;
-use crate::rules::Late;
-
-/// Most windows one rule holds of one sensor: four hours of minutes. Beyond, the oldest is
-/// emitted and final, and counted as crowded out. Only a device whose watermark stands still
-/// while its samples run ahead gets there.
-pub(super) const OPEN_WINDOWS_MAX: usize = 256;
+use crate::record::id::SampleIdentity;
+use crate::rules::{Aggregate, Group, Thinning, Window};
 
 /// A usable sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sample {
     /// Event time, UTC in µs.
     pub time_us: i64,
     pub raw: i64,
+    /// Block of its frame: index in the catalog.
+    pub block: u16,
     /// Place in its block.
     pub index: u16,
 }
@@ -43,6 +45,70 @@ pub(super) struct Tide {
     pub clock: ClockQuality,
     /// Windows that start up to here lost samples with a damaged store.
     pub partial_until_us: Option<i64>,
+    /// Arrival time.
+    pub now_us: i64,
+    /// The gateway's wall clock when the frame was logged.
+    pub arrived_us: i64,
+    /// The frame: incarnation, boot and sequence.
+    pub frame: (u32, u32, u32),
+}
+
+impl Tide {
+    /// A sample's place on the wire.
+    pub fn identity(&self, sample: &Sample) -> SampleIdentity {
+        let (incarnation, boot, sequence) = self.frame;
+        SampleIdentity {
+            incarnation,
+            boot,
+            sequence,
+            block: sample.block,
+            index: sample.index,
+            time_us: sample.time_us,
+        }
+    }
+}
+
+/// A sample that a rule lets pass as a record of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Passed {
+    pub identity: SampleIdentity,
+    /// In the output's scale.
+    pub raw: i64,
+    pub clock: ClockQuality,
+}
+
+/// What a lane has to tell.
+#[derive(Debug)]
+pub(super) enum Told<'a> {
+    Passed(Passed),
+    Alert(Transition),
+    /// A window that closes, and the conditions of its shares of time.
+    Window(&'a mut Held, &'a [Program]),
+}
+
+/// What a lane is given beside its samples.
+pub(super) struct Folding<'a> {
+    pub plan: &'a Plan,
+    pub meta: &'a Meta,
+    pub tide: &'a Tide,
+    pub as_of: AsOf<'a>,
+    /// The sensor's place in the device.
+    pub slot: u16,
+    /// Whether samples count here: not in windows of an earlier version that shares them.
+    pub counts: bool,
+}
+
+/// How windows close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// The watermark is here: what it passed is final.
+    Passed(Option<i64>),
+    /// At this arrival time, for now.
+    Early(i64),
+    /// Those closed early up to this arrival time are final.
+    Expired(i64),
+    /// All of them are final: the epoch ends.
+    All,
 }
 
 /// One rule on one sensor.
@@ -50,13 +116,26 @@ pub(super) struct Tide {
 pub(super) struct Lane {
     /// Index of its plan among the device's.
     pub plan: u16,
-    bounds: Bounds,
-    last_kept: Option<i64>,
-    /// Ascending by start.
-    windows: Vec<Window>,
-    /// Windows that end up to here are final whatever the watermark says.
-    final_until_us: i64,
+    gate: Gate,
+    outlet: Outlet,
     pub counts: LaneCounts,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Outlet {
+    Passes,
+    Windows {
+        windows: Windows,
+        #[serde(skip)]
+        shares: Vec<Program>,
+    },
+    /// The windows are the device's.
+    Shared {
+        #[serde(skip)]
+        shares: Vec<Program>,
+    },
+    Door(Box<Door>),
+    Watch(Box<Watch>),
 }
 
 /// Where a lane's samples went.
@@ -64,8 +143,13 @@ pub(super) struct Lane {
 pub(super) struct LaneCounts {
     pub matched: u64,
     pub keep: u64,
-    pub deadband: u64,
+    pub rate: u64,
+    pub undefined: u64,
+    pub when: u64,
+    /// By deadband, decimation or whatever thinning the rule has.
+    pub thinned: u64,
     pub late: u64,
+    pub examined: u64,
     pub folded: u64,
 }
 
@@ -74,257 +158,417 @@ impl LaneCounts {
     pub fn add(&mut self, other: &Self) {
         self.matched += other.matched;
         self.keep += other.keep;
-        self.deadband += other.deadband;
+        self.rate += other.rate;
+        self.undefined += other.undefined;
+        self.when += other.when;
+        self.thinned += other.thinned;
         self.late += other.late;
+        self.examined += other.examined;
         self.folded += other.folded;
     }
-}
 
-/// A window held.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Window {
-    pub start_us: i64,
-    /// How often it was emitted: the next revision's number.
-    pub emitted: u32,
-    /// Samples not emitted yet.
-    pub fresh: u64,
-    /// Arrival time of its first early close.
-    closed_us: Option<i64>,
-    /// The worst of its samples'.
-    pub clock: ClockQuality,
-    pub partial: bool,
-    pub samples: Accumulator,
+    /// Those filtered, by reason.
+    pub fn filtered(&self, thin: Option<&Thinning>) -> [(Filter, u64); 5] {
+        [
+            (Filter::Keep, self.keep),
+            (Filter::Rate, self.rate),
+            (Filter::Undefined, self.undefined),
+            (Filter::When, self.when),
+            (thin.map_or(Filter::Deadband, filter_of), self.thinned),
+        ]
+    }
+
+    fn filter(&mut self, filter: Filter) {
+        *match filter {
+            Filter::Keep => &mut self.keep,
+            Filter::Rate => &mut self.rate,
+            Filter::Undefined => &mut self.undefined,
+            Filter::When => &mut self.when,
+            Filter::Deadband | Filter::OnChange | Filter::Decimate | Filter::MaxError => {
+                &mut self.thinned
+            }
+        } += 1;
+    }
 }
 
 impl Lane {
     /// A lane without windows.
-    pub fn new(plan: u16, bounds: Bounds) -> Self {
-        Self {
-            plan,
-            bounds,
-            last_kept: None,
-            windows: Vec::new(),
-            final_until_us: i64::MIN,
+    pub fn new(at: u16, plan: &Plan, meta: &Meta, constants: &Constants<'_>) -> Self {
+        let mut lane = Self {
+            plan: at,
+            gate: Gate::new(plan, meta, constants),
+            outlet: Outlet::of(plan, meta, constants),
             counts: LaneCounts::default(),
+        };
+        lane.bind(plan, meta, constants);
+        lane
+    }
+
+    /// Binds the rule's expressions, which the stored state does not hold.
+    pub fn bind(&mut self, plan: &Plan, meta: &Meta, constants: &Constants<'_>) {
+        self.gate.bind(plan, meta, constants);
+        match (&mut self.outlet, &plan.rule.alert) {
+            (Outlet::Windows { shares, .. } | Outlet::Shared { shares }, _) => {
+                *shares = shares_of(&plan.rule.aggregates, constants);
+            }
+            (Outlet::Watch(watch), Some(alert)) => watch.bind(alert, constants),
+            _ => {}
         }
     }
 
-    /// Begins an epoch: no windows, nothing final, perhaps other bounds.
-    pub fn begin_epoch(&mut self, bounds: Option<Bounds>) {
-        self.windows = Vec::new();
-        self.final_until_us = i64::MIN;
-        self.last_kept = None;
-        if let Some(bounds) = bounds {
-            self.bounds = bounds;
+    /// Takes another description of the sensor, in an epoch that just began.
+    pub fn describe(&mut self, plan: &Plan, meta: &Meta, constants: &Constants<'_>) {
+        self.gate = Gate::new(plan, meta, constants);
+        if let Outlet::Door(_) = self.outlet {
+            self.outlet = Outlet::of(plan, meta, constants);
+        }
+        self.bind(plan, meta, constants);
+    }
+
+    /// Begins an epoch: nothing came before, nothing is final.
+    pub fn begin_epoch(&mut self) {
+        self.gate.begin_epoch();
+        match &mut self.outlet {
+            Outlet::Windows { windows, .. } => windows.begin_epoch(),
+            Outlet::Door(door) => door.begin_epoch(),
+            Outlet::Watch(watch) => watch.begin_epoch(),
+            Outlet::Passes | Outlet::Shared { .. } => {}
         }
     }
 
-    /// The raw value kept last, where a deadband asks for it.
+    /// The output raw that passed the gate last, where a deadband asks for it.
     pub fn last_kept(&self) -> Option<i64> {
-        self.last_kept
+        self.gate.last()
     }
 
-    /// Whether windows are held.
+    /// Whether windows of its own are held.
     pub fn has_windows(&self) -> bool {
-        !self.windows.is_empty()
+        matches!(&self.outlet, Outlet::Windows { windows, .. } if !windows.is_empty())
     }
 
-    /// Samples that stand in windows and were not emitted.
+    /// Whether its windows are the device's.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.outlet, Outlet::Shared { .. })
+    }
+
+    /// Samples of its own that were taken and not emitted.
     pub fn open_samples(&self) -> u64 {
-        self.windows.iter().map(|window| window.fresh).sum()
+        match &self.outlet {
+            Outlet::Windows { windows, .. } => windows.open_samples(None),
+            Outlet::Door(door) => u64::from(door.holds()),
+            _ => 0,
+        }
     }
 
     /// Whether an early close would emit something.
-    pub fn has_fresh(&self) -> bool {
-        self.windows.iter().any(|window| window.fresh > 0)
+    pub fn is_open(&self, window: Option<&Window>) -> bool {
+        match (&self.outlet, window) {
+            (Outlet::Windows { windows, .. }, Some(window)) => windows.has_changed(window),
+            (Outlet::Door(door), _) => door.holds(),
+            _ => false,
+        }
     }
 
     /// Arrival time of the earliest early close of a window still held.
     pub fn closed_us(&self) -> Option<i64> {
-        self.windows
-            .iter()
-            .filter_map(|window| window.closed_us)
-            .min()
+        match &self.outlet {
+            Outlet::Windows { windows, .. } => windows.closed_us(),
+            _ => None,
+        }
     }
 
-    /// Whether a window that is held covers a time.
-    pub fn covers(&self, plan: &Plan, time_us: i64) -> bool {
-        plan.window().is_some_and(|(length_us, _, _)| {
-            let start_us = window_start(time_us, length_us);
-            self.windows.iter().any(|one| one.start_us == start_us)
-        })
+    /// Below which event time all its records have been told, when its watermark is here.
+    pub fn told_us(&self, plan: &Plan, watermark_us: Option<i64>) -> Option<i64> {
+        let watermark_us = watermark_us?;
+        match (&self.outlet, &plan.rule.window) {
+            (Outlet::Windows { windows, .. }, Some(window)) => {
+                Some(windows.told_us(window, watermark_us))
+            }
+            (Outlet::Door(door), _) => Some(door.told_us(watermark_us)),
+            _ => Some(watermark_us),
+        }
     }
 
-    /// Takes samples. Those that pass the filter of a rule without windows go to `pass`.
+    /// When the last window of its own ends.
+    pub fn last_end_us(&self) -> Option<i64> {
+        match &self.outlet {
+            Outlet::Windows { windows, .. } => windows.last_end_us(),
+            _ => None,
+        }
+    }
+
+    /// Whether a window of its own covers a time.
+    pub fn covers(&self, window: &Window, time_us: i64) -> bool {
+        matches!(&self.outlet, Outlet::Windows { windows, .. } if windows.covers(window, time_us))
+    }
+
+    /// When the sensor counts as silent, in arrival time, where the rule asks for it; `since_us`
+    /// is from when on it can be heard.
+    pub fn silent_at_us(&self, plan: &Plan, since_us: i64) -> Option<i64> {
+        match (&self.outlet, &plan.rule.alert) {
+            (Outlet::Watch(watch), Some(alert)) => watch.silent_at_us(alert, since_us),
+            _ => None,
+        }
+    }
+
+    /// The sensor is silent.
+    pub fn fall_silent(&mut self, plan: &Plan, tell: &mut dyn FnMut(Told<'_>)) {
+        if let (Outlet::Watch(watch), Some(alert)) = (&mut self.outlet, &plan.rule.alert) {
+            watch.fall_silent(alert, &mut |transition| tell(Told::Alert(transition)));
+        }
+    }
+
+    /// Takes samples, ascending by time.
     pub fn fold(
         &mut self,
-        plan: &Plan,
-        scale: &Scale,
+        folding: &Folding<'_>,
         samples: &[Sample],
-        tide: &Tide,
-        pass: &mut dyn FnMut(&Sample),
+        shared: Option<&mut Windows>,
+        tell: &mut dyn FnMut(Told<'_>),
     ) {
+        if !folding.counts {
+            let before = self.counts;
+            self.pour(folding, samples, shared, tell);
+            self.counts = before;
+            return;
+        }
         self.counts.matched += samples.len() as u64;
-        let Some((length_us, lateness_us, late)) = plan.window() else {
-            for sample in samples {
-                if self.keeps(sample.raw) {
-                    self.counts.folded += 1;
-                    pass(sample);
-                }
-            }
-            return;
-        };
-        // The window of the sample before: a block's samples are ascending and mostly share it.
-        let mut found: Option<(i64, i64, usize)> = None;
-        for sample in samples {
-            if !self.keeps(sample.raw) {
-                continue;
-            }
-            let at = match found {
-                Some((start_us, end_us, at))
-                    if start_us <= sample.time_us && sample.time_us < end_us =>
-                {
-                    at
-                }
-                _ => {
-                    let start_us = window_start(sample.time_us, length_us);
-                    let end_us = start_us.saturating_add(length_us);
-                    let passed = tide
-                        .watermark_us
-                        .is_some_and(|mark_us| end_us.saturating_add(lateness_us) <= mark_us);
-                    if passed || end_us <= self.final_until_us {
-                        self.counts.late += 1;
-                        continue;
-                    }
-                    let at = self.window_at(start_us, plan, tide);
-                    found = Some((start_us, end_us, at));
-                    at
-                }
-            };
-            let window = &mut self.windows[at];
-            if window.closed_us.is_some() && late == Late::Drop {
-                self.counts.late += 1;
-                continue;
-            }
-            window.fresh += 1;
-            window.clock = window.clock.max(tide.clock);
-            window.samples.add(sample.time_us, sample.raw, scale);
-        }
+        self.pour(folding, samples, shared, tell);
     }
 
-    /// Whether a sample passes the filter; counts it if not.
-    fn keeps(&mut self, raw: i64) -> bool {
-        if raw < self.bounds.low || raw > self.bounds.high {
-            self.counts.keep += 1;
-            return false;
-        }
-        if self.bounds.deadband > 0 {
-            let close = |last: i64| last.abs_diff(raw) < self.bounds.deadband;
-            if self.last_kept.is_some_and(close) {
-                self.counts.deadband += 1;
-                return false;
-            }
-            self.last_kept = Some(raw);
-        }
-        true
-    }
-
-    /// Index of the window that starts at `start_us`, opened if need be.
-    fn window_at(&mut self, start_us: i64, plan: &Plan, tide: &Tide) -> usize {
-        let found = self
-            .windows
-            .binary_search_by_key(&start_us, |one| one.start_us);
-        found.unwrap_or_else(|at| {
-            // One more at a time: most lanes hold one or two, and there are 400,000 of them.
-            self.windows.reserve_exact(1);
-            let window = Window {
-                start_us,
-                emitted: 0,
-                fresh: 0,
-                closed_us: None,
-                clock: tide.clock,
-                partial: tide
-                    .partial_until_us
-                    .is_some_and(|until_us| start_us <= until_us),
-                samples: Accumulator::new(plan),
-            };
-            self.windows.insert(at, window);
-            at
-        })
-    }
-
-    /// Emits and forgets the windows that the watermark has passed.
-    pub fn close_passed(
+    fn pour(
         &mut self,
-        plan: &Plan,
-        watermark_us: i64,
-        emit: &mut dyn FnMut(&mut Window),
+        folding: &Folding<'_>,
+        samples: &[Sample],
+        shared: Option<&mut Windows>,
+        tell: &mut dyn FnMut(Told<'_>),
     ) {
-        let Some((length_us, lateness_us, _)) = plan.window() else {
+        let Folding {
+            plan, meta, tide, ..
+        } = *folding;
+        let Self {
+            gate,
+            outlet,
+            counts,
+            ..
+        } = self;
+        let output = plan.output(meta);
+        let column = shared.as_ref().map(|_| folding.slot);
+        let (windows, shares) = match (outlet, shared) {
+            (Outlet::Windows { windows, shares }, _)
+            | (Outlet::Shared { shares }, Some(windows)) => (windows, shares),
+            (Outlet::Shared { .. }, None) => return,
+            (outlet, _) => {
+                return single(folding, gate, outlet, counts, samples, tell);
+            }
+        };
+        let Some(asked) = asked(plan, &output, shares, column, folding.counts) else {
             return;
         };
-        let passed = self.windows.partition_point(|window| {
-            let end_us = window.start_us.saturating_add(length_us);
-            end_us.saturating_add(lateness_us) <= watermark_us
-        });
-        self.finish(passed, emit);
-    }
-
-    /// Emits what is fresh, and keeps the windows for revisions.
-    pub fn close_early(&mut self, now_us: i64, emit: &mut dyn FnMut(&mut Window)) {
-        for window in self.windows.iter_mut().filter(|window| window.fresh > 0) {
-            self.counts.folded += window.fresh;
-            emit(window);
-            window.fresh = 0;
-            window.emitted += 1;
-            window.closed_us.get_or_insert(now_us);
+        if gate.is_plain() && Windows::fixed(asked.window, 0).is_some() {
+            let mut late = 0;
+            let mut passing = samples.iter().copied().filter(|sample| {
+                let kept = gate.passes(sample.raw);
+                if let Err(filter) = kept {
+                    counts.filter(filter);
+                }
+                kept.is_ok()
+            });
+            late += windows.take_all(&mut passing, &asked, tide);
+            counts.late += late;
+            return;
+        }
+        let mut passing = Vec::with_capacity(samples.len());
+        for sample in samples {
+            match gate.take(plan, meta, (sample.time_us, sample.raw), folding.as_of) {
+                Ok(passed) => passing.push(Sample {
+                    raw: passed.raw,
+                    ..*sample
+                }),
+                Err(filter) => counts.filter(filter),
+            }
+        }
+        if Windows::fixed(asked.window, 0).is_some() {
+            counts.late += windows.take_all(passing.into_iter(), &asked, tide);
+            return;
+        }
+        for sample in &passing {
+            counts.late += u64::from(windows.take(sample, &asked, tide) == Taken::Late);
         }
     }
 
-    /// Emits and forgets the windows that were closed early up to `closed_until_us`, and all
-    /// before them.
-    pub fn expire(&mut self, plan: &Plan, closed_until_us: i64, emit: &mut dyn FnMut(&mut Window)) {
-        let expired = |window: &Window| window.closed_us.is_some_and(|at| at <= closed_until_us);
-        let count = self
-            .windows
-            .iter()
-            .rposition(expired)
-            .map_or(0, |at| at + 1);
-        self.finish_for_good(plan, count, emit);
-    }
-
-    /// Emits and forgets the oldest windows beyond the limit; says how many.
-    pub fn crowd_out(&mut self, plan: &Plan, emit: &mut dyn FnMut(&mut Window)) -> u64 {
-        let count = self.windows.len().saturating_sub(OPEN_WINDOWS_MAX);
-        self.finish_for_good(plan, count, emit);
-        count as u64
-    }
-
-    /// Emits and forgets every window.
-    pub fn close_all(&mut self, emit: &mut dyn FnMut(&mut Window)) {
-        self.finish(self.windows.len(), emit);
-    }
-
-    fn finish_for_good(&mut self, plan: &Plan, count: usize, emit: &mut dyn FnMut(&mut Window)) {
-        if let Some(last) = count.checked_sub(1).and_then(|at| self.windows.get(at))
-            && let Some((length_us, _, _)) = plan.window()
-        {
-            self.final_until_us = last.start_us.saturating_add(length_us);
+    /// Closes what is open; says how many windows were crowded out.
+    pub fn close(&mut self, plan: &Plan, closing: Closing, tell: &mut dyn FnMut(Told<'_>)) -> u64 {
+        let counts = &mut self.counts;
+        match (&mut self.outlet, closing) {
+            (Outlet::Windows { windows, shares }, _) => {
+                let Some(window) = &plan.rule.window else {
+                    return 0;
+                };
+                close_windows(windows, window, closing, &mut |held| {
+                    counts.folded += held.fresh;
+                    tell(Told::Window(held, shares));
+                })
+            }
+            (Outlet::Door(door), Closing::Early(_) | Closing::All) => {
+                if let Some(passed) = door.release() {
+                    counts.folded += 1;
+                    tell(Told::Passed(passed));
+                }
+                0
+            }
+            _ => 0,
         }
-        self.finish(count, emit);
     }
 
-    fn finish(&mut self, count: usize, emit: &mut dyn FnMut(&mut Window)) {
-        for mut window in self.windows.drain(..count) {
-            if window.fresh > 0 {
-                self.counts.folded += window.fresh;
-                emit(&mut window);
+    /// Ends the lane's part that no window finishes: the rule ends in this version.
+    pub fn end(&mut self, plan: &Plan, tell: &mut dyn FnMut(Told<'_>)) {
+        if let Outlet::Watch(watch) = &mut self.outlet {
+            watch.end(&mut |transition| tell(Told::Alert(transition)));
+        }
+        if let Outlet::Door(_) = self.outlet {
+            self.close(plan, Closing::All, tell);
+        }
+    }
+
+    /// The conditions of the rule's shares of time, bound to the sensor.
+    pub fn shares(&self) -> &[Program] {
+        match &self.outlet {
+            Outlet::Windows { shares, .. } | Outlet::Shared { shares } => shares,
+            _ => &[],
+        }
+    }
+}
+
+impl Outlet {
+    fn of(plan: &Plan, meta: &Meta, constants: &Constants<'_>) -> Self {
+        let rule = &plan.rule;
+        let shares = Vec::new;
+        match (&rule.alert, &rule.window, rule.thin) {
+            (Some(alert), ..) => Self::Watch(Box::new(Watch::new(alert, constants))),
+            (None, Some(_), _) if rule.group == Group::Device => Self::Shared { shares: shares() },
+            (None, Some(_), _) => Self::Windows {
+                windows: Windows::new(rule),
+                shares: shares(),
+            },
+            (None, None, Some(Thinning::SwingingDoor { max_error })) => {
+                // Of the raws within the error the widest distance: what is below the first that
+                // is beyond it.
+                let beyond = band(max_error.next_up(), &plan.output(meta).scale);
+                let error = i64::try_from(beyond.saturating_sub(1)).unwrap_or(i64::MAX);
+                Self::Door(Box::new(Door::new(error)))
+            }
+            (None, None, _) => Self::Passes,
+        }
+    }
+}
+
+/// Takes samples of a rule without windows.
+fn single(
+    folding: &Folding<'_>,
+    gate: &mut Gate,
+    outlet: &mut Outlet,
+    counts: &mut LaneCounts,
+    samples: &[Sample],
+    tell: &mut dyn FnMut(Told<'_>),
+) {
+    let Folding {
+        plan, meta, tide, ..
+    } = *folding;
+    for sample in samples {
+        let passed = match gate.take(plan, meta, (sample.time_us, sample.raw), folding.as_of) {
+            Ok(passed) => passed,
+            Err(filter) => {
+                counts.filter(filter);
+                continue;
+            }
+        };
+        let one = Passed {
+            identity: tide.identity(sample),
+            raw: passed.raw,
+            clock: tide.clock,
+        };
+        match outlet {
+            Outlet::Watch(watch) => {
+                counts.examined += 1;
+                if let Some(alert) = &plan.rule.alert {
+                    watch.take(alert, sample, &passed, tide, &mut |transition| {
+                        tell(Told::Alert(transition));
+                    });
+                }
+            }
+            Outlet::Door(door) => match door.take(one, plan.rule.heartbeat_us) {
+                Swung::Passes(one) | Swung::Releases(one) => {
+                    counts.folded += 1;
+                    tell(Told::Passed(one));
+                }
+                Swung::Holds => {}
+                Swung::LeavesOut => counts.thinned += 1,
+                Swung::Late => counts.late += 1,
+            },
+            _ => {
+                counts.folded += 1;
+                tell(Told::Passed(one));
             }
         }
     }
 }
 
-/// Start of the window that holds a time; windows are aligned to 1970-01-01.
-pub(super) fn window_start(time_us: i64, length_us: i64) -> i64 {
-    time_us.saturating_sub(time_us.rem_euclid(length_us))
+/// Closes windows in a way; says how many were crowded out.
+pub(super) fn close_windows(
+    windows: &mut Windows,
+    window: &Window,
+    closing: Closing,
+    emit: &mut dyn FnMut(&mut Held),
+) -> u64 {
+    match closing {
+        Closing::Passed(watermark_us) => {
+            windows.close_passed(window, watermark_us, emit);
+            return windows.crowd_out(emit);
+        }
+        Closing::Early(now_us) => windows.close_early(now_us, emit),
+        Closing::Expired(until_us) => windows.expire(until_us, emit),
+        Closing::All => windows.close_all(emit),
+    }
+    0
+}
+
+/// What a rule measures of an output.
+pub(super) fn measure<'a>(
+    plan: &'a Plan,
+    output: &'a Output<'_>,
+    shares: &'a [Program],
+) -> Measure<'a> {
+    Measure {
+        scale: &output.scale,
+        kind: output.kind,
+        hold_us: plan.rule.window.as_ref().map_or(0, |window| window.hold_us),
+        shares,
+    }
+}
+
+fn asked<'a>(
+    plan: &'a Plan,
+    output: &'a Output<'_>,
+    shares: &'a [Program],
+    column: Option<u16>,
+    counts: bool,
+) -> Option<Asked<'a>> {
+    Some(Asked {
+        window: plan.rule.window.as_ref()?,
+        aggregates: &plan.rule.aggregates,
+        measure: measure(plan, output, shares),
+        timeline: plan.rule.aggregates.iter().any(needs_timeline),
+        column,
+        counts,
+    })
+}
+
+/// The conditions of a rule's shares of time.
+pub(super) fn shares_of(aggregates: &[Aggregate], constants: &Constants<'_>) -> Vec<Program> {
+    let shares = aggregates.iter().filter_map(|one| match one {
+        Aggregate::ShareOfTime { condition, .. } => Some(Program::bind(condition, constants)),
+        _ => None,
+    });
+    shares.collect()
 }

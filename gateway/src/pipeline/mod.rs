@@ -22,14 +22,20 @@
 mod accumulator;
 mod arrival;
 mod books;
+mod calendar;
 mod catalogs;
+mod chain;
 mod closing;
 mod decimal;
 mod decoded;
 mod device;
 mod distribution;
+mod door;
 mod emission;
+mod gate;
+mod histogram;
 mod hold;
+mod inputs;
 mod intake;
 mod lane;
 mod part;
@@ -38,6 +44,9 @@ pub mod probe;
 pub mod program;
 mod samples;
 mod sensor;
+mod timeline;
+mod watch;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +55,7 @@ pub use part::{KIND_BASE, KIND_DEVICE, Part, Restored, VERSION};
 use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
 
 use arrival::Arrival;
+use chain::{Around, Chains};
 use decoded::Decoded;
 use device::{Device, Scene};
 use emission::Emission;
@@ -80,6 +90,10 @@ pub struct Pipeline {
     /// Since when the gateway is subscribed, if it is.
     subscribed_us: Option<i64>,
     devices: BTreeMap<DeviceName, Device>,
+    /// The devices that the entry at hand touched, in order.
+    touched: Vec<DeviceName>,
+    /// Rules over records.
+    chains: Chains,
     /// When which device is due, for those with a deadline.
     deadlines: BTreeSet<(i64, DeviceName)>,
     due: BTreeMap<DeviceName, i64>,
@@ -115,6 +129,8 @@ impl Pipeline {
             holding: BTreeSet::new(),
             subscribed_us: None,
             devices: BTreeMap::new(),
+            touched: Vec::new(),
+            chains: Chains::default(),
             deadlines: BTreeSet::new(),
             due: BTreeMap::new(),
             epoch_base: 0,
@@ -182,7 +198,28 @@ impl Pipeline {
             // on without it. Decisions change nothing yet. A tick's time was all it had to say.
             Entry::ClockStep { .. } | Entry::Decision { .. } | Entry::Tick => {}
         }
+        if !self.chains.is_empty() {
+            self.touched.sort();
+            self.touched.dedup();
+            let (chains, around, emission) = self.chained();
+            chains.take(&around, emission);
+        }
+        self.touched.clear();
         self.emission.drain(position, out);
+    }
+
+    /// The chains, what surrounds them, and where their records go.
+    fn chained(&mut self) -> (&mut Chains, Around<'_>, &mut Emission) {
+        let around = Around {
+            site: &self.site,
+            log_incarnation: self.log_incarnation,
+            revise_for_us: self.limits.revise_for_us,
+            now_us: self.arrival.now_us(),
+            arrived_us: self.arrival.at().wall_us,
+            devices: &self.devices,
+            touched: &self.touched,
+        };
+        (&mut self.chains, around, &mut self.emission)
     }
 
     /// Positions are given out in order: those left out were lost by the disk.
@@ -258,6 +295,7 @@ impl Pipeline {
                 .devices
                 .insert(name.as_str().to_owned(), device.counters());
         }
+        self.chains.count(&mut counters);
         for (device, tally) in &self.tallies {
             match device {
                 Some(name) => {
@@ -288,9 +326,13 @@ impl Pipeline {
         };
         self.plans = self.versions.take(&rules);
         self.rules = rules;
-        for (name, device) in &mut self.devices {
-            device.set_rules(name.as_str(), &self.plans);
+        let plans = self.plans.clone();
+        let names: Vec<DeviceName> = self.devices.keys().cloned().collect();
+        for name in names {
+            self.with_device(&name, |device, scene, _| device.set_rules(scene, &plans));
         }
+        let (chains, around, emission) = self.chained();
+        chains.set_rules(&plans, &around, emission);
         self.schedule_all();
     }
 
@@ -329,10 +371,8 @@ impl Pipeline {
         name: &DeviceName,
         act: impl FnOnce(&mut Device, &mut Scene<'_>, &mut Decoded),
     ) {
-        let device = self
-            .devices
-            .entry(name.clone())
-            .or_insert_with(|| Device::new(name.as_str(), &self.plans));
+        let is_new = !self.devices.contains_key(name);
+        let device = self.devices.entry(name.clone()).or_insert_with(Device::new);
         let mut scene = Scene {
             site: &self.site,
             log_incarnation: self.log_incarnation,
@@ -348,6 +388,9 @@ impl Pipeline {
                 .as_deref_mut()
                 .filter(|probe| probe.is_of(name.as_str())),
         };
+        if is_new {
+            device.set_rules(&mut scene, &self.plans);
+        }
         act(device, &mut scene, &mut self.decoded);
         if device.holds {
             self.holding.insert(name.clone());
@@ -356,6 +399,9 @@ impl Pipeline {
         }
         let due_us = device.deadline_us(self.subscribed_us, &self.limits);
         self.schedule(name, due_us);
+        if !self.chains.is_empty() {
+            self.touched.push(name.clone());
+        }
     }
 
     /// Does the closes that are due now.

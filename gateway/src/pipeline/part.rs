@@ -11,9 +11,11 @@ use tidegate_shared::ids::{DeviceName, SiteName};
 use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::arrival::Arrival;
-use super::device::Device;
+use super::chain::Chains;
+use super::device::{Damage, Device};
 use super::hold::Hold;
 use super::plan::Versions;
+use super::sensor::Owner;
 use super::{Pipeline, Tallies};
 use crate::clock::Wall;
 use crate::entry::Limits;
@@ -24,7 +26,7 @@ pub const KIND_BASE: u16 = 1;
 /// Kind of a device's part.
 pub const KIND_DEVICE: u16 = 2;
 /// Version of both kinds' bytes; another one is unreadable.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// A piece of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,7 @@ struct Base {
     devices: Vec<DeviceName>,
     epoch_max: u32,
     tallies: Tallies,
+    chains: Chains,
     entries_unreadable: u64,
     next_position: Option<u64>,
     entries_lost: u64,
@@ -85,6 +88,7 @@ impl Pipeline {
             devices: self.devices.keys().cloned().collect(),
             epoch_max: self.epoch_max(),
             tallies: self.tallies.clone(),
+            chains: self.chains.clone(),
             entries_unreadable: self.entries_unreadable,
             next_position: self.next_position,
             entries_lost: self.entries_lost,
@@ -108,7 +112,9 @@ impl Pipeline {
         let mut restored = Restored::default();
         let mut pipeline = Self::new(site);
         let base = parts.iter().find(|part| part.kind == KIND_BASE);
-        let base: Option<Base> = base.and_then(read);
+        let base: Option<Base> = base
+            .and_then(read)
+            .filter(|base: &Base| base.chains.is_sound());
         let mut expected = Vec::new();
         if let Some(base) = base {
             pipeline.site = base.site;
@@ -123,6 +129,8 @@ impl Pipeline {
             pipeline.subscribed_us = base.subscribed_us;
             pipeline.epoch_base = base.epoch_max;
             pipeline.tallies = base.tallies;
+            pipeline.chains = base.chains;
+            pipeline.chains.rebind(&pipeline.site);
             pipeline.entries_unreadable = base.entries_unreadable;
             pipeline.next_position = base.next_position;
             pipeline.entries_lost = base.entries_lost;
@@ -152,20 +160,27 @@ impl Pipeline {
         for (name, device) in devices {
             let device = if let Some(mut device) = device {
                 device.share_plans(&pipeline.plans);
-                if restored.base_lost {
-                    device.set_rules(name.as_str(), &pipeline.plans);
-                }
+                device.rebind(&Owner {
+                    site: &pipeline.site,
+                    device: name.as_str(),
+                });
                 device
             } else {
                 restored.devices_lost.push(name.as_str().to_owned());
                 pipeline.parts_lost += 1;
                 let now_us = pipeline.arrival.now_us();
-                Device::damaged(name.as_str(), &pipeline.plans, epoch_lost, now_us)
+                Device::damaged(epoch_lost, now_us)
             };
             if device.holds {
                 pipeline.holding.insert(name.clone());
             }
-            pipeline.devices.insert(name, device);
+            let is_damaged = device.damage == Damage::Fresh && device.plans.is_empty();
+            pipeline.devices.insert(name.clone(), device);
+            if restored.base_lost || is_damaged {
+                // Nothing of it is open that could be emitted here.
+                let plans = pipeline.plans.clone();
+                pipeline.with_device(&name, |device, scene, _| device.set_rules(scene, &plans));
+            }
         }
         pipeline.schedule_all();
         (pipeline, restored)

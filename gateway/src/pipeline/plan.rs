@@ -1,4 +1,4 @@
-//! Plans: rules with their versions, and their bounds resolved to raw integers of a sensor.
+//! Plans: rules with their versions, and what they make of which sensors.
 //!
 //! A rule is its name. Its version counts changes of what it computes: everything but `forward`
 //! and `priority`. A rule that is removed and comes back counts as changed, so that a window cut
@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tidegate_shared::catalog::Scale;
+use tidegate_shared::catalog::{Kind, Scale};
+use tidegate_shared::mutation::{Mutation, is_on};
 
-use super::decimal;
-use crate::rules::{Aggregate, Keep, Late, Rule, RuleSet, Shape, Thinning};
+use super::sensor::Meta;
+use crate::record::Record;
+use crate::rules::{Rule, RuleSet, Shape, glob};
 
 /// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
 /// is not taken and counts as an unreadable entry.
@@ -25,43 +27,105 @@ pub(super) struct Plan {
     pub version: u32,
 }
 
+/// What leaves a rule's gate on a sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Output<'a> {
+    pub sensor: &'a str,
+    pub unit: &'a str,
+    pub kind: Kind,
+    pub scale: Scale,
+}
+
 impl Plan {
-    /// Length and lateness of the windows in µs, if there are any.
-    pub fn window(&self) -> Option<(i64, i64, Late)> {
-        let window = self.rule.window.as_ref()?;
-        let Shape::Tumbling { length_us } = window.shape else {
-            return None;
-        };
-        Some((length_us.max(1), window.lateness_us.max(0), window.late))
+    /// What leaves the rule's gate on a sensor: what is derived is a gauge of its own.
+    pub fn output<'a>(&'a self, meta: &'a Meta) -> Output<'a> {
+        let sensor = meta.name.as_str();
+        match &self.rule.derive {
+            Some(derive) => Output {
+                sensor,
+                unit: derive.unit.as_deref().unwrap_or(&meta.unit),
+                kind: Kind::Gauge,
+                scale: decimals(derive.decimals),
+            },
+            None => Output {
+                sensor,
+                unit: &meta.unit,
+                kind: meta.kind,
+                scale: meta.scale,
+            },
+        }
     }
 
-    /// Start and end of the window that holds a time, if there are any.
-    pub fn window_at(&self, time_us: i64) -> Option<(i64, i64)> {
-        let (length_us, _, _) = self.window()?;
-        let start_us = super::lane::window_start(time_us, length_us);
-        Some((start_us, start_us.saturating_add(length_us)))
+    /// Whether samples of a device's sensors can match; those of records do not.
+    pub fn takes_device(&self, site: &str, device: &str) -> bool {
+        let matching = &self.rule.matching;
+        self.rule.from.is_none() && globs(&matching.site, site) && globs(&matching.device, device)
     }
 
-    /// Lateness in µs; 0 without windows.
+    /// Whether a sensor of such a device matches.
+    pub fn takes_sensor(&self, meta: &Meta) -> bool {
+        let matching = &self.rule.matching;
+        globs(&matching.sensor, meta.name.as_str())
+            && globs(&matching.unit, &meta.unit)
+            && globs(&matching.kind, kind_name(meta.kind))
+            && (matching.tags.is_empty() || meta.tags.iter().any(|tag| globs(&matching.tags, tag)))
+    }
+
+    /// Whether a record of the rule's source matches.
+    pub fn takes_record(&self, site: &str, record: &Record) -> bool {
+        let matching = &self.rule.matching;
+        globs(&matching.site, site)
+            && globs(&matching.device, &record.device)
+            && globs(&matching.sensor, &record.sensor)
+            && globs(&matching.unit, &record.unit)
+    }
+
+    /// How far behind its end a window closes, in µs; 0 without windows.
     pub fn lateness_us(&self) -> i64 {
-        self.window().map_or(0, |(_, lateness_us, _)| lateness_us)
+        let window = self.rule.window.as_ref();
+        window.map_or(0, |window| window.lateness_us.max(0))
     }
 
-    /// Whether sums of squares are asked for.
-    pub fn wants_squares(&self) -> bool {
-        self.rule.aggregates.contains(&Aggregate::Stddev)
+    /// How long a device must be silent for the rule's windows to be over, in µs of event time.
+    pub fn patience_us(&self) -> i64 {
+        let gap_us = match self.rule.window.as_ref().map(|window| &window.shape) {
+            Some(Shape::Session { gap_us, .. }) => *gap_us,
+            _ => 0,
+        };
+        self.lateness_us().saturating_add(gap_us)
     }
 
-    /// Whether the samples' distribution is asked for.
-    pub fn wants_distribution(&self) -> bool {
-        let mut all = self.rule.aggregates.iter();
-        all.any(|one| matches!(one, Aggregate::Percentile(_)))
+    /// Whether windows of the rule share samples.
+    pub fn overlaps(&self) -> bool {
+        let shape = self.rule.window.as_ref().map(|window| &window.shape);
+        matches!(shape, Some(Shape::Hopping { .. } | Shape::Sliding { .. }))
     }
 
     /// Whether both are one rule in one version.
     pub fn is_version_of(&self, other: &Self) -> bool {
         self.rule.name == other.rule.name && self.version == other.version
     }
+}
+
+/// The scale of numbers with a number of decimals.
+pub(super) fn decimals(decimals: u8) -> Scale {
+    // At most 18, which fits.
+    Scale::decimal(-(decimals.min(18) as i8))
+}
+
+/// A kind's name in rules.
+pub(super) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Gauge => "gauge",
+        Kind::Counter => "counter",
+        Kind::State => "state",
+        Kind::Bool => "bool",
+    }
+}
+
+/// Whether a text matches one of some globs; no globs match everything.
+fn globs(patterns: &[String], text: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern, text))
 }
 
 /// The versions of every rule name ever seen.
@@ -79,7 +143,8 @@ impl Versions {
             let computes = rule.computed();
             let (version, known) = self.0.entry(rule.name.clone()).or_default();
             if known.as_ref() != Some(&computes) {
-                *version += 1;
+                let stays = *version > 0 && is_on(Mutation::ReloadKeepsVersion);
+                *version += u32::from(!stays);
                 *known = Some(computes);
             }
             plans.push(Arc::new(Plan {
@@ -126,109 +191,10 @@ pub(super) fn share(plans: &mut [Arc<Plan>], pool: &[Arc<Plan>]) {
     }
 }
 
-/// A rule's bounds as raw integers of one sensor, so that comparing integers decides exactly as
-/// comparing the values' floats would.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Bounds {
-    /// Lowest raw kept.
-    pub low: i64,
-    /// Highest raw kept; below `low` when nothing is.
-    pub high: i64,
-    /// Raws closer than this to the last kept one are filtered; 0 filters none.
-    pub deadband: u64,
-}
-
-impl Bounds {
-    /// Resolves a rule's bounds for a sensor.
-    pub fn new(rule: &Rule, scale: &Scale) -> Self {
-        let value = |raw| decimal::number(scale.mantissa(raw), scale.exponent);
-        let Keep { min, max, .. } = rule.keep.unwrap_or_default();
-        let low = min.map_or(Some(i64::MIN), |min| {
-            first(i64::MIN, i64::MAX, |raw| value(raw) >= min)
-        });
-        let high = max.map_or(Some(i64::MAX), |max| {
-            match first(i64::MIN, i64::MAX, |raw| value(raw) > max) {
-                Some(above) => above.checked_sub(1),
-                None => Some(i64::MAX),
-            }
-        });
-        let (low, high) = low.zip(high).unwrap_or((i64::MAX, i64::MIN));
-        let deadband = absolute(rule).map_or(0, |deadband| {
-            let step = i128::from(scale.step);
-            // Half of the range of differences is searched: a wider deadband filters everything.
-            first(0, i64::MAX, |apart| {
-                decimal::number(i128::from(apart) * step, scale.exponent) >= deadband
-            })
-            .map_or(u64::MAX, i64::unsigned_abs)
-        });
-        Self {
-            low,
-            high,
-            deadband,
-        }
-    }
-}
-
-pub(super) fn absolute(rule: &Rule) -> Option<f64> {
-    match rule.thin? {
-        Thinning::Deadband { absolute, .. } => absolute,
-        _ => None,
-    }
-}
-
-/// The first integer of `low..=high` for which a monotone condition holds.
-fn first(low: i64, high: i64, holds: impl Fn(i64) -> bool) -> Option<i64> {
-    let (mut low, mut high) = (i128::from(low), i128::from(high) + 1);
-    let end = high;
-    while low < high {
-        let middle = (low + high).div_euclid(2);
-        if holds(middle as i64) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    (low < end).then_some(low as i64)
-}
-
-/// Whether a text matches one of some globs of `*` (any bytes) and `?` (one byte); no globs match
-/// everything.
-pub(super) fn globs(patterns: &[String], text: &str) -> bool {
-    patterns.is_empty() || patterns.iter().any(|pattern| glob(pattern, text))
-}
-
-fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, taken)) = star else {
-                    return false;
-                };
-                star = Some((at, taken + 1));
-                p = at + 1;
-                t = taken + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Match, Priority};
-    use proptest::prelude::*;
+    use crate::rules::{Match, Priority, Thinning};
 
     pub fn rule(name: &str) -> Rule {
         Rule {
@@ -279,72 +245,5 @@ mod tests {
             [3],
             "one name, one rule"
         );
-    }
-
-    #[test]
-    fn globs_match_as_shells_do() {
-        for (pattern, text, matches) in [
-            ("*", "", true),
-            ("", "", true),
-            ("", "a", false),
-            ("pump-*", "pump-12", true),
-            ("pump-*", "pum-12", false),
-            ("*.rms", "vibration.rms", true),
-            ("*.rms", "vibration.rmsx", false),
-            ("p?m*1", "pump-11", true),
-            ("?", "", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c-b", false),
-        ] {
-            assert_eq!(glob(pattern, text), matches, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn bounds_that_keep_nothing_keep_nothing() {
-        let keep = |min, max| Rule {
-            keep: Some(Keep {
-                min,
-                max,
-                rate_max: None,
-            }),
-            ..rule("r")
-        };
-        let scale = Scale::decimal(-2);
-        let none = Bounds::new(&keep(Some(1.0), Some(0.5)), &scale);
-        assert!(none.low > none.high);
-        let all = Bounds::new(&rule("r"), &scale);
-        assert_eq!((all.low, all.high, all.deadband), (i64::MIN, i64::MAX, 0));
-        let never = Bounds::new(&keep(Some(f64::MAX), None), &scale);
-        assert!(never.low > never.high);
-        let never = Bounds::new(&keep(None, Some(f64::MIN)), &scale);
-        assert!(never.low > never.high);
-    }
-
-    proptest! {
-        #[test]
-        fn integer_bounds_decide_as_floats_do(
-            raws in prop::collection::vec(-2_000_i64..2_000, 1..50),
-            min in -10.0_f64..10.0,
-            max in -10.0_f64..10.0,
-            deadband in 0.0_f64..3.0,
-            exponent in -3_i8..=0,
-            step in 1_u32..4,
-            offset in -100_i64..100,
-        ) {
-            let scale = Scale { step, offset, exponent };
-            let rule = Rule {
-                keep: Some(Keep { min: Some(min), max: Some(max) , rate_max: None }),
-                thin: Some(Thinning::deadband(deadband)),
-                ..rule("r")
-            };
-            let bounds = Bounds::new(&rule, &scale);
-            for raw in raws {
-                let value = decimal::number(scale.mantissa(raw), exponent);
-                prop_assert_eq!(bounds.low <= raw && raw <= bounds.high, min <= value && value <= max);
-                let apart = decimal::number(i128::from(raw.unsigned_abs()) * i128::from(step), exponent);
-                prop_assert_eq!(raw.unsigned_abs() < bounds.deadband, apart < deadband);
-            }
-        }
     }
 }

@@ -18,14 +18,16 @@ pub use self::sighting::{Lateness, Ruling, SampleFate, Sighting, Verdict};
 
 use super::decimal;
 use super::decoded::{BlockAt, Decoded, Found};
-use super::emission::Emission;
+use super::emission::{Emission, Source};
+use super::gate::absolute;
 use super::lane::{LaneCounts, Tide};
 use super::plan::Plan;
 use super::sensor::{Meta, Sensor};
+use super::windows::Windows;
 use crate::clock::Mapping;
-use crate::ledger::counters::Rejection;
-use crate::record::id::SampleIdentity;
-use crate::rules::Late;
+use crate::ledger::counters::{Filter, Rejection};
+use crate::record::id::{Origin, SampleIdentity, of_sample};
+use crate::rules::{Late, Rule};
 use crate::time::Timestamp;
 
 /// Watches one sensor of one device.
@@ -180,7 +182,7 @@ impl Probe {
         sensor: &Sensor,
         plans: &[Arc<Plan>],
         tide: &Tide,
-        emission: &Emission,
+        (emission, stage): (&Emission, &Source<'_>),
     ) {
         let Some(nearest) = &mut self.nearest else {
             return;
@@ -193,29 +195,46 @@ impl Probe {
                 continue;
             }
             let scaled = |raw| value(&sensor.meta, raw);
-            let window = plan.window_at(nearest.identity.time_us);
+            let time_us = nearest.identity.time_us;
+            let windows = plan.rule.window.as_ref();
+            let window = windows.and_then(|window| Windows::fixed(window, time_us));
             let ruling = if now.keep > counts.keep {
                 let keep = plan.rule.keep;
                 Ruling::OutOfBounds {
                     min: keep.and_then(|keep| keep.min),
                     max: keep.and_then(|keep| keep.max),
                 }
-            } else if now.deadband > counts.deadband {
-                Ruling::Deadband {
-                    last: last.map(scaled),
-                    deadband: super::plan::absolute(&plan.rule),
+            } else if let Some(filter) = filtered(now, counts, &plan.rule) {
+                match (filter, absolute(&plan.rule)) {
+                    (Filter::Deadband, Some(deadband)) => Ruling::Deadband {
+                        last: last.map(scaled),
+                        deadband: Some(deadband),
+                    },
+                    (filter, _) => Ruling::Filtered(filter),
                 }
             } else if now.late > counts.late {
                 Ruling::Late(lateness(plan, window, tide))
-            } else if let Some((start_us, _)) = window {
+            } else if now.examined > counts.examined {
+                let ids = emission.ids(before.emitted..emission.len(), &sensor.meta, plan);
+                Ruling::Examined(ids.map(|(id, _)| id).collect())
+            } else if windows.is_some() {
                 let ids = emission.ids(0..before.emitted, &sensor.meta, plan);
-                let of_window = ids.filter(|(_, start)| *start == start_us);
+                let of_window =
+                    ids.filter(|(_, (start_us, end_us))| *start_us <= time_us && time_us < *end_us);
                 Ruling::Folded {
                     before: of_window.map(|(id, _)| id).collect(),
                 }
             } else {
-                let ids = emission.ids(before.emitted..emission.len(), &sensor.meta, plan);
-                Ruling::Passed(ids.map(|(id, _)| id).collect())
+                let source = Origin {
+                    site: stage.site,
+                    log_incarnation: stage.log_incarnation,
+                    rule: &plan.rule.name,
+                    version: plan.version,
+                    device: stage.device,
+                    sensor: sensor.meta.name.as_str(),
+                    epoch: stage.epoch,
+                };
+                Ruling::Passed(vec![of_sample(&source, &nearest.identity)])
             };
             verdicts.push(Verdict {
                 rule: plan.rule.name.clone(),
@@ -261,13 +280,19 @@ fn sighting(
     }
 }
 
+/// What filtered a sample, if its lane's counts say so.
+fn filtered(now: &LaneCounts, before: &LaneCounts, rule: &Rule) -> Option<Filter> {
+    let thin = rule.thin.as_ref();
+    let mut pairs = now.filtered(thin).into_iter().zip(before.filtered(thin));
+    let grown = pairs.find(|((_, now), (_, before))| now > before);
+    grown.map(|((filter, _), _)| filter)
+}
+
 /// Why a window took a sample no more.
 fn lateness(plan: &Plan, window: Option<(i64, i64)>, tide: &Tide) -> Lateness {
-    let (lateness_us, late) = plan
-        .window()
-        .map_or((0, Late::Revise), |(_, lateness_us, late)| {
-            (lateness_us, late)
-        });
+    let lateness_us = plan.lateness_us();
+    let window_of = plan.rule.window.as_ref();
+    let late = window_of.map_or(Late::Revise, |window| window.late);
     let end_us = window.map_or(i64::MAX, |(_, end_us)| end_us);
     let passed = |mark_us: i64| end_us.saturating_add(lateness_us) <= mark_us;
     if tide.watermark_us.is_some_and(passed) {

@@ -5,22 +5,21 @@
 //! ```
 //! The watermark moves behind the fold: within a frame no sample is late by another of it.
 
-use std::sync::Arc;
-
 use tidegate_shared::frame::Header;
 use tidegate_shared::message::{Counts, Totals};
 
 use super::catalogs::Found;
 use super::decoded::Decoded;
 use super::device::{Damage, Device, FrameCounts, RECENT_MAX, Scene};
-use super::emission::{Cause, Emission};
+use super::emission::{Cause, Emission, Stage};
+use super::inputs::Inputs;
 use super::intake::{Need, Taken};
-use super::lane::{Sample, Tide};
+use super::lane::{Closing, Sample, Tide};
+use super::plan::Plan;
 use super::probe::{Before, View};
-use super::sensor::Sensor;
+use super::sensor::{Bed, Sensor};
 use crate::clock::{EARLIEST_US, Mapping, Moment, latest_plausible_us};
 use crate::ledger::counters::Rejection;
-use crate::record::id::SampleIdentity;
 use crate::time::Timestamp;
 
 impl Device {
@@ -153,7 +152,12 @@ impl Device {
                 Damage::Until(until_us) => Some(until_us),
                 Damage::None | Damage::Fresh => None,
             },
+            now_us: scene.now_us,
+            arrived_us: at.wall_us,
+            frame: (header.incarnation.0, header.mark.boot, header.mark.sequence),
         };
+        let inputs = Inputs::of(self, decoded, mapping, latest_us);
+        let as_of = |plan: &Plan, input, time_us| inputs.as_of(plan, input, time_us);
         if let Some(probe) = scene.probe.as_deref_mut() {
             let complete_us = mapping.event_us(decoded.head.complete_until_us);
             probe.batch(mapping.event_us(decoded.first_uptime_us()), complete_us);
@@ -172,20 +176,24 @@ impl Device {
             sensor.totals.came(boot, block.samples() as u64);
             sensor.reject(Rejection::BadSample, unusable.bad);
             sensor.reject(Rejection::ImplausibleTime, unusable.implausible);
-            let plans = &self.plans;
-            let active = self.active;
-            let fold = |sensor: &mut Sensor, emission: &mut Emission, samples: &[Sample]| {
-                sensor.fold(plans, active, samples, &tide, &mut |meta, plan, sample| {
-                    let identity = SampleIdentity {
-                        incarnation: header.incarnation.0,
-                        boot: header.mark.boot,
-                        sequence: header.mark.sequence,
-                        block: block.sensor,
-                        index: sample.index,
-                        time_us: sample.time_us,
+            sensor.renew(&decoded.samples);
+            let bed = Bed {
+                plans: &self.plans,
+                active: self.active,
+                tide: &tide,
+                as_of: &as_of,
+                slot,
+            };
+            let shared = &mut self.shared;
+            let watermark_us = self.watermark_us;
+            let mut fold = |sensor: &mut Sensor, emission: &mut Emission, samples: &[Sample]| {
+                sensor.fold(&bed, samples, shared, &mut |meta, plan, told| {
+                    let stage = Stage {
+                        source: &source,
+                        cause: Cause::Entry,
+                        watermark_us,
                     };
-                    let (of, what) = ((meta, plan), (sample, &identity));
-                    emission.sample(&source, of, what, mapping.quality);
+                    emission.told(&stage, meta, plan, told);
                 });
             };
             let emission = &mut *scene.emission;
@@ -203,7 +211,7 @@ impl Device {
                     fold(sensor, emission, first);
                     let before = Before::of(sensor, emission);
                     fold(sensor, emission, alone);
-                    probe.judge(&before, sensor, plans, &tide, emission);
+                    probe.judge(&before, sensor, &self.plans, &tide, (emission, &source));
                     fold(sensor, emission, last);
                     continue;
                 }
@@ -249,21 +257,8 @@ impl Device {
                 .settle(header.incarnation, header.mark.boot, mapping, until_us);
             self.watermark_us = self.watermark_us.max(Some(event_us));
         }
-        let source = scene.source(self.epoch);
-        for sensor in &mut self.sensors {
-            let meta = &sensor.meta;
-            for lane in &mut sensor.lanes {
-                let plan: &Arc<_> = &self.plans[usize::from(lane.plan)];
-                let emission = &mut *scene.emission;
-                let mut emit = |window: &mut _| {
-                    emission.window(&source, Cause::Entry, meta, plan, window);
-                };
-                if let Some(mark_us) = self.watermark_us {
-                    lane.close_passed(plan, mark_us, &mut emit);
-                }
-                self.counts.crowded_out += lane.crowd_out(plan, &mut emit);
-            }
-        }
+        let closing = Closing::Passed(self.watermark_us);
+        self.counts.crowded_out += self.close(scene, closing, |_, _| Some(Cause::Entry));
         self.forget_retired();
     }
 }

@@ -8,13 +8,16 @@
 //! device | sensor | epoch u32 | then
 //!   window (kind 1): start i64 | end i64 | revision u32
 //!   sample (kind 2): incarnation u32 | boot u32 | sequence u32 | block u16 | index u16 | time i64
+//!   alert (kind 3): cause u8 | state u8 | start i64 | end i64 | sample as in kind 2
+//!   count window (kind 4): revision u32 | its first sample as in kind 2
 //! text = length u32 LE, bytes; numbers are little-endian
 //! ```
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tidegate_shared::mutation::{self, Mutation, is_on};
 
-use super::RecordId;
+use super::{AlertCause, AlertState, RecordId};
 
 /// What every record's identity begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub struct WindowIdentity {
 }
 
 /// A sample's place on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleIdentity {
     /// Incarnation of the frame that brought it.
     pub incarnation: u32,
@@ -73,15 +76,42 @@ pub fn of_window(origin: &Origin<'_>, window: &WindowIdentity) -> RecordId {
 }
 
 /// The id of a passed sample's record.
-pub fn of_sample(origin: &Origin<'_>, sample: &SampleIdentity) -> RecordId {
+pub fn of_sample(origin: &Origin<'_>, identity: &SampleIdentity) -> RecordId {
     let mut hash = begin(2, origin);
+    sample(&mut hash, identity);
+    finish(hash)
+}
+
+/// The id of an alert's record; the sample is the one that told.
+pub fn of_alert(
+    origin: &Origin<'_>,
+    (cause, state): (AlertCause, AlertState),
+    (start_us, end_us): (i64, i64),
+    identity: &SampleIdentity,
+) -> RecordId {
+    let mut hash = begin(3, origin);
+    hash.update([cause as u8, state as u8]);
+    hash.update(start_us.to_le_bytes());
+    hash.update(end_us.to_le_bytes());
+    sample(&mut hash, identity);
+    finish(hash)
+}
+
+/// The id of the record of a window that holds a number of samples, by its first.
+pub fn of_count_window(origin: &Origin<'_>, first: &SampleIdentity, revision: u32) -> RecordId {
+    let mut hash = begin(4, origin);
+    hash.update(revision.to_le_bytes());
+    sample(&mut hash, first);
+    finish(hash)
+}
+
+fn sample(hash: &mut Sha256, sample: &SampleIdentity) {
     hash.update(sample.incarnation.to_le_bytes());
     hash.update(sample.boot.to_le_bytes());
     hash.update(sample.sequence.to_le_bytes());
     hash.update(sample.block.to_le_bytes());
     hash.update(sample.index.to_le_bytes());
     hash.update(sample.time_us.to_le_bytes());
-    finish(hash)
 }
 
 fn begin(kind: u8, origin: &Origin<'_>) -> Sha256 {

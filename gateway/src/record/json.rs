@@ -1,7 +1,8 @@
 //! Records as JSON: one object without line breaks, its fields in the order of the struct.
 //!
 //! Times are RFC 3339 in UTC (`2020-02-08T13:30:00Z`, with as many decimals as they need).
-//! `"partial":true` stands before the values, and only when it is true.
+//! `"partial":true` stands before the values, and only when it is true; so do an alert's
+//! `"alert":"opened"`, `"cause":"condition"` and `"historic":true`.
 
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
@@ -31,7 +32,7 @@ struct Line<'a>(&'a Record);
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let record = self.0;
-        let mut line = serializer.serialize_struct("Record", 16)?;
+        let mut line = serializer.serialize_struct("Record", 19)?;
         line.serialize_field("id", &format_args!("{}", record.id))?;
         line.serialize_field("site", &record.site)?;
         line.serialize_field("device", &record.device)?;
@@ -49,6 +50,13 @@ impl Serialize for Line<'_> {
         if record.partial {
             line.serialize_field("partial", &true)?;
         }
+        if let Some(alert) = &record.alert {
+            line.serialize_field("alert", &alert.state)?;
+            line.serialize_field("cause", &alert.cause)?;
+            if alert.historic {
+                line.serialize_field("historic", &true)?;
+            }
+        }
         line.serialize_field("values", &Values(&record.values))?;
         line.end()
     }
@@ -63,6 +71,7 @@ impl Serialize for Values<'_> {
             match value {
                 Value::Count(count) => map.serialize_entry(name, count)?,
                 Value::Number(number) => map.serialize_entry(name, number)?,
+                Value::Counts(counts) => map.serialize_entry(name, counts)?,
             }
         }
         map.end()
@@ -91,6 +100,7 @@ mod tests {
             fresh: 13,
             clock: ClockQuality::Device,
             partial: false,
+            alert: None,
             values: vec![
                 ("count".into(), Value::Count(13)),
                 ("min".into(), Value::Number(0.05)),

@@ -70,6 +70,8 @@ pub enum Datum {
     Time(i64),
     /// Names, in any order.
     Names(Vec<String>),
+    /// Counts, one after the other.
+    Counts(Vec<u64>),
     /// Nothing: the record has no such value.
     Absent,
 }
@@ -81,6 +83,7 @@ impl fmt::Display for Datum {
             Self::Number(number) => write!(f, "{number}"),
             Self::Time(utc_us) => f.write_str(&rfc3339(*utc_us)),
             Self::Names(names) => f.write_str(&names.join(", ")),
+            Self::Counts(counts) => write!(f, "{counts:?}"),
             Self::Absent => f.write_str("absent"),
         }
     }
@@ -155,6 +158,7 @@ pub(super) fn found(emitted: &Emitted, field: &Field) -> Datum {
             value.map_or(Datum::Absent, |(_, value)| match value {
                 Value::Count(count) => Datum::Number(*count as f64),
                 Value::Number(number) => Datum::Number(*number),
+                Value::Counts(counts) => Datum::Counts(counts.clone()),
             })
         }
     }

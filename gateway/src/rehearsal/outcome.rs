@@ -168,6 +168,7 @@ fn datum_json(datum: &Datum) -> Value {
     match datum {
         Datum::Number(number) => json!(number),
         Datum::Names(names) => json!(names),
+        Datum::Counts(counts) => json!(counts),
         Datum::Absent => Value::Null,
         Datum::Text(_) | Datum::Time(_) => json!(datum.to_string()),
     }

@@ -37,6 +37,7 @@ pub(super) fn emitted(at: Place, sinks: &[&str], priority: Priority) -> Emitted 
             fresh: fresh(at),
             clock: ClockQuality::Device,
             partial: false,
+            alert: None,
             values: vec![
                 ("count".into(), Value::Count(60)),
                 ("mean".into(), Value::Number(at.position as f64 / 7.0)),

@@ -28,7 +28,7 @@ pub struct RuleTerms {
     pub filtered: i64,
     /// Came behind their window's final close.
     pub late: i64,
-    /// Examined by an alert; 0 until there are alerts.
+    /// Examined by an alert.
     pub examined: i64,
     /// Stand in records.
     pub folded: i64,
@@ -61,7 +61,7 @@ fn of_rule(counts: &RuleCounters) -> RuleTerms {
         matched: signed(counts.matched),
         filtered: signed(counts.filtered.values().sum()),
         late: signed(counts.late),
-        examined: 0,
+        examined: signed(counts.examined),
         folded: signed(counts.folded),
         open: signed(counts.open),
         difference: 0,

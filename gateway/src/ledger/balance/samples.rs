@@ -6,6 +6,7 @@ use super::unknown::{Bound, Reason, SAMPLES_PER_FRAME, Unknown};
 use super::{signed, terms};
 use crate::entry::Uncounted;
 use crate::ledger::counters::{Counters, DeviceCounters, Rejection, SensorCounters};
+use crate::record::GROUP;
 
 /// Where one sensor's samples are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +69,8 @@ terms!(
 /// The rows of every device: its sensors, then what belongs to none of them.
 pub(super) fn rows(counters: &Counters) -> Vec<SampleRow> {
     let mut rows = Vec::new();
-    for (name, device) in &counters.devices {
+    // Records of rules over records are no samples of a device.
+    for (name, device) in counters.devices.iter().filter(|(name, _)| *name != GROUP) {
         let first = rows.len();
         for (sensor, counts) in &device.sensors {
             rows.push(sensor_row(counters, device, (name, sensor), counts));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::unknown::{Bound, Reason, Unknown};
 use super::{signed, terms};
 use crate::ledger::counters::Counters;
+use crate::record::GROUP;
 use crate::spool::counters::{self as spool, SensorCounts};
 
 /// Where the samples are that one rule folded of one sensor for one sink.
@@ -71,6 +72,8 @@ pub(super) fn rows(counters: &Counters, spool: &spool::Counters) -> Vec<SinkRow>
     for (device, counts) in &counters.devices {
         for (sensor, counts) in &counts.sensors {
             for (rule, counts) in &counts.rules {
+                // Records of a group stand for all its sensors.
+                let sensor = if counts.is_grouped { GROUP } else { sensor };
                 for (sink, folded) in &counts.forwarded {
                     found.entry((device, sensor, rule, sink)).or_default().0 += folded;
                 }

@@ -177,6 +177,8 @@ fn a_shared_identity_explains_anything_without_a_bound() {
 
 fn with_rule() -> Counters {
     let rule = RuleCounters {
+        examined: 0,
+        is_grouped: false,
         matched: 100,
         filtered: BTreeMap::from([(Filter::Keep, 6), (Filter::Deadband, 4)]),
         late: 3,

@@ -1,6 +1,6 @@
 //! Sightings: a sample as the probe saw it, and what was done with it there.
 
-use crate::ledger::counters::Rejection;
+use crate::ledger::counters::{Filter, Rejection};
 use crate::record::id::SampleIdentity;
 use crate::record::{ClockQuality, RecordId};
 use crate::time::Timestamp;
@@ -71,9 +71,13 @@ pub enum Ruling {
         /// How far it had to be.
         deadband: Option<f64>,
     },
+    /// Filtered by another step.
+    Filtered(Filter),
+    /// An alert looked at it; what it told then.
+    Examined(Vec<RecordId>),
     /// Its window takes no more.
     Late(Lateness),
-    /// It became records of its own.
+    /// It becomes a record of its own: at once, or when a swinging door lets it.
     Passed(Vec<RecordId>),
     /// It stands in its window.
     Folded {

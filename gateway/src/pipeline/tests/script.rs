@@ -344,5 +344,6 @@ pub fn value(record: &Record, name: &str) -> Option<f64> {
     values.get(name).map(|value| match value {
         Value::Count(count) => *count as f64,
         Value::Number(number) => *number,
+        Value::Counts(counts) => panic!("{name} is {counts:?}"),
     })
 }

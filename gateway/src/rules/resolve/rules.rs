@@ -134,7 +134,7 @@ fn resolve_source(
                 format!("records of {} hold several sensors", made_by.title),
                 "a sample is one value of one sensor",
             )
-            .help("take from a rule without group = \"device\", and group in this one");
+            .help("take from a rule without group = \"device\"");
         return None;
     }
     // What a mistaken rule would make is not known.

@@ -36,6 +36,7 @@ fn record(number: u8) -> Record {
         fresh: 1,
         clock: ClockQuality::Device,
         partial: false,
+        alert: None,
         values: Vec::new(),
     }
 }

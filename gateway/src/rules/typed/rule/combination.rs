@@ -176,6 +176,14 @@ fn check_group(rule: &TypedRule, section: &Section<'_, '_>, findings: &mut Findi
     if group != Group::Device || section.holds("alert") {
         return;
     }
+    if section.holds("from") {
+        refuse(
+            format!("`group` in {title} is \"device\" beside `from`"),
+            "a rule over records makes a record for each sensor, or one over the site",
+            "leave `group` out, or write group = \"site\"",
+        );
+        return;
+    }
     if !section.holds("window") && !section.misspelt("window") && !section.holds("max_error") {
         refuse(
             format!("`group` in {title} is \"device\" without `window`"),

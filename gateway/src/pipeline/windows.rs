@@ -1,0 +1,719 @@
+//! Windows: those that a rule holds, of one sensor or of all sensors of a device.
+//!
+//! A window's life:
+//! ```text
+//!            sample                  watermark ≥ end + lateness
+//!   (none) ─────────▶ open ─────────────────────────────────────▶ emitted, forgotten: final
+//!                      │ idle, offline, ended      same, or revise_for passed  ▲
+//!                      ▼                                                       │
+//!                    closed early: emitted ──sample──▶ revised ──next early close: emitted
+//! ```
+//! | shape | windows of a sample at t | ends |
+//! |---|---|---|
+//! | tumbling, calendar | the one that holds t | at a fixed time |
+//! | hopping | each that holds t | at fixed times |
+//! | sliding | `(u − length, u]` for each sample u from t to t + length | just behind u |
+//! | session | the one with a sample within `gap` of t | `gap` behind its last sample |
+//! | count | the one that is not full, in log order | with its last sample |
+//!
+//! Invariants:
+//! - `held` ascends by end, then start.
+//! - A sample is fresh in one window: of those that hold it the one that ends first.
+//! - A sample is late when no window takes it: the watermark, as it stood before its frame, has
+//!   passed the end of each by lateness (whether or not it was ever open), or each was closed
+//!   early and the rule drops what comes behind.
+//! - A session that was emitted keeps its start; it may grow at its end.
+
+use serde::{Deserialize, Serialize};
+use tidegate_shared::mutation::{Mutation, is_on};
+
+use super::accumulator::{Accumulator, Measure};
+use super::calendar;
+use super::lane::{Sample, Tide};
+use crate::record::ClockQuality;
+use crate::record::id::SampleIdentity;
+use crate::rules::{Aggregate, Late, Rule, Shape, Window};
+
+/// Most windows one rule holds of one sensor: four hours of minutes. Beyond, the oldest is
+/// emitted and final, and counted as crowded out. Only a device whose watermark stands still
+/// while its samples run ahead gets there.
+pub(super) const OPEN_WINDOWS_MAX: usize = 256;
+
+/// Most samples remembered for sliding windows of one sensor. A window that needs older ones is
+/// marked as partial.
+pub(super) const SLIDING_SAMPLES_MAX: usize = 4_096;
+
+/// The windows of a rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Windows {
+    held: Vec<Held>,
+    /// Windows that end up to here are final whatever the watermark says.
+    final_until_us: i64,
+    /// Event time and raw of the newest sample of each column that asks for it.
+    newest: Vec<(u16, i64, i64)>,
+    recent: Option<Box<Recent>>,
+}
+
+/// Samples that sliding windows still to come may hold.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+struct Recent {
+    /// Event time and raw, ascending by time, ties in log order.
+    samples: Vec<(i64, i64)>,
+    /// The newest sample given up for want of room.
+    lost_us: Option<i64>,
+}
+
+/// A window held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub start_us: i64,
+    pub end_us: i64,
+    /// How often it was emitted: the next revision's number.
+    pub emitted: u32,
+    /// Samples counted nowhere else and not emitted yet.
+    pub fresh: u64,
+    /// Whether it changed since it was emitted.
+    changed: bool,
+    /// Whether it takes no more for having all it takes.
+    full: bool,
+    /// Arrival time of its first early close.
+    closed_us: Option<i64>,
+    /// The worst of its samples'.
+    pub clock: ClockQuality,
+    pub partial: bool,
+    /// The sample it began with, where times alone are no identity.
+    pub first: Option<Box<SampleIdentity>>,
+    pub columns: Columns,
+}
+
+/// What a window remembers, by sensor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Columns {
+    /// Of the only one.
+    One(Accumulator),
+    /// Of several sensors of a device.
+    Many(Vec<Column>),
+}
+
+/// What a window remembers of one of several sensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Column {
+    /// The sensor's place in the device.
+    pub sensor: u16,
+    pub fresh: u64,
+    pub samples: Accumulator,
+}
+
+/// What a rule asks of its windows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub window: &'a Window,
+    pub aggregates: &'a [Aggregate],
+    pub measure: Measure<'a>,
+    /// The sensor's place, where windows are shared.
+    pub column: Option<u16>,
+    /// Whether aggregates ask what held before a window.
+    pub timeline: bool,
+    /// Whether samples count as fresh. They do not in a window of an earlier version that shares
+    /// them with the version in force.
+    pub counts: bool,
+}
+
+/// What became of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Fresh in a window.
+    Fresh,
+    /// Counted elsewhere, or nowhere.
+    Uncounted,
+    Late,
+}
+
+impl Windows {
+    /// None yet.
+    pub fn new(rule: &Rule) -> Self {
+        let sliding =
+            matches!(&rule.window, Some(window) if matches!(window.shape, Shape::Sliding { .. }));
+        Self {
+            held: Vec::new(),
+            final_until_us: i64::MIN,
+            newest: Vec::new(),
+            recent: sliding.then(Box::default),
+        }
+    }
+
+    /// Begins an epoch: no windows, nothing final.
+    pub fn begin_epoch(&mut self) {
+        self.held = Vec::new();
+        self.final_until_us = i64::MIN;
+        self.newest = Vec::new();
+        if let Some(recent) = &mut self.recent {
+            **recent = Recent::default();
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Samples that stand in windows and were not emitted; of one column if one is given.
+    pub fn open_samples(&self, column: Option<u16>) -> u64 {
+        let fresh = self.held.iter().map(|held| match (&held.columns, column) {
+            (Columns::Many(columns), Some(sensor)) => columns
+                .iter()
+                .find(|one| one.sensor == sensor)
+                .map_or(0, |one| one.fresh),
+            _ => held.fresh,
+        });
+        fresh.sum()
+    }
+
+    /// Whether an early close would emit something.
+    pub fn has_changed(&self, window: &Window) -> bool {
+        !matches!(window.shape, Shape::Count { .. }) && self.held.iter().any(|held| held.changed)
+    }
+
+    /// Arrival time of the earliest early close of a window still held.
+    pub fn closed_us(&self) -> Option<i64> {
+        self.held.iter().filter_map(|held| held.closed_us).min()
+    }
+
+    /// Below which event time no window will begin that was not emitted yet, when the watermark is
+    /// here.
+    pub fn told_us(&self, window: &Window, watermark_us: i64) -> i64 {
+        let behind_us = watermark_us.saturating_sub(window.lateness_us);
+        let next_us = match &window.shape {
+            Shape::Hopping {
+                length_us,
+                every_us,
+            } => floor(behind_us.saturating_sub(*length_us), *every_us).saturating_add(*every_us),
+            Shape::Sliding { length_us } => behind_us.saturating_sub(*length_us),
+            Shape::Session { gap_us, .. } => behind_us.saturating_sub(*gap_us),
+            Shape::Count { .. } => watermark_us,
+            Shape::Tumbling { .. } | Shape::Calendar { .. } => {
+                Self::fixed(window, behind_us).map_or(behind_us, |(start_us, _)| start_us)
+            }
+        };
+        let untold = self.held.iter().filter(|held| held.emitted == 0);
+        let first_us = untold.map(|held| held.start_us).min();
+        first_us.map_or(next_us, |first_us| first_us.min(next_us))
+    }
+
+    /// When the last one ends.
+    pub fn last_end_us(&self) -> Option<i64> {
+        self.held.last().map(|held| held.end_us)
+    }
+
+    /// Whether a window that is held would take a sample of a time.
+    pub fn covers(&self, window: &Window, time_us: i64) -> bool {
+        self.held.iter().any(|held| match window.shape {
+            Shape::Session { gap_us, .. } => {
+                held.start_us.saturating_sub(gap_us) < time_us && time_us < held.end_us
+            }
+            Shape::Count { .. } => !held.full && held.takes(window.late),
+            _ => held.start_us <= time_us && time_us < held.end_us,
+        })
+    }
+
+    /// Start and end of the window of a time, where they are fixed.
+    pub fn fixed(window: &Window, time_us: i64) -> Option<(i64, i64)> {
+        match &window.shape {
+            Shape::Tumbling { length_us } => {
+                let start_us = floor(time_us, *length_us);
+                Some((start_us, start_us.saturating_add((*length_us).max(1))))
+            }
+            Shape::Calendar { every, zone } => Some(calendar::stretch(*every, zone, time_us)),
+            _ => None,
+        }
+    }
+
+    /// Takes samples, ascending by time, of windows that have fixed ends and do not overlap.
+    /// Gives how many are late.
+    pub fn take_all(
+        &mut self,
+        samples: impl Iterator<Item = Sample>,
+        asked: &Asked<'_>,
+        tide: &Tide,
+    ) -> u64 {
+        // The window of the sample before: a block's samples are ascending and mostly share it.
+        let mut found: Option<(i64, i64, usize)> = None;
+        let mut late = 0;
+        for sample in samples {
+            let at = match found {
+                Some((start_us, end_us, at))
+                    if start_us <= sample.time_us && sample.time_us < end_us =>
+                {
+                    at
+                }
+                _ => {
+                    let Some((start_us, end_us)) = Self::fixed(asked.window, sample.time_us) else {
+                        return late;
+                    };
+                    if self.is_final(end_us, asked.window, tide) {
+                        late += 1;
+                        continue;
+                    }
+                    let at = self.open(start_us, end_us, asked, tide);
+                    found = Some((start_us, end_us, at));
+                    at
+                }
+            };
+            if self.fold(at, &sample, asked, tide, asked.counts) {
+                self.renew(&sample, asked);
+            } else {
+                late += 1;
+            }
+        }
+        late
+    }
+
+    /// Takes one sample.
+    pub fn take(&mut self, sample: &Sample, asked: &Asked<'_>, tide: &Tide) -> Taken {
+        let taken = match &asked.window.shape {
+            Shape::Tumbling { .. } | Shape::Calendar { .. } => {
+                let late = self.take_all(std::iter::once(*sample), asked, tide);
+                return Taken::of(late == 0, asked);
+            }
+            Shape::Hopping {
+                length_us,
+                every_us,
+            } => {
+                let (length_us, every_us) = ((*length_us).max(1), (*every_us).max(1));
+                let newest_us = floor(sample.time_us, every_us);
+                let hops = (length_us / every_us).max(1);
+                let starts = (0..hops).rev();
+                let starts =
+                    starts.map(|hop| newest_us.saturating_sub(hop.saturating_mul(every_us)));
+                let mut fresh = asked.counts;
+                let mut taken = false;
+                for start_us in starts {
+                    let end_us = start_us.saturating_add(length_us);
+                    if end_us <= sample.time_us || self.is_final(end_us, asked.window, tide) {
+                        continue;
+                    }
+                    let at = self.open(start_us, end_us, asked, tide);
+                    if self.fold(at, sample, asked, tide, fresh) {
+                        fresh = false;
+                        taken = true;
+                    }
+                }
+                Taken::of(taken, asked)
+            }
+            Shape::Sliding { length_us } => self.slide(*length_us, sample, asked, tide),
+            Shape::Session {
+                gap_us,
+                length_max_us,
+            } => self.join(*gap_us, *length_max_us, sample, asked, tide),
+            Shape::Count { samples } => {
+                self.count(*samples, sample, asked, tide);
+                Taken::of(true, asked)
+            }
+        };
+        if taken != Taken::Late {
+            self.renew(sample, asked);
+        }
+        taken
+    }
+
+    fn is_final(&self, end_us: i64, window: &Window, tide: &Tide) -> bool {
+        let passed = |mark_us: i64| end_us.saturating_add(window.lateness_us) <= mark_us;
+        end_us <= self.final_until_us || tide.watermark_us.is_some_and(passed)
+    }
+
+    /// Folds a sample into a window; whether that takes it.
+    #[inline]
+    fn fold(
+        &mut self,
+        at: usize,
+        sample: &Sample,
+        asked: &Asked<'_>,
+        tide: &Tide,
+        fresh: bool,
+    ) -> bool {
+        let newest = self.newest(asked.column);
+        let held = &mut self.held[at];
+        if !held.takes(asked.window.late) {
+            return false;
+        }
+        if held.fresh == 0 && is_on(Mutation::RevisionForgets) {
+            held.columns = match &held.columns {
+                Columns::One(_) => Columns::One(Accumulator::new(asked.aggregates, None)),
+                Columns::Many(_) => Columns::Many(Vec::new()),
+            };
+        }
+        held.fresh += u64::from(fresh);
+        held.changed = true;
+        held.clock = held.clock.max(tide.clock);
+        let samples = match &mut held.columns {
+            Columns::One(samples) => samples,
+            Columns::Many(columns) => {
+                let sensor = asked.column.unwrap_or(0);
+                let at = columns
+                    .binary_search_by_key(&sensor, |one| one.sensor)
+                    .unwrap_or_else(|at| {
+                        let carry = newest.filter(|(time_us, _)| *time_us < held.start_us);
+                        let samples = Accumulator::new(asked.aggregates, carry);
+                        let column = Column {
+                            sensor,
+                            fresh: 0,
+                            samples,
+                        };
+                        columns.insert(at, column);
+                        at
+                    });
+                let column = &mut columns[at];
+                column.fresh += u64::from(fresh);
+                &mut column.samples
+            }
+        };
+        samples.add(sample.time_us, sample.raw, asked.aggregates, &asked.measure);
+        true
+    }
+
+    /// Index of the window from `start_us` to `end_us`, opened if need be.
+    fn open(&mut self, start_us: i64, end_us: i64, asked: &Asked<'_>, tide: &Tide) -> usize {
+        let key = (end_us, start_us);
+        let found = self
+            .held
+            .binary_search_by_key(&key, |held| (held.end_us, held.start_us));
+        found.unwrap_or_else(|at| {
+            self.insert(at, (start_us, end_us), asked, tide);
+            at
+        })
+    }
+
+    fn insert(
+        &mut self,
+        at: usize,
+        (start_us, end_us): (i64, i64),
+        asked: &Asked<'_>,
+        tide: &Tide,
+    ) {
+        let newest = self.newest(asked.column);
+        let carry = newest.filter(|(time_us, _)| *time_us < start_us);
+        let held = Held {
+            start_us,
+            end_us,
+            emitted: 0,
+            fresh: 0,
+            changed: false,
+            full: false,
+            closed_us: None,
+            clock: tide.clock,
+            partial: tide
+                .partial_until_us
+                .is_some_and(|until_us| start_us <= until_us),
+            first: None,
+            columns: match asked.column {
+                None => Columns::One(Accumulator::new(asked.aggregates, carry)),
+                Some(_) => Columns::Many(Vec::new()),
+            },
+        };
+        // One more at a time: most rules hold one or two, and there are 400,000 of them.
+        self.held.reserve_exact(1);
+        self.held.insert(at, held);
+    }
+
+    fn newest(&self, column: Option<u16>) -> Option<(i64, i64)> {
+        let column = column.unwrap_or(0);
+        let mut newest = self.newest.iter();
+        let found = newest.find(|(one, ..)| *one == column);
+        found.map(|(_, time_us, raw)| (*time_us, *raw))
+    }
+
+    /// Remembers the newest sample, where a later window's timeline begins with it.
+    #[inline]
+    fn renew(&mut self, sample: &Sample, asked: &Asked<'_>) {
+        if !asked.timeline {
+            return;
+        }
+        let column = asked.column.unwrap_or(0);
+        match self.newest.iter_mut().find(|(one, ..)| *one == column) {
+            Some(newest) if newest.1 <= sample.time_us => {
+                *newest = (column, sample.time_us, sample.raw);
+            }
+            Some(_) => {}
+            None => {
+                self.newest.reserve_exact(1);
+                self.newest.push((column, sample.time_us, sample.raw));
+            }
+        }
+    }
+
+    fn slide(&mut self, length_us: i64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) -> Taken {
+        let time_us = sample.time_us;
+        let own_end_us = time_us.saturating_add(1);
+        let mut fresh = asked.counts;
+        let mut taken = false;
+        if !self.is_final(own_end_us, asked.window, tide) {
+            let start_us = own_end_us.saturating_sub(length_us);
+            let key = (own_end_us, start_us);
+            let found = self
+                .held
+                .binary_search_by_key(&key, |held| (held.end_us, held.start_us));
+            if let Err(at) = found {
+                self.insert(at, (start_us, own_end_us), asked, tide);
+                self.recall(at, asked);
+            }
+        }
+        for at in 0..self.held.len() {
+            let held = &self.held[at];
+            if held.start_us <= time_us
+                && time_us < held.end_us
+                && self.fold(at, sample, asked, tide, fresh)
+            {
+                fresh = false;
+                taken = true;
+            }
+        }
+        if let Some(recent) = &mut self.recent {
+            let oldest_us = tide.watermark_us.map(|mark_us| {
+                let span_us = length_us.saturating_add(asked.window.lateness_us);
+                mark_us.saturating_sub(span_us)
+            });
+            recent.push((time_us, sample.raw), oldest_us);
+        }
+        Taken::of(taken, asked)
+    }
+
+    /// Folds what came before into a sliding window that just opened.
+    fn recall(&mut self, at: usize, asked: &Asked<'_>) {
+        let (Some(recent), Some(held)) = (&self.recent, self.held.get_mut(at)) else {
+            return;
+        };
+        held.partial |= recent
+            .lost_us
+            .is_some_and(|lost_us| held.start_us <= lost_us);
+        let from = recent
+            .samples
+            .partition_point(|(time_us, _)| *time_us < held.start_us);
+        let before = &recent.samples[..from];
+        let Columns::One(samples) = &mut held.columns else {
+            return;
+        };
+        *samples = Accumulator::new(asked.aggregates, before.last().copied());
+        for (time_us, raw) in &recent.samples[from..] {
+            if *time_us < held.end_us {
+                samples.add(*time_us, *raw, asked.aggregates, &asked.measure);
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        gap_us: i64,
+        length_max_us: i64,
+        sample: &Sample,
+        asked: &Asked<'_>,
+        tide: &Tide,
+    ) -> Taken {
+        let time_us = sample.time_us;
+        let end_us = time_us.saturating_add(gap_us);
+        let reaches = |held: &Held| {
+            let within = held.start_us <= time_us && time_us < held.end_us;
+            // One that was emitted keeps its start.
+            let before = time_us < held.start_us && held.start_us < end_us && held.emitted == 0;
+            let last_us = held.end_us.max(end_us).saturating_sub(gap_us);
+            let whole_us = last_us.saturating_sub(held.start_us.min(time_us));
+            (within || before) && whole_us < length_max_us
+        };
+        let Some(at) = self.held.iter().position(reaches) else {
+            if self.is_final(end_us, asked.window, tide) {
+                return Taken::Late;
+            }
+            let key = (end_us, time_us);
+            let at = self
+                .held
+                .partition_point(|held| (held.end_us, held.start_us) < key);
+            self.insert(at, (time_us, end_us), asked, tide);
+            return Taken::of(self.fold(at, sample, asked, tide, asked.counts), asked);
+        };
+        if !self.fold(at, sample, asked, tide, asked.counts) {
+            return Taken::Late;
+        }
+        let held = &mut self.held[at];
+        held.start_us = held.start_us.min(time_us);
+        held.end_us = held.end_us.max(end_us);
+        self.unite(at, gap_us, length_max_us, asked);
+        Taken::of(true, asked)
+    }
+
+    /// Unites a session with the one behind it if they touch now and that one was not emitted.
+    fn unite(&mut self, at: usize, gap_us: i64, length_max_us: i64, asked: &Asked<'_>) {
+        let Some([held, next]) = self.held.get(at..at + 2) else {
+            return;
+        };
+        let together_us = next
+            .end_us
+            .saturating_sub(gap_us)
+            .saturating_sub(held.start_us);
+        if next.start_us >= held.end_us || next.emitted > 0 || together_us >= length_max_us {
+            return;
+        }
+        let next = self.held.remove(at + 1);
+        let held = &mut self.held[at];
+        held.end_us = held.end_us.max(next.end_us);
+        held.fresh += next.fresh;
+        held.changed |= next.changed;
+        held.clock = held.clock.max(next.clock);
+        held.partial |= next.partial;
+        if let (Columns::One(mine), Columns::One(other)) = (&mut held.columns, next.columns) {
+            mine.merge(other, &asked.measure);
+        }
+    }
+
+    fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
+        let (time_us, end_us) = (sample.time_us, sample.time_us.saturating_add(1));
+        let is_open = |held: &Held| !held.full && held.takes(asked.window.late);
+        let open = self.held.iter().position(is_open);
+        let at = open.unwrap_or(self.held.len());
+        if open.is_none() {
+            self.insert(at, (time_us, end_us), asked, tide);
+            self.held[at].first = Some(Box::new(tide.identity(sample)));
+        }
+        self.fold(at, sample, asked, tide, asked.counts);
+        let held = &mut self.held[at];
+        held.start_us = held.start_us.min(time_us);
+        held.end_us = held.end_us.max(end_us);
+        let Columns::One(taken) = &held.columns else {
+            return;
+        };
+        held.full = taken.count >= samples;
+    }
+
+    /// Emits and forgets the windows that the watermark has passed, and those that are full.
+    pub fn close_passed(
+        &mut self,
+        window: &Window,
+        watermark_us: Option<i64>,
+        emit: &mut dyn FnMut(&mut Held),
+    ) {
+        if let Shape::Count { .. } = window.shape {
+            let mut at = 0;
+            while at < self.held.len() {
+                if self.held[at].full {
+                    let mut held = self.held.remove(at);
+                    emit(&mut held);
+                } else {
+                    at += 1;
+                }
+            }
+            return;
+        }
+        let Some(watermark_us) = watermark_us else {
+            return;
+        };
+        let passed = self
+            .held
+            .partition_point(|held| held.end_us.saturating_add(window.lateness_us) <= watermark_us);
+        self.finish(passed, emit);
+    }
+
+    /// Emits what changed, and keeps the windows for revisions.
+    pub fn close_early(&mut self, now_us: i64, emit: &mut dyn FnMut(&mut Held)) {
+        for held in self.held.iter_mut().filter(|held| held.changed) {
+            emit(held);
+            held.settle();
+            let repeats = held.emitted > 0 && is_on(Mutation::RevisionNumberRepeated);
+            held.emitted += u32::from(!repeats);
+            held.closed_us.get_or_insert(now_us);
+        }
+    }
+
+    /// Emits and forgets the windows that were closed early up to `closed_until_us`, and all
+    /// before them.
+    pub fn expire(&mut self, closed_until_us: i64, emit: &mut dyn FnMut(&mut Held)) {
+        let expired = |held: &Held| held.closed_us.is_some_and(|at| at <= closed_until_us);
+        let count = self.held.iter().rposition(expired).map_or(0, |at| at + 1);
+        self.finish_for_good(count, emit);
+    }
+
+    /// Emits and forgets the oldest windows beyond the limit; says how many.
+    pub fn crowd_out(&mut self, emit: &mut dyn FnMut(&mut Held)) -> u64 {
+        let count = self.held.len().saturating_sub(OPEN_WINDOWS_MAX);
+        self.finish_for_good(count, emit);
+        count as u64
+    }
+
+    /// Emits and forgets every window.
+    pub fn close_all(&mut self, emit: &mut dyn FnMut(&mut Held)) {
+        self.finish(self.held.len(), emit);
+    }
+
+    fn finish_for_good(&mut self, count: usize, emit: &mut dyn FnMut(&mut Held)) {
+        if let Some(last) = count.checked_sub(1).and_then(|at| self.held.get(at)) {
+            self.final_until_us = self.final_until_us.max(last.end_us);
+        }
+        self.finish(count, emit);
+    }
+
+    fn finish(&mut self, count: usize, emit: &mut dyn FnMut(&mut Held)) {
+        for mut held in self.held.drain(..count) {
+            if held.changed {
+                emit(&mut held);
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Whether it takes samples still: one that was closed early may not.
+    fn takes(&self, late: Late) -> bool {
+        self.closed_us.is_none() || late == Late::Revise
+    }
+
+    /// Samples it stands for.
+    pub fn samples(&self) -> u64 {
+        match &self.columns {
+            Columns::One(samples) => samples.count,
+            Columns::Many(columns) => columns.iter().map(|one| one.samples.count).sum(),
+        }
+    }
+
+    /// What was fresh has been emitted.
+    fn settle(&mut self) {
+        self.fresh = 0;
+        self.changed = false;
+        if let Columns::Many(columns) = &mut self.columns {
+            for one in columns {
+                one.fresh = 0;
+            }
+        }
+    }
+}
+
+impl Recent {
+    fn push(&mut self, sample: (i64, i64), oldest_us: Option<i64>) {
+        if let Some(oldest_us) = oldest_us {
+            let gone = self
+                .samples
+                .partition_point(|(time_us, _)| *time_us < oldest_us);
+            // One is kept: a window's timeline begins with what came before it.
+            self.samples.drain(..gone.saturating_sub(1));
+        }
+        let at = self
+            .samples
+            .partition_point(|(time_us, _)| *time_us <= sample.0);
+        self.samples.insert(at, sample);
+        if self.samples.len() > SLIDING_SAMPLES_MAX {
+            let (time_us, _) = self.samples.remove(0);
+            self.lost_us = self.lost_us.max(Some(time_us));
+        }
+    }
+}
+
+impl Taken {
+    fn of(taken: bool, asked: &Asked<'_>) -> Self {
+        match (taken, asked.counts) {
+            (false, _) => Self::Late,
+            (true, true) => Self::Fresh,
+            (true, false) => Self::Uncounted,
+        }
+    }
+}
+
+/// The greatest multiple of a length up to a time; lengths count from 1970-01-01.
+fn floor(time_us: i64, length_us: i64) -> i64 {
+    time_us.saturating_sub(time_us.rem_euclid(length_us.max(1)))
+}
