@@ -566,15 +566,12 @@ impl Windows {
     fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
         let (time_us, end_us) = (sample.time_us, sample.time_us.saturating_add(1));
         let is_open = |held: &Held| !held.full && held.takes(asked.window.late);
-        let at = match self.held.iter().position(is_open) {
-            Some(at) => at,
-            None => {
-                let at = self.held.len();
-                self.insert(at, (time_us, end_us), asked, tide);
-                self.held[at].first = Some(Box::new(tide.identity(sample)));
-                at
-            }
-        };
+        let open = self.held.iter().position(is_open);
+        let at = open.unwrap_or(self.held.len());
+        if open.is_none() {
+            self.insert(at, (time_us, end_us), asked, tide);
+            self.held[at].first = Some(Box::new(tide.identity(sample)));
+        }
         self.fold(at, sample, asked, tide, asked.counts);
         let held = &mut self.held[at];
         held.start_us = held.start_us.min(time_us);
@@ -679,7 +676,9 @@ impl Held {
         self.fresh = 0;
         self.changed = false;
         if let Columns::Many(columns) = &mut self.columns {
-            columns.iter_mut().for_each(|one| one.fresh = 0);
+            for one in columns {
+                one.fresh = 0;
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use super::time::read_offset;
 use crate::rehearsal::{Datum, Device, Expected, Field};
 use crate::rules::mistake::{Findings, Kind, nearest};
 use crate::rules::tree::{Section, Value, choice, list, number, short, text, whole};
-use crate::rules::{Group, Rule, RuleSet};
+use crate::rules::{Aggregate, Group, Rule, RuleSet};
 
 /// What a test's parts are called, for those that name them.
 pub(super) struct Names<'t> {
@@ -246,7 +246,7 @@ impl Known {
     fn of(rule: &Rule) -> Self {
         // A sample that passed, or one that an alert told of, is a value alone.
         let names = match rule.window {
-            Some(_) => rule.aggregates.iter().map(|one| one.name()).collect(),
+            Some(_) => rule.aggregates.iter().map(Aggregate::name).collect(),
             None => vec!["value".to_owned()],
         };
         Self {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_gateway::record::{Emitted, Record};
-use tidegate_gateway::rules::glob::matches;
+use tidegate_gateway::rules::glob::any_matches as any;
 use tidegate_gateway::rules::{Late, Rule, RuleSet, Shape};
 
 use super::shapes;
@@ -178,8 +178,4 @@ fn takes(rule: &Rule, device: &str, sensor: &str) -> Takes {
     } else {
         Takes::Depends
     }
-}
-
-fn any(globs: &[String], name: &str) -> bool {
-    globs.is_empty() || globs.iter().any(|glob| matches(glob, name))
 }
