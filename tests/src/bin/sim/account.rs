@@ -68,7 +68,8 @@ impl Account<'_> {
             story.check("every entry balances", balances, || {
                 format!("{device} {sensor} {rule}: {before:?}, then {counts:?}")
             });
-            let takes_records = |one: &Editions| one.rule(rule).is_some_and(|one| one.from.is_some());
+            let takes_records =
+                |one: &Editions| one.rule(rule).is_some_and(|one| one.from.is_some());
             if takes_records(self.rules.0) || takes_records(self.rules.1) {
                 continue;
             }
@@ -86,15 +87,15 @@ impl Account<'_> {
     /// sensors, it is so for the device.
     fn folds(&self, story: &mut Story) {
         let mut sums: BTreeMap<Place<'_>, (u64, u64)> = BTreeMap::new();
-        let grouped = |rule: &str| {
-            self.rules
-                .1
-                .ever(rule, |rule| rule.group == Group::Device)
-        };
+        let grouped = |rule: &str| self.rules.1.ever(rule, |rule| rule.group == Group::Device);
         let of = |sensor| if sensor == GROUP { "" } else { sensor };
         for one in self.emitted {
             let record = &one.record;
-            let sensor = if grouped(&record.rule) { "" } else { of(record.sensor.as_str()) };
+            let sensor = if grouped(&record.rule) {
+                ""
+            } else {
+                of(record.sensor.as_str())
+            };
             let place = (record.device.as_str(), sensor, record.rule.as_str());
             sums.entry(place).or_default().0 += record.fresh;
         }

@@ -13,6 +13,7 @@ use tidegate_gateway::store::Store;
 
 use super::node::Node;
 use super::replay::derive;
+use super::shapes;
 use super::story::Story;
 use super::unit::{SENSORS, Unit, truth};
 use super::world::World;
@@ -45,7 +46,9 @@ pub fn check(world: &mut World) {
             || format!("settled: {settled}, in force {:#?}", store.rules()),
         );
         replayed(world, number, &json);
-        sensors(&world.nodes[number], &world.units, &json, &mut world.story);
+        let is_only = world.nodes.len() == 1;
+        let node = &world.nodes[number];
+        sensors(node, is_only, &world.units, &json, &mut world.story);
         balanced(world, number, &balances);
         sinks(world, number, &json);
     }
@@ -94,7 +97,7 @@ fn replayed(world: &mut World, number: usize, json: &Value) {
 }
 
 /// What the log holds of a sensor is what the ledger says.
-fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
+fn sensors(node: &Node, is_only: bool, units: &[Unit], json: &Value, story: &mut Story) {
     for ((device, sensor), (taken, _)) in truth(units) {
         let name = SENSORS[sensor];
         let counts = &json["devices"][device.as_str()]["sensors"][name];
@@ -136,6 +139,17 @@ fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
                 let gone = gone.sum::<u64>() + sum(&counters["filtered"]);
                 let matched = count(&counters["matched"]);
                 story.check("rules balance", matched == gone, || {
+                    format!("{device} {name} {rule}: {counters}")
+                });
+                // Every device has ended, and said so last.
+                let open = count(&counters["open"]);
+                let waits =
+                    count(&json["devices"][device.as_str()]["samples"]["waiting_for_catalog"]);
+                // A number of records is waited for.
+                let editions = &node.witness.editions;
+                let fills = editions.ever(rule, |rule| rule.from.is_some() && shapes::counts(rule));
+                let closed = open == 0 || waits > 0 || fills || !is_only;
+                story.check("an end closes what is open", closed, || {
                     format!("{device} {name} {rule}: {counters}")
                 });
             }

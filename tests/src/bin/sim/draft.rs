@@ -281,7 +281,9 @@ impl Author {
         let rule = |keys: &str| format!("{text}[[rule]]\nname = \"x\"\n{keys}\n");
         match self.dice.below(10) {
             6 => rule("from = \"nobody\"\nforward = [\"cloud\"]"),
-            7 => rule("match = {}\non_change = true\nalert = { when = \"value > 1\" }\nforward = [\"cloud\"]"),
+            7 => rule(
+                "match = {}\non_change = true\nalert = { when = \"value > 1\" }\nforward = [\"cloud\"]",
+            ),
             8 => rule("match = {}\ngroup = \"site\"\nforward = [\"cloud\"]"),
             9 => rule("match = {}\nwhen = \"valeu > 1\"\nforward = [\"cloud\"]"),
             0 => format!("{text}[[rule"),

@@ -80,6 +80,13 @@ impl Editions {
         versions.any(|(_, rule)| kind(rule))
     }
 
+    /// The versions that are not in force any more.
+    pub fn over(&self) -> Vec<(String, u32)> {
+        let all = self.all.keys();
+        let over = all.filter(|(name, version)| self.in_force.get(name) != Some(version));
+        over.cloned().collect()
+    }
+
     /// Names of the rules in force.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.in_force.keys()
@@ -129,7 +136,10 @@ impl Editions {
         let right = self.goes_its_way(emitted);
         story.check("a record goes where its rule says", right, || {
             let record = &emitted.record;
-            format!("{emitted:?}, of {:?}", self.get(&record.rule, record.version))
+            format!(
+                "{emitted:?}, of {:?}",
+                self.get(&record.rule, record.version)
+            )
         });
     }
 

@@ -22,11 +22,7 @@ pub struct Key {
     pub draw: fn(&mut Dice) -> String,
 }
 
-const fn key(
-    (often, plainly): (u64, u64),
-    computes: bool,
-    draw: fn(&mut Dice) -> String,
-) -> Key {
+const fn key((often, plainly): (u64, u64), computes: bool, draw: fn(&mut Dice) -> String) -> Key {
     Key {
         often,
         plainly,
@@ -104,7 +100,10 @@ pub fn settle(
     text = text.replace(
         "$input",
         &if other {
-            format!("{{ device = \"pump-{}\", sensor = {sensor:?} }}", pick / 128 % 3)
+            format!(
+                "{{ device = \"pump-{}\", sensor = {sensor:?} }}",
+                pick / 128 % 3
+            )
         } else {
             format!("{sensor:?}")
         },
@@ -235,7 +234,10 @@ fn thinning(dice: &mut Dice) -> String {
     ];
     let digit = (1 + dice.below(9)).to_string();
     let way = one_of(dice, &ways).replace("$d", &digit);
-    let beat = one_of(dice, &["", "", "\nheartbeat = \"20s\"", "\nheartbeat = \"3m\""]);
+    let beat = one_of(
+        dice,
+        &["", "", "\nheartbeat = \"20s\"", "\nheartbeat = \"3m\""],
+    );
     format!("{way}{beat}")
 }
 
@@ -356,7 +358,10 @@ fn alert(dice: &mut Dice) -> String {
     }
     let mut text = format!("when = \"{}\"", condition(dice));
     let more = [
-        (40, one_of(dice, &["for = \"5s\"", "for = \"0s\"", "for = \"20s\""])),
+        (
+            40,
+            one_of(dice, &["for = \"5s\"", "for = \"0s\"", "for = \"20s\""]),
+        ),
         (30, format!("clear = \"{}\"", condition(dice))),
         (30, one_of(dice, &["repeat = \"10s\"", "repeat = \"3m\""])),
         (20, "historic_after = \"20s\"".to_owned()),

@@ -122,12 +122,24 @@ fn is_stretch(every: Calendar, zone: &str, start_us: i64, end_us: i64) -> bool {
 /// Whether values are what a rule asks for, in its order, of each sensor in turn; some may not
 /// exist.
 fn is_part(record: &Record, rule: &Rule) -> bool {
-    let asked = || rule.aggregates.iter().map(|one| (one.name(), may_be_absent(one)));
+    let asked = || {
+        rule.aggregates
+            .iter()
+            .map(|one| (one.name(), may_be_absent(one)))
+    };
     if rule.group != Group::Device {
-        let mut names = record.values.iter().map(|(name, _)| name.as_str()).peekable();
+        let mut names = record
+            .values
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .peekable();
         return takes(&mut names, "", asked()) && names.next().is_none();
     }
-    let mut names = record.values.iter().map(|(name, _)| name.as_str()).peekable();
+    let mut names = record
+        .values
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .peekable();
     while let Some(name) = names.peek() {
         let sensor = ["pressure.", "vibration."];
         let Some(sensor) = sensor.into_iter().find(|one| name.starts_with(one)) else {
