@@ -134,7 +134,7 @@ impl Account<'_> {
             let Some(rule) = self.rules.1.rule(name).filter(|rule| rule.from.is_some()) else {
                 continue;
             };
-            let wanted = self.rules.1.taken(rule, self.emitted);
+            let wanted = Editions::taken(rule, self.emitted);
             let found = matched(self.counters.1, name) - matched(self.counters.0, name);
             // One that took samples of sensors before finishes the windows it has open.
             let more = if self.rules.1.ever(name, |rule| rule.from.is_none()) {

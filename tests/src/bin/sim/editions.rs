@@ -62,7 +62,7 @@ impl Editions {
     }
 
     /// How many of the records of an entry are samples of a rule in force over records.
-    pub fn taken(&self, rule: &Rule, emitted: &[Emitted]) -> u64 {
+    pub fn taken(rule: &Rule, emitted: &[Emitted]) -> u64 {
         let records = emitted.iter().map(|one| &one.record);
         let taken = records.filter(|record| {
             let from = rule.from.as_ref();

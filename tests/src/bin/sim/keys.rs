@@ -91,12 +91,16 @@ pub fn settle(
     };
     let lines = keys.iter().enumerate();
     let lines = lines.filter(|(key, line)| stays(*key) && !line.is_empty());
-    let mut text: String = lines.map(|(_, line)| format!("{line}\n")).collect();
+    let mut text = String::new();
+    for (_, line) in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
     let over = if chained { "site" } else { "device" };
     text = text.replace("$group", over);
     text = text.replace("$q", if has(WITH) { "q" } else { "value" });
     let sensor = ["pressure", "vibration"][(pick / 7 % 2) as usize];
-    let other = chained && grouped && pick / 64 % 2 == 0;
+    let other = chained && grouped && (pick / 64).is_multiple_of(2);
     text = text.replace(
         "$input",
         &if other {

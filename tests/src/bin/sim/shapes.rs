@@ -190,14 +190,12 @@ pub fn is_right(record: &Record, rule: &Rule, name: &str, value: &Value) -> bool
             let sum: u64 = counts.iter().sum();
             sum == record.samples || grouped && sum <= record.samples
         }
-        ("stddev", Value::Number(value)) => *value >= 0.0,
-        ("range", Value::Number(value)) => *value >= 0.0,
+        ("stddev" | "range", Value::Number(value)) => *value >= 0.0,
         ("hot" | "cold", Value::Number(value)) => (0.0..=1.0).contains(value),
-        ("delta" | "rate", Value::Number(value)) => value.is_finite(),
         ("sum", Value::Number(value)) if own && !grouped => {
             is_of(sensor, *value / record.samples as f64)
         }
-        ("sum", Value::Number(value)) => value.is_finite(),
+        ("sum" | "delta" | "rate", Value::Number(value)) => value.is_finite(),
         (_, Value::Number(value)) => {
             let integral = rule.derive.as_ref().map(|derive| &derive.what);
             let rises = matches!(integral, Some(Derivation::Integral { .. }));
