@@ -91,9 +91,12 @@ enum Command {
     Reload(ReloadArgs),
     /// Show where every sample went: the three balances, then each counter by reason
     Ledger(LedgerArgs),
-    /// Derive records again from the log, as NDJSON: {"position":…,"ordinal":…,"record":{…}}
+    /// Try a configuration's rules on what the log holds, and tell what would be different
     ///
-    /// Reads only: nothing in the data directory changes, and a gateway may run on it.
+    /// Records, samples, bytes upstream, and how near a curve redrawn from the records is to the
+    /// samples, beside what the log's own rules gave. With --as-logged it prints the records of
+    /// the latter, as NDJSON: {"position":…,"ordinal":…,"record":{…}}. Reads only: nothing in the
+    /// data directory changes, and a gateway may run on it.
     Replay(ReplayArgs),
     /// Tell what became of the sample of a sensor nearest to a time
     ///

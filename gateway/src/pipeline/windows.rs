@@ -25,6 +25,7 @@
 //! - A session that was emitted keeps its start; it may grow at its end.
 
 use serde::{Deserialize, Serialize};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::accumulator::{Accumulator, Measure};
 use super::calendar;
@@ -210,7 +211,7 @@ impl Windows {
             Shape::Session { gap_us, .. } => {
                 held.start_us.saturating_sub(gap_us) < time_us && time_us < held.end_us
             }
-            Shape::Count { .. } => !held.full,
+            Shape::Count { .. } => !held.full && held.takes(window.late),
             _ => held.start_us <= time_us && time_us < held.end_us,
         })
     }
@@ -332,8 +333,14 @@ impl Windows {
     ) -> bool {
         let newest = self.newest(asked.column);
         let held = &mut self.held[at];
-        if held.closed_us.is_some() && asked.window.late == Late::Drop {
+        if !held.takes(asked.window.late) {
             return false;
+        }
+        if held.fresh == 0 && is_on(Mutation::RevisionForgets) {
+            held.columns = match &held.columns {
+                Columns::One(_) => Columns::One(Accumulator::new(asked.aggregates, None)),
+                Columns::Many(_) => Columns::Many(Vec::new()),
+            };
         }
         held.fresh += u64::from(fresh);
         held.changed = true;
@@ -558,15 +565,13 @@ impl Windows {
 
     fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
         let (time_us, end_us) = (sample.time_us, sample.time_us.saturating_add(1));
-        let at = match self.held.iter().position(|held| !held.full) {
-            Some(at) => at,
-            None => {
-                let at = self.held.len();
-                self.insert(at, (time_us, end_us), asked, tide);
-                self.held[at].first = Some(Box::new(tide.identity(sample)));
-                at
-            }
-        };
+        let is_open = |held: &Held| !held.full && held.takes(asked.window.late);
+        let open = self.held.iter().position(is_open);
+        let at = open.unwrap_or(self.held.len());
+        if open.is_none() {
+            self.insert(at, (time_us, end_us), asked, tide);
+            self.held[at].first = Some(Box::new(tide.identity(sample)));
+        }
         self.fold(at, sample, asked, tide, asked.counts);
         let held = &mut self.held[at];
         held.start_us = held.start_us.min(time_us);
@@ -610,7 +615,8 @@ impl Windows {
         for held in self.held.iter_mut().filter(|held| held.changed) {
             emit(held);
             held.settle();
-            held.emitted += 1;
+            let repeats = held.emitted > 0 && is_on(Mutation::RevisionNumberRepeated);
+            held.emitted += u32::from(!repeats);
             held.closed_us.get_or_insert(now_us);
         }
     }
@@ -652,6 +658,11 @@ impl Windows {
 }
 
 impl Held {
+    /// Whether it takes samples still: one that was closed early may not.
+    fn takes(&self, late: Late) -> bool {
+        self.closed_us.is_none() || late == Late::Revise
+    }
+
     /// Samples it stands for.
     pub fn samples(&self) -> u64 {
         match &self.columns {
@@ -665,7 +676,9 @@ impl Held {
         self.fresh = 0;
         self.changed = false;
         if let Columns::Many(columns) = &mut self.columns {
-            columns.iter_mut().for_each(|one| one.fresh = 0);
+            for one in columns {
+                one.fresh = 0;
+            }
         }
     }
 }

@@ -264,8 +264,20 @@ fn windows_have_their_shapes_and_holds() {
     const HOUR_US: i64 = 3_600_000_000;
     let window = |name| rule(name).window.unwrap();
     let shapes = [
-        ("tumbling", Shape::Tumbling { length_us: 60_000_000 }, 60_000_000),
-        ("sliding", Shape::Sliding { length_us: 300_000_000 }, 300_000_000),
+        (
+            "tumbling",
+            Shape::Tumbling {
+                length_us: 60_000_000,
+            },
+            60_000_000,
+        ),
+        (
+            "sliding",
+            Shape::Sliding {
+                length_us: 300_000_000,
+            },
+            300_000_000,
+        ),
         (
             "session",
             Shape::Session {
@@ -305,14 +317,33 @@ fn steps_and_alerts_are_read_with_their_defaults() {
     assert_eq!(rule("sliding").derive.unwrap().what, integral);
     let thin = |name| rule(name).thin.unwrap();
     assert_eq!(thin("tumbling"), Thinning::OnChange);
-    assert_eq!(thin("session"), Thinning::DecimateTime { every_us: 10_000_000 });
+    assert_eq!(
+        thin("session"),
+        Thinning::DecimateTime {
+            every_us: 10_000_000
+        }
+    );
     assert_eq!(thin("count"), Thinning::DecimateCount { every: 10 });
     assert_eq!(thin("door"), Thinning::SwingingDoor { max_error: 0.1 });
     let alert = rule("vibration-high").alert.unwrap();
-    let times = (alert.for_us, alert.repeat_us, alert.silent_for_us, alert.historic_after_us);
-    assert_eq!(times, (5_000_000, Some(3_600_000_000), Some(600_000_000), 0));
-    assert_eq!(alert.clear.map(|clear| clear.text).as_deref(), Some("value < 3.5"));
-    assert_eq!(rule("mean-high").alert.unwrap().historic_after_us, 300_000_000);
+    let times = (
+        alert.for_us,
+        alert.repeat_us,
+        alert.silent_for_us,
+        alert.historic_after_us,
+    );
+    assert_eq!(
+        times,
+        (5_000_000, Some(3_600_000_000), Some(600_000_000), 0)
+    );
+    assert_eq!(
+        alert.clear.map(|clear| clear.text).as_deref(),
+        Some("value < 3.5")
+    );
+    assert_eq!(
+        rule("mean-high").alert.unwrap().historic_after_us,
+        300_000_000
+    );
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn resolve_source(
                 format!("records of {} hold several sensors", made_by.title),
                 "a sample is one value of one sensor",
             )
-            .help("take from a rule without group = \"device\", and group in this one");
+            .help("take from a rule without group = \"device\"");
         return None;
     }
     // What a mistaken rule would make is not known.
@@ -207,11 +207,7 @@ impl Made {
     }
 
     /// The value with a name.
-    fn pick(
-        &self,
-        value: &crate::rules::typed::Named,
-        findings: &mut Findings,
-    ) -> Option<String> {
+    fn pick(&self, value: &crate::rules::typed::Named, findings: &mut Findings) -> Option<String> {
         if self.numbers.contains(&value.text) {
             return Some(value.text.clone());
         }

@@ -51,7 +51,12 @@ pub(super) fn read_alert(
     let clears = clear.map(|value| names.condition("`clear`", value, findings));
     let zero_or_more = |key: &'static str, section: &mut Section<'_, '_>, findings: &mut _| {
         let value = section.get(key)?;
-        Some(duration(&format!("`{key}`"), value, 0..=TIME_US_MAX, findings))
+        Some(duration(
+            &format!("`{key}`"),
+            value,
+            0..=TIME_US_MAX,
+            findings,
+        ))
     };
     let for_us = zero_or_more("for", &mut section, findings);
     let historic_after_us = zero_or_more("historic_after", &mut section, findings);

@@ -67,8 +67,14 @@ pub(super) fn check(rule: &TypedRule, section: &Section<'_, '_>, findings: &mut 
     check_inputs(rule, section, findings);
     let alert = rule.alert.as_ref().map(|alert| &alert.settings);
     if alert.is_some_and(|alert| alert.silent_for_us.is_some()) && section.holds("from") {
-        conflict(section, "alert", "from", "records have no silence", findings)
-            .help("put `silent_for` into a rule over the sensors themselves");
+        conflict(
+            section,
+            "alert",
+            "from",
+            "records have no silence",
+            findings,
+        )
+        .help("put `silent_for` into a rule over the sensors themselves");
     }
 }
 
@@ -168,6 +174,14 @@ fn check_group(rule: &TypedRule, section: &Section<'_, '_>, findings: &mut Findi
         );
     }
     if group != Group::Device || section.holds("alert") {
+        return;
+    }
+    if section.holds("from") {
+        refuse(
+            format!("`group` in {title} is \"device\" beside `from`"),
+            "a rule over records makes a record for each sensor, or one over the site",
+            "leave `group` out, or write group = \"site\"",
+        );
         return;
     }
     if !section.holds("window") && !section.misspelt("window") && !section.holds("max_error") {

@@ -211,12 +211,7 @@ fn read_globs(
     globs.into_iter().collect()
 }
 
-fn read_glob(
-    key: &str,
-    over: Over,
-    value: &Value<'_>,
-    findings: &mut Findings,
-) -> Option<Named> {
+fn read_glob(key: &str, over: Over, value: &Value<'_>, findings: &mut Findings) -> Option<Named> {
     let name = format!("`{key}`");
     let example = match over {
         Over::Names => "a glob such as \"pump-*\", or a list of them",

@@ -26,9 +26,7 @@ pub(in crate::rules) use self::matching::{TypedMatch, TypedSource};
 use super::{Named, SINKS_MAX, check_name};
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::tree::{Section, Value, choice, list, short, text};
-use crate::rules::{
-    Aggregate, Derive, Expression, Group, Input, Keep, Priority, Thinning, Window,
-};
+use crate::rules::{Aggregate, Derive, Expression, Group, Input, Keep, Priority, Thinning, Window};
 
 /// Longest time that a rule may name: a month.
 const TIME_US_MAX: i64 = 31 * 86_400 * 1_000_000;
@@ -45,25 +43,49 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("every", "put it into `window`: window = { every = \"…\" }"),
     ("filter", "did you mean `when`?"),
     ("for", "put it into `alert`: alert = { for = \"…\" }"),
-    ("historic_after", "put it into `alert`: alert = { historic_after = \"…\" }"),
+    (
+        "historic_after",
+        "put it into `alert`: alert = { historic_after = \"…\" }",
+    ),
     ("hold", "put it into `window`: window = { hold = \"…\" }"),
-    ("hopping", "put it into `window`: window = { hopping = \"…\" }"),
+    (
+        "hopping",
+        "put it into `window`: window = { hopping = \"…\" }",
+    ),
     ("join", "did you mean `with`?"),
     ("kind", "put it into `match`: match = { kind = \"…\" }"),
     ("late", "put it into `window`: window = { late = \"…\" }"),
-    ("lateness", "put it into `window`: window = { lateness = \"…\" }"),
+    (
+        "lateness",
+        "put it into `window`: window = { lateness = \"…\" }",
+    ),
     ("max", "put it into `keep`: keep = { max = … }"),
-    ("max_gap", "put it into `derive`: derive = { max_gap = \"…\" }"),
+    (
+        "max_gap",
+        "put it into `derive`: derive = { max_gap = \"…\" }",
+    ),
     ("min", "put it into `keep`: keep = { min = … }"),
     ("rate_max", "put it into `keep`: keep = { rate_max = … }"),
     ("repeat", "put it into `alert`: alert = { repeat = \"…\" }"),
     ("sensor", "put it into `match`: match = { sensor = \"…\" }"),
-    ("session", "put it into `window`: window = { session = \"…\" }"),
-    ("silent_for", "put it into `alert`: alert = { silent_for = \"…\" }"),
+    (
+        "session",
+        "put it into `window`: window = { session = \"…\" }",
+    ),
+    (
+        "silent_for",
+        "put it into `alert`: alert = { silent_for = \"…\" }",
+    ),
     ("site", "put it into `match`: match = { site = \"…\" }"),
-    ("sliding", "put it into `window`: window = { sliding = \"…\" }"),
+    (
+        "sliding",
+        "put it into `window`: window = { sliding = \"…\" }",
+    ),
     ("tags", "put it into `match`: match = { tags = \"…\" }"),
-    ("tumbling", "put it into `window`: window = { tumbling = \"…\" }"),
+    (
+        "tumbling",
+        "put it into `window`: window = { tumbling = \"…\" }",
+    ),
     ("unit", "put it into `match`: match = { unit = \"…\" }"),
     ("where", "did you mean `when`?"),
 ];

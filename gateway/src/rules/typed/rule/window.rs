@@ -115,7 +115,9 @@ fn read_shape(section: &mut Section<'_, '_>, findings: &mut Findings) -> Option<
             .help("write window = { every = \"1d\", zone = \"Europe/Berlin\" }");
     }
     match key {
-        "tumbling" => time("`tumbling`", value, findings).map(|length_us| Shape::Tumbling { length_us }),
+        "tumbling" => {
+            time("`tumbling`", value, findings).map(|length_us| Shape::Tumbling { length_us })
+        }
         "hopping" => read_hopping(value, every, section, findings),
         "sliding" => {
             let bounds = TIME_US_MIN..=SLIDING_US_MAX;
@@ -201,7 +203,11 @@ fn read_session(
             Kind::OutOfRange,
             longest.span(),
             "`longest` is shorter than the gap",
-            format!("expected {} to {}", show_duration(gap_us), show_duration(TIME_US_MAX)),
+            format!(
+                "expected {} to {}",
+                show_duration(gap_us),
+                show_duration(TIME_US_MAX)
+            ),
         );
         return None;
     }
