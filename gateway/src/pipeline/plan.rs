@@ -14,7 +14,7 @@ use tidegate_shared::mutation::{Mutation, is_on};
 use super::sensor::Meta;
 use crate::record::Record;
 use crate::rules::glob::any_matches;
-use crate::rules::{Rule, RuleSet, Shape};
+use crate::rules::{Group, Rule, RuleSet, Shape};
 
 /// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
 /// is not taken and counts as an unreadable entry.
@@ -73,6 +73,16 @@ impl Plan {
             && any_matches(&matching.kind, kind_name(meta.kind))
             && (matching.tags.is_empty()
                 || meta.tags.iter().any(|tag| any_matches(&matching.tags, tag)))
+    }
+
+    /// Whether a rule over the site waits for a device's records: as samples or as inputs.
+    pub fn waits_for(&self, site: &str, device: &str) -> bool {
+        let matching = &self.rule.matching;
+        let inputs = self.rule.inputs.iter();
+        let mut named = inputs.filter_map(|input| input.device.as_deref());
+        self.rule.group == Group::Site
+            && (any_matches(&matching.site, site) && any_matches(&matching.device, device)
+                || named.any(|one| one == device))
     }
 
     /// Whether a record of the rule's source matches.
