@@ -219,7 +219,11 @@ impl Player<'_> {
                 let offsets = column.iter().map(|(at, _)| (at - base_us) as u32);
                 let raws = column.iter().map(|(_, raw)| raw.unwrap_or_default());
                 let mut bad = BadSet::default();
-                for (index, _) in column.iter().enumerate().filter(|(_, (_, raw))| raw.is_none()) {
+                for (index, _) in column
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, (_, raw))| raw.is_none())
+                {
                     bad.insert(index);
                 }
                 (*sensor, offsets.collect(), raws.collect(), bad)
@@ -230,13 +234,15 @@ impl Player<'_> {
             base_us,
             complete_until_us: self.complete_us,
         };
-        let blocks = split.iter().map(|(sensor, offsets_us, raws, bad)| BlockSource {
-            sensor: *sensor,
-            first_index: 0,
-            offsets_us,
-            raws,
-            bad: *bad,
-        });
+        let blocks = split
+            .iter()
+            .map(|(sensor, offsets_us, raws, bad)| BlockSource {
+                sensor: *sensor,
+                first_index: 0,
+                offsets_us,
+                raws,
+                bad: *bad,
+            });
         self.frame(at_us, |writer| batch::write(writer, &head, blocks));
     }
 

@@ -1,7 +1,7 @@
 //! Run: the log of a test, through the pipeline, on virtual time.
 
-use super::outcome::Outcome;
 use super::gateway::{self, Cue};
+use super::outcome::Outcome;
 use super::player::play;
 use super::{Difference, Test, counts, pairing};
 use crate::entry::{Entry, Logged};

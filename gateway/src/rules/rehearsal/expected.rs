@@ -1,9 +1,9 @@
 //! `[[expect]]`: fields of a record that has to come.
 
 use super::time::read_offset;
+use crate::record::GROUP;
 use crate::rehearsal::{Datum, Device, Expected, Field};
 use crate::rules::mistake::{Findings, Kind, nearest};
-use crate::record::GROUP;
 use crate::rules::tree::{Section, Value, boolean, choice, list, number, short, text, whole};
 use crate::rules::{Group, Rule};
 use toml::de::DeValue;

@@ -31,13 +31,15 @@ pub(super) fn read(
     section.close(findings);
     let mut limits = limits;
     let mut over_us = 0;
-    let mut steps = Vec::new();
-    for value in timeline? {
-        let step = read_step(value, over_us, &mut limits, load, findings)?;
-        over_us = step.end_us();
-        steps.push(step);
-    }
-    Some(steps)
+    let steps: Vec<Option<GatewayStep>> = timeline?
+        .iter()
+        .map(|value| {
+            let step = read_step(value, over_us, &mut limits, load, findings)?;
+            over_us = step.end_us();
+            Some(step)
+        })
+        .collect();
+    steps.into_iter().collect()
 }
 
 fn read_step(
