@@ -25,6 +25,7 @@ mod output;
 mod progress;
 mod reload;
 mod replay;
+mod schema;
 mod signal;
 mod status;
 mod table;
@@ -79,6 +80,8 @@ enum Command {
     Run(RunArgs),
     /// Check a configuration: tells every mistake at once, each with its place
     Check(CheckArgs),
+    /// Print the JSON Schema of tidegate.toml, for editors
+    Schema,
     /// Test rules on virtual time: timelines of devices, and the records that have to come
     ///
     /// Starts nothing and waits for nothing: a day of samples takes a moment.
@@ -138,6 +141,7 @@ impl Cli {
                 wiring::run(settings, args.config, text)
             }
             Command::Check(args) => check::check(&args),
+            Command::Schema => schema::show(),
             Command::Test(args) => test::test(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Status(args) => status::show(&args),

@@ -16,6 +16,7 @@ fn settled_spellings_are_taken() {
         "tidegate run --config pump.toml",
         "tidegate check tidegate.toml",
         "tidegate check tidegate.toml --json",
+        "tidegate schema",
         "tidegate test pump.test.toml cold-chain.test.toml --json",
         "tidegate status --config tidegate.toml --json",
         "tidegate reload --config tidegate.toml --json",
@@ -123,6 +124,7 @@ fn a_right_configuration_is_summed_up_in_a_line() {
     assert_eq!(
         check::summary("tidegate.toml", &settings),
         "tidegate.toml is right: site pump-house; 2 sinks (cloud, local); \
-         3 rules (pump-temperature, valve-changes, five-minutes)"
+         11 rules (pump-temperature, valve-changes, five-minutes, pump-power, level-curve, \
+         starts, hundred, snapshot, …)"
     );
 }

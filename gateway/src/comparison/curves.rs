@@ -20,7 +20,7 @@ pub enum Shape {
     /// At a value from a window's start to its end.
     Steps,
     /// From one passed-through sample to the next: straight, or held where a rule leaves out what
-    /// does not change (deadband, on_change).
+    /// does not change (`deadband`, `on_change`).
     Line,
     /// Not at all: no value of a record stands for its samples. So it is with windows that
     /// overlap or have no fixed ends, with derived values, groups and alerts.

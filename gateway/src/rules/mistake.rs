@@ -34,6 +34,10 @@ pub enum Kind {
     Conflict,
     /// Something that has no effect.
     Unused,
+    /// Something that never happens, or always.
+    Never,
+    /// Something that will hardly do what was wanted.
+    Doubtful,
     /// Something that opens the gateway to others.
     Exposed,
     /// More mistakes than are told.
@@ -63,6 +67,8 @@ pub struct Mistake {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
+    /// Column behind the last character that is underlined, on the same line.
+    pub end_column: usize,
     /// What is wrong, in a sentence without its stop.
     pub message: String,
     /// What was expected, in a few words.
@@ -224,15 +230,18 @@ impl Found {
         let span = within(text, self.span);
         let before = text.get(..span.start).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before
+            .get(line_start..)
+            .map_or(0, |line| line.chars().count())
+            + 1;
+        let underlined = text.get(span.clone()).unwrap_or_default();
         Mistake {
             severity: self.severity,
             kind: self.kind,
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
-            column: before
-                .get(line_start..)
-                .map_or(0, |line| line.chars().count())
-                + 1,
+            column,
+            end_column: column + underlined.chars().count(),
             message: self.message,
             expected: self.expected,
             help: self.help,

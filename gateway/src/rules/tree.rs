@@ -3,6 +3,9 @@
 //! A reader returns `None` when it has noted a mistake, so that the caller goes on with what is
 //! left and the person sees everything at once.
 
+#[cfg(test)]
+pub(super) mod asked;
+
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 
@@ -129,6 +132,8 @@ impl<'v, 't> Section<'v, 't> {
 
     /// Refuses every key that was not asked for, and notes those that are missing.
     pub(super) fn close(self, findings: &mut Findings) {
+        #[cfg(test)]
+        asked::note(&self.title, &self.known);
         for (key, example) in &self.missing {
             if self.misspelt(key) {
                 continue;

@@ -5,7 +5,7 @@ use crate::record::GROUP;
 use crate::rehearsal::{Datum, Device, Expected, Field};
 use crate::rules::mistake::{Findings, Kind, nearest};
 use crate::rules::tree::{Section, Value, boolean, choice, list, number, short, text, whole};
-use crate::rules::{Group, Rule};
+use crate::rules::{Aggregate, Group, Rule};
 use toml::de::DeValue;
 
 /// What a test's parts are called, for those that name them.
@@ -289,7 +289,7 @@ impl Known {
         for rule in rules {
             // A sample that passed, or one that an alert told of, is a value alone.
             let names = match rule.window {
-                Some(_) => rule.aggregates.iter().map(|one| one.name()).collect(),
+                Some(_) => rule.aggregates.iter().map(Aggregate::name).collect(),
                 None => vec!["value".to_owned()],
             };
             if rule.window.is_some() && rule.group == Group::Device {

@@ -5,6 +5,9 @@ pub(super) mod rules;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tidegate_shared::ids::SiteName;
+
+use super::doubt;
 use super::mistake::{Findings, Kind, nearest};
 use super::quantity::show_size;
 use super::settings::{IntakeSettings, LogSettings, Settings, SinkSettings};
@@ -13,7 +16,7 @@ use super::typed::{Forward, Typed, TypedClock, TypedLimits, TypedLog};
 use crate::entry::Limits;
 
 /// Where the data directory is when `gateway.data_dir` is not given.
-const DATA_DIR: &str = "./tidegate-data";
+pub(super) const DATA_DIR: &str = "./tidegate-data";
 
 /// Fills in defaults and checks the parts against each other; `None` when a part is missing, and
 /// then its mistake is among the findings.
@@ -21,6 +24,8 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     let rules = rules::resolve(&typed.rules, findings);
     rules::check_purpose(&typed.rules, findings);
     check_forwards(&typed, findings);
+    let site = typed.gateway.site.as_ref().map(SiteName::as_str);
+    doubt::note(&typed.rules, site, findings);
     check_spools(&typed, findings);
     let log = resolve_log(&typed.log, findings);
     let limits = resolve_limits(&typed.limits, &typed.clock);

@@ -33,7 +33,8 @@ pub(in crate::rules) fn resolve(typed: &[TypedRule], findings: &mut Findings) ->
     })
 }
 
-fn resolve_rule(typed: &TypedRule, from: Option<Source>) -> Option<Rule> {
+/// Fills in the defaults of one rule; what it takes from another is looked up already.
+pub(in crate::rules) fn resolve_rule(typed: &TypedRule, from: Option<Source>) -> Option<Rule> {
     Some(Rule {
         name: typed.name.as_ref()?.text.clone(),
         from,

@@ -13,8 +13,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
-pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource};
+pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
 pub(super) use self::sink::TypedSink;
 use super::mistake::{Findings, Kind};
 use super::settings::MqttSettings;

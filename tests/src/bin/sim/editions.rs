@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tidegate_gateway::record::{Emitted, Record, Value};
 use tidegate_gateway::rules::glob::any_matches;
-use tidegate_gateway::rules::{Late, Rule, RuleSet, Shape};
+use tidegate_gateway::rules::{Aggregate, Late, Rule, RuleSet, Shape};
 
 use super::story::Story;
 use super::unit::is_of;
@@ -129,7 +129,7 @@ impl Editions {
 
 /// Whether values are what a rule asks for, in its order; one that cannot be said may be absent.
 fn is_part(values: &[(String, Value)], rule: &Rule) -> bool {
-    let mut asked = rule.aggregates.iter().map(|one| one.name());
+    let mut asked = rule.aggregates.iter().map(Aggregate::name);
     let in_order = values
         .iter()
         .all(|(name, _)| asked.any(|asked| asked == *name));

@@ -9,9 +9,9 @@ use crate::rules::mistake::{Findings, Kind, nearest};
 use crate::rules::tree::{Section, Value, list, malformed, number, short, text};
 
 /// Most aggregates of a rule: they become the columns of a record.
-const AGGREGATES_MAX: usize = 32;
+pub(in crate::rules) const AGGREGATES_MAX: usize = 32;
 /// Most bounds of a histogram: each is a counter of every open window.
-const BOUNDS_MAX: usize = 64;
+pub(in crate::rules) const BOUNDS_MAX: usize = 64;
 /// What people call some aggregates elsewhere.
 const OTHER_NAMES: &[(&str, &str)] = &[
     ("average", "mean"),
@@ -46,6 +46,11 @@ const EXPECTED_AGGREGATE: &str = "expected count, sum, min, max, mean, stddev, f
                                   range, time_weighted_mean, delta, rate, p0 to p100 (p99.9), or \
                                   a table with share_of_time or histogram";
 const EXPECTED_TABLE: &str = "a text such as \"mean\" or a table such as { share_of_time = \"value > 4.5\", name = \"hot\" }";
+
+/// Every name but the percentiles'.
+pub(in crate::rules) fn aggregate_names() -> Vec<&'static str> {
+    AGGREGATES.iter().map(|(name, _)| *name).collect()
+}
 
 /// Reads `aggregate`: a list of names and tables, each name once.
 pub(super) fn read_aggregates(

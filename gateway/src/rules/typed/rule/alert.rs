@@ -11,7 +11,7 @@ use crate::rules::mistake::{Findings, Kind};
 use crate::rules::tree::{Section, Value, duration, short};
 
 /// An alert of a sample that is older than this as it arrives is historic.
-const HISTORIC_US: i64 = 5 * 60 * 1_000_000;
+pub(in crate::rules) const HISTORIC_US: i64 = 5 * 60 * 1_000_000;
 
 /// `alert` as typed.
 #[derive(Debug)]

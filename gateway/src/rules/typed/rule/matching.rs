@@ -15,15 +15,15 @@ use crate::rules::tree::{Section, Value, malformed, short, text, whole};
 use crate::rules::{Input, Match};
 
 /// Most bytes of a glob: twice the longest name it could match.
-const GLOB_BYTES_MAX: usize = 64;
+pub(in crate::rules) const GLOB_BYTES_MAX: usize = 64;
 /// Most globs of a list: each costs a match per sensor of a catalog.
-const GLOBS_MAX: usize = 16;
+pub(in crate::rules) const GLOBS_MAX: usize = 16;
 /// Most inputs of a rule: each costs a look at another sensor per sample.
-const INPUTS_MAX: usize = 8;
+pub(in crate::rules) const INPUTS_MAX: usize = 8;
 /// Decimals of values that are not a sensor's own when none are given.
-pub(super) const DECIMALS: u8 = 6;
+pub(in crate::rules) const DECIMALS: u8 = 6;
 /// Most decimals: as many as the integers they are kept in leave room for.
-const DECIMALS_MOST: u64 = 9;
+pub(in crate::rules) const DECIMALS_MOST: u64 = 9;
 /// Kinds of sensors.
 const KINDS: [&str; 4] = ["gauge", "counter", "state", "bool"];
 

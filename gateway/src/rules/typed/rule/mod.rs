@@ -17,6 +17,9 @@ mod matching;
 mod steps;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use toml::Spanned;
@@ -27,6 +30,17 @@ use super::{Named, SINKS_MAX, check_name};
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::tree::{Section, Value, choice, list, short, text};
 use crate::rules::{Aggregate, Derive, Expression, Group, Input, Keep, Priority, Thinning, Window};
+
+/// What the schema says of a rule's keys beside their types.
+pub(in crate::rules) mod bounds {
+    pub(in crate::rules) use super::aggregate::{AGGREGATES_MAX, BOUNDS_MAX, aggregate_names};
+    pub(in crate::rules) use super::alert::HISTORIC_US;
+    pub(in crate::rules) use super::matching::{
+        DECIMALS, DECIMALS_MOST, GLOB_BYTES_MAX, GLOBS_MAX, INPUTS_MAX,
+    };
+    pub(in crate::rules) use super::steps::GAP_US;
+    pub(in crate::rules) use super::window::{COUNTS, LATENESS_US, SESSION_US};
+}
 
 /// Longest time that a rule may name: a month.
 const TIME_US_MAX: i64 = 31 * 86_400 * 1_000_000;
@@ -271,7 +285,7 @@ fn time(name: &str, value: &Value<'_>, findings: &mut Findings) -> Option<i64> {
     crate::rules::tree::duration(name, value, bounds, findings)
 }
 
-/// Reads a name of a value or an alias: `[a-z_][a-z0-9_]*`, at most 32.
+/// Whether a text can be the name of a value or an alias: `[a-z_][a-z0-9_]*`, at most 32.
 fn is_word(typed: &str) -> bool {
     typed.len() <= 32
         && typed.starts_with(|sign: char| sign.is_ascii_lowercase() || sign == '_')

@@ -14,7 +14,7 @@ use crate::rules::tree::{
 use crate::rules::{Derivation, Derive, Keep, Thinning};
 
 /// Across a longer gap there is neither rate nor integral when `max_gap` is not given.
-const GAP_US: i64 = 3_600 * 1_000_000;
+pub(in crate::rules) const GAP_US: i64 = 3_600 * 1_000_000;
 
 /// Reads `keep`.
 pub(super) fn read_keep(value: &Value<'_>, findings: &mut Findings) -> Option<Spanned<Keep>> {

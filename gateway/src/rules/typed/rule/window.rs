@@ -16,17 +16,17 @@ const DAY_US: i64 = 86_400 * 1_000_000;
 const LATENESS_US_MAX: i64 = 7 * DAY_US;
 /// Lateness when none is given: longer than frames of one device overtake each other's wake-ups,
 /// short enough that a minute's record is a minute old.
-const LATENESS_US: i64 = 10_000_000;
+pub(in crate::rules) const LATENESS_US: i64 = 10_000_000;
 /// Longest gap of a session.
 const GAP_US_MAX: i64 = 7 * DAY_US;
 /// Longest session when nothing is given.
-const SESSION_US: i64 = DAY_US;
+pub(in crate::rules) const SESSION_US: i64 = DAY_US;
 /// Most windows that a sample of hopping windows is in: each is a copy of the state.
 const OVERLAP_MAX: i64 = 64;
 /// Longest sliding window: it keeps its samples.
 const SLIDING_US_MAX: i64 = DAY_US;
 /// Most samples of a count window.
-const COUNTS: RangeInclusive<u64> = 1..=1_000_000;
+pub(in crate::rules) const COUNTS: RangeInclusive<u64> = 1..=1_000_000;
 /// How long a value holds in a window of a number of samples.
 const COUNT_HOLD_US: i64 = 3_600 * 1_000_000;
 /// How long it holds in a stretch of the calendar.
@@ -243,12 +243,11 @@ fn read_calendar(
         }
         found.map(|(_, calendar)| *calendar)
     });
-    let zone = match zone {
-        Some(zone) => zone::read(zone, findings),
-        None => {
-            section.need("zone", "zone = \"Europe/Berlin\", or \"UTC\"");
-            None
-        }
+    let zone = if let Some(zone) = zone {
+        zone::read(zone, findings)
+    } else {
+        section.need("zone", "zone = \"Europe/Berlin\", or \"UTC\"");
+        None
     };
     Some(Shape::Calendar {
         every: calendar?,
