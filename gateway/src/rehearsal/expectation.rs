@@ -32,6 +32,8 @@ pub enum Field {
     Fresh,
     /// `clock`.
     Clock,
+    /// `partial`: whether samples of the window are not in it.
+    Partial,
     /// `alert`: what became of it.
     Alert,
     /// `cause` of an alert.
@@ -61,6 +63,7 @@ impl fmt::Display for Field {
             Self::Samples => "samples",
             Self::Fresh => "fresh",
             Self::Clock => "clock",
+            Self::Partial => "partial",
             Self::Alert => "alert",
             Self::Cause => "cause",
             Self::Historic => "historic",
@@ -167,6 +170,7 @@ pub(super) fn found(emitted: &Emitted, field: &Field) -> Datum {
         Field::Samples => Datum::Number(record.samples as f64),
         Field::Fresh => Datum::Number(record.fresh as f64),
         Field::Clock => Datum::Text(clock(record.clock).to_owned()),
+        Field::Partial => Datum::Flag(record.partial),
         Field::Alert => record.alert.map_or(Datum::Absent, |alert| {
             Datum::Text(state(alert.state).to_owned())
         }),

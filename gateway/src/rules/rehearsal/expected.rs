@@ -202,9 +202,11 @@ fn read_words(
     let alert = alert.and_then(|value| choice("`alert`", value, &ALERTS, findings));
     let cause = section.get("cause");
     let cause = cause.and_then(|value| choice("`cause`", value, &CAUSES, findings));
-    let historic = section.get("historic");
-    let historic = historic.and_then(|value| boolean("`historic`", value, findings));
-    fields.extend(historic.map(|flag| (Field::Historic, Datum::Flag(flag))));
+    for (key, field) in [("historic", Field::Historic), ("partial", Field::Partial)] {
+        let flag = section.get(key);
+        let flag = flag.and_then(|value| boolean(&format!("`{key}`"), value, findings));
+        fields.extend(flag.map(|flag| (field, Datum::Flag(flag))));
+    }
     let unit = section.get("unit");
     let unit = unit.and_then(|value| text("`unit`", value, "a text such as \"bar\"", findings));
     let clock = section.get("clock");
