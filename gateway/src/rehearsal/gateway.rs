@@ -19,9 +19,17 @@ pub(super) enum Cue {
     On,
 }
 
-/// What comes of the gateway, with its times in µs: what is to stand before what devices log at
-/// the same time, and what is to stand behind it.
-pub(super) fn play(test: &Test) -> (Vec<(i64, Cue)>, Vec<(i64, Cue)>) {
+/// What comes of the gateway, with its times in µs.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    /// What is to stand before what devices log at the same time.
+    pub before: Vec<(i64, Cue)>,
+    /// What is to stand behind it.
+    pub behind: Vec<(i64, Cue)>,
+}
+
+/// Plays the gateway's timeline.
+pub(super) fn play(test: &Test) -> Played {
     let mut before: Vec<(i64, Cue)> = vec![(0, Cue::Entry(started(test)))];
     before.extend(in_force(&test.rules, test.limits).map(|entry| (0, Cue::Entry(entry))));
     before.push((0, Cue::Entry(subscribed(true))));
@@ -44,7 +52,7 @@ pub(super) fn play(test: &Test) -> (Vec<(i64, Cue)>, Vec<(i64, Cue)>) {
             }
         }
     }
-    (before, behind)
+    Played { before, behind }
 }
 
 /// When devices cannot reach the gateway.

@@ -12,7 +12,10 @@ use crate::time::Timestamp;
 /// Runs a test: the records and counters it gives, and where they differ from what is expected.
 pub fn rehearse(test: &Test) -> Outcome {
     let mut differences = Vec::new();
-    let (mut cues, behind) = gateway::play(test);
+    let gateway::Played {
+        before: mut cues,
+        behind,
+    } = gateway::play(test);
     for (number, device) in test.devices.iter().enumerate() {
         let played = play(device, number as u32, test);
         let entries = played.entries.into_iter();

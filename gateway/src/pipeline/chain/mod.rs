@@ -241,13 +241,11 @@ impl Chain {
         let names = around.touched.iter().map(DeviceName::as_str);
         for name in names.chain([GROUP]) {
             if !self.marks.contains_key(name) {
-                let makes = match chain {
-                    Some(chain) => chain.of(name).next().is_some(),
-                    None => {
-                        let device = around.devices.get(name);
-                        device.is_some_and(|device| device.is_under(source_rule))
-                    }
-                };
+                let device = around.devices.get(name);
+                let makes = chain.map_or_else(
+                    || device.is_some_and(|device| device.is_under(source_rule)),
+                    |chain| chain.of(name).next().is_some(),
+                );
                 if !makes || !plan.waits_for(around.site, name) {
                     continue;
                 }

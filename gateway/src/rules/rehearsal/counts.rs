@@ -90,7 +90,7 @@ fn read_reasons(
         return;
     };
     for (reason, count) in reasons {
-        let value = section.get(*reason);
+        let value = section.get(reason);
         counts.extend(value.and_then(|value| read_count(*count, value, findings)));
     }
     section.close(findings);

@@ -68,19 +68,18 @@ fn read_step(
         .into_iter()
         .filter_map(|name| Some((name, section.get(name)?)))
         .collect();
-    let act = match given.as_slice() {
-        [(name, value)] => read_act(name, value, limits, load, findings),
-        _ => {
-            if given.len() > 1 || !ACTS.iter().any(|name| section.misspelt(name)) {
-                findings.mistake(
-                    Kind::Conflict,
-                    section.span.clone(),
-                    "the step has not one act",
-                    format!("expected one of {}", ACTS.join(", ")),
-                );
-            }
-            None
+    let act = if let [(name, value)] = given.as_slice() {
+        read_act(name, value, limits, load, findings)
+    } else {
+        if given.len() > 1 || !ACTS.iter().any(|name| section.misspelt(name)) {
+            findings.mistake(
+                Kind::Conflict,
+                section.span.clone(),
+                "the step has not one act",
+                format!("expected one of {}", ACTS.join(", ")),
+            );
         }
+        None
     };
     section.close(findings);
     Some(GatewayStep {
