@@ -295,11 +295,12 @@ pub enum Shape {
         /// Length in µs.
         length_us: i64,
     },
-    /// Samples without a longer gap between them.
+    /// Samples with less than a gap between them.
     Session {
         /// That gap in µs.
         gap_us: i64,
-        /// A session that is as long as this is followed by another, in µs.
+        /// A session's last sample is less than this behind its first, in µs; the next one begins
+        /// another.
         length_max_us: i64,
     },
     /// A number of samples.

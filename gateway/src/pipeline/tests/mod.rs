@@ -9,6 +9,7 @@ mod naive;
 mod rejections;
 pub(super) mod restore;
 pub(crate) mod script;
+mod shapes;
 mod since;
 mod untrusted;
 mod untrusted_random;
