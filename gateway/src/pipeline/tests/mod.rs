@@ -5,7 +5,7 @@ mod books;
 mod closes;
 mod epochs;
 mod memory;
-mod naive;
+mod model;
 mod rejections;
 pub(super) mod restore;
 pub(crate) mod script;
