@@ -11,6 +11,8 @@ pub(super) mod restore;
 pub(crate) mod script;
 mod shapes;
 mod since;
+#[cfg(feature = "network")]
+mod skab;
 mod untrusted;
 mod untrusted_random;
 mod versions;
