@@ -34,11 +34,21 @@ pub enum Mutation {
     OnlineUnsubscribed,
     /// A restored store goes on under its old log incarnation.
     RestoredReusesIds,
+    /// Other rules are said to hold before the log holds them.
+    ReloadBeforeFsync,
+    /// A rule that computes something else keeps its version.
+    ReloadKeepsVersion,
+    /// Windows that are open when their rule changes are dropped.
+    WindowsDroppedAtReload,
+    /// A revision holds its own samples only, not those of the revisions before.
+    RevisionForgets,
+    /// A second revision has the number of the first.
+    RevisionNumberRepeated,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeFsync,
         Self::RecordBeforeEntry,
         Self::DuplicatesLogged,
@@ -52,6 +62,11 @@ impl Mutation {
         Self::RefusedUnchecked,
         Self::OnlineUnsubscribed,
         Self::RestoredReusesIds,
+        Self::ReloadBeforeFsync,
+        Self::ReloadKeepsVersion,
+        Self::WindowsDroppedAtReload,
+        Self::RevisionForgets,
+        Self::RevisionNumberRepeated,
     ];
 }
 

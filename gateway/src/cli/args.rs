@@ -111,28 +111,34 @@ fn moment(text: &str) -> Result<Moment, String> {
 /// Arguments of `replay`.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// The configuration that names the data directory
+    /// The configuration that names the data directory, and whose rules are tried
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
     pub config: PathBuf,
-    /// First log position whose records are printed, or `base` for those since the newest base;
-    /// from as far back as the log reaches when left out
-    #[arg(long, value_name = "POSITION|base", value_parser = from)]
+    /// From an entry on: when it was written, such as 2026-01-31T12:00:00Z, its log position, or
+    /// `base` for the newest base; from as far back as the log reaches when left out
+    #[arg(long, value_name = "TIME|POSITION|base", value_parser = from)]
     pub from: Option<From>,
-    /// Log position to stop before
-    #[arg(long, value_name = "POSITION")]
-    pub until: Option<u64>,
-    /// Tell the summary on stderr as one JSON object
+    /// Up to before an entry written at a time, or a log position
+    #[arg(long, alias = "until", value_name = "TIME|POSITION", value_parser = bound)]
+    pub to: Option<Bound>,
+    /// Save the records that the rules tried give, as NDJSON, in a file that is not there yet
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Try nothing: print the records that the log's own rules gave, as NDJSON
+    #[arg(long, conflicts_with = "write")]
+    pub as_logged: bool,
+    /// Print one JSON object instead of tables; with --as-logged, tell the summary on stderr as one
     #[arg(long)]
     pub json: bool,
 }
 
-/// Where a replay's records begin.
+/// Where a replay begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     /// At the newest base.
     Base,
-    /// At a log position.
-    Position(u64),
+    /// At a position or a time.
+    Bound(Bound),
 }
 
 /// Arguments of `explain`.
@@ -154,13 +160,13 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
-/// Reads a log position or `base`.
+/// Reads a position, a time or `base`.
 fn from(text: &str) -> Result<From, String> {
     if text == "base" {
         return Ok(From::Base);
     }
-    let position = text.parse().map(From::Position);
-    position.map_err(|_| "write a log position such as 1200, or base".to_owned())
+    let found = bound(text).map(From::Bound);
+    found.map_err(|why| format!("{why}, or base"))
 }
 
 /// Reads a time as UTC in µs.
@@ -373,9 +379,11 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_begins_at_a_position_or_the_newest_base() {
+    fn a_replay_begins_at_a_position_a_time_or_the_newest_base() {
         assert_eq!(from("base"), Ok(From::Base));
-        assert_eq!(from("1200"), Ok(From::Position(1_200)));
+        assert_eq!(from("1200"), Ok(From::Bound(Bound::Position(1_200))));
+        let second = Bound::Time(1_000_000);
+        assert_eq!(from("1970-01-01T00:00:01Z"), Ok(From::Bound(second)));
         assert!(from("-1").is_err() && from("first").is_err());
     }
 

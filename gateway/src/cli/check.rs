@@ -87,3 +87,57 @@ fn as_json(file: &str, settings: Option<&Settings>, findings: &[Mistake]) -> Str
     });
     format!("{value:#}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::as_json;
+    use crate::rules::parse;
+
+    fn told(text: &str) -> Value {
+        let parsed = parse(text, "tidegate.toml");
+        let (settings, findings) = match &parsed {
+            Ok((settings, warnings)) => (Some(settings), warnings),
+            Err(findings) => (None, findings),
+        };
+        serde_json::from_str(&as_json("tidegate.toml", settings, findings)).unwrap()
+    }
+
+    const RIGHT: &str = "[gateway]\nsite = \"s\"\n[mqtt]\nurl = \"mqtt://127.0.0.1\"\n\
+                         [sink.disk]\ntype = \"file\"\npath = \"p\"\n\
+                         [[rule]]\nname = \"minute\"\nmatch = { sensor = [\"*\", \"a\"] }\n\
+                         forward = [\"disk\"]\n";
+
+    #[test]
+    fn warnings_are_told_apart_from_mistakes() {
+        let warned = told(RIGHT);
+        assert_eq!(warned["ok"], json!(true));
+        assert_eq!(warned["mistakes"], json!([]));
+        assert_eq!(warned["sinks"], json!(["disk"]));
+        assert_eq!(warned["rules"], json!(["minute"]));
+        assert_eq!(
+            warned["warnings"],
+            json!([{
+                "severity": "warning",
+                "kind": "unused",
+                "file": "tidegate.toml",
+                "line": 10,
+                "column": 26,
+                "end_column": 29,
+                "message": "\"a\" adds nothing to `sensor`",
+                "expected": "\"*\" matches all of it",
+                "help": "take it out",
+            }])
+        );
+        let wrong = told(&RIGHT.replace("\"disk\"", "\"disc\""));
+        assert_eq!(wrong["ok"], json!(false));
+        assert_eq!(wrong["mistakes"][0]["kind"], json!("unknown-name"));
+        assert_eq!(
+            wrong["mistakes"][0]["help"],
+            json!("did you mean \"disk\"?")
+        );
+        assert_eq!(wrong["warnings"].as_array().map(Vec::len), Some(1));
+        assert_eq!(wrong["rules"], json!([]));
+    }
+}

@@ -110,6 +110,14 @@ pub(super) enum Failure {
         /// The data directory.
         path: PathBuf,
     },
+    /// A file that was to be made was not.
+    #[error("{} cannot be written; nothing was changed", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A gateway runs on the data directory.
     #[error("{} is in use by {holder}: nothing was changed", path.display())]
     InUse {
@@ -179,6 +187,9 @@ impl Failure {
                 Some("tidegate log check --json names every file; positions are those of the log")
             }
             Self::InUse { .. } => Some("stop that gateway first"),
+            Self::Unwritable { .. } => {
+                Some("name a file that is not there yet, outside the data directory")
+            }
             Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
             Self::ConfigMistaken { .. }
             | Self::ReloadMistaken { .. }
@@ -211,6 +222,7 @@ impl Failure {
             Self::NoData { .. }
             | Self::NoSuch { .. }
             | Self::InUse { .. }
+            | Self::Unwritable { .. }
             | Self::Ask(_)
             | Self::System { .. }
             | Self::TestsFailed { .. }

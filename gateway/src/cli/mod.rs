@@ -25,6 +25,7 @@ mod output;
 mod progress;
 mod reload;
 mod replay;
+mod schema;
 mod signal;
 mod status;
 mod table;
@@ -79,6 +80,8 @@ enum Command {
     Run(RunArgs),
     /// Check a configuration: tells every mistake at once, each with its place
     Check(CheckArgs),
+    /// Print the JSON Schema of tidegate.toml, for editors
+    Schema,
     /// Test rules on virtual time: timelines of devices, and the records that have to come
     ///
     /// Starts nothing and waits for nothing: a day of samples takes a moment.
@@ -91,9 +94,12 @@ enum Command {
     Reload(ReloadArgs),
     /// Show where every sample went: the three balances, then each counter by reason
     Ledger(LedgerArgs),
-    /// Derive records again from the log, as NDJSON: {"position":…,"ordinal":…,"record":{…}}
+    /// Try a configuration's rules on what the log holds, and tell what would be different
     ///
-    /// Reads only: nothing in the data directory changes, and a gateway may run on it.
+    /// Records, samples, bytes upstream, and how near a curve redrawn from the records is to the
+    /// samples, beside what the log's own rules gave. With --as-logged it prints the records of
+    /// the latter, as NDJSON: {"position":…,"ordinal":…,"record":{…}}. Reads only: nothing in the
+    /// data directory changes, and a gateway may run on it.
     Replay(ReplayArgs),
     /// Tell what became of the sample of a sensor nearest to a time
     ///
@@ -135,6 +141,7 @@ impl Cli {
                 wiring::run(settings, args.config, text)
             }
             Command::Check(args) => check::check(&args),
+            Command::Schema => schema::show(),
             Command::Test(args) => test::test(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Status(args) => status::show(&args),

@@ -1,125 +1,119 @@
-//! `tidegate replay`: derives records again from a data directory's log.
+//! `tidegate replay`: other rules on the log that is there, and what would be different.
 
-use std::fmt::Write as _;
+mod as_logged;
+mod text;
+
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde_json::json;
-
-use super::args::{From, ReplayArgs};
+use super::args::{Bound, From, ReplayArgs};
 use super::config::{self, Warnings};
-use super::failure::Failure;
-use super::output::say;
+use super::failure::{AnyError, Failure};
+use super::output::print;
 use super::progress::{Of, Progress};
+use crate::comparison::{self, Report};
+use crate::disk::Disk;
+use crate::explain::stretch::{Asked, Edge};
 use crate::explain::{self, ExplainError, Past, line};
+use crate::rules::settings::Settings;
 
-/// What a replay did.
-#[derive(Debug, Default)]
-struct Summary {
-    began: u64,
-    until: u64,
-    entries: u64,
-    entries_missing: u64,
-    entries_unreadable: u64,
-    records: u64,
-}
-
-/// Prints the records.
+/// Replays.
 pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
-    let settings = config::load(&args.config, Warnings::Untold)?;
+    let warnings = if args.as_logged {
+        Warnings::Untold
+    } else {
+        Warnings::Told
+    };
+    let settings = config::load(&args.config, warnings)?;
     Failure::need_data(&settings.data_dir)?;
     let disk = explain::look(&settings).map_err(failed)?;
-    let past = Past::open(disk, &settings.site, settings.log).map_err(failed)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut write = |line: &str| {
-        out.write_all(line.as_bytes())
-            .and_then(|()| out.write_all(b"\n"))
-    };
-    let derived = derive(&past, args, &mut write);
-    let flushed = out.flush();
-    let summary = match derived {
-        Err(Stop::Output(source)) => return closed(source),
-        Err(Stop::Past(error)) => return Err(failed(error)),
-        Ok(summary) => summary,
-    };
-    flushed.or_else(closed)?;
-    say(&if args.json {
-        summary.json()
+    let past = Past::open(Arc::clone(&disk), &settings.site, settings.log).map_err(failed)?;
+    let asked = asked(args, &past);
+    if args.as_logged {
+        return as_logged::print(&past, asked, args.json);
+    }
+    let report = compare(args, &disk, &past, &settings, asked)?;
+    print(&if args.json {
+        json(&report)?
     } else {
-        summary.text()
-    });
-    Ok(())
+        text::render(&report, &args.config.to_string_lossy())
+    })
 }
 
-/// Why deriving ended before its end.
-enum Stop {
-    Past(ExplainError),
-    Output(io::Error),
-}
-
-fn derive(
-    past: &Past,
-    args: &ReplayArgs,
-    write: &mut dyn FnMut(&str) -> io::Result<()>,
-) -> Result<Summary, Stop> {
-    let newest = past.bases().last().copied().unwrap_or(0);
-    let (replay, from) = match args.from {
-        None => past.begin_first().map(|replay| (replay, 0)),
-        Some(From::Base) => past.begin_at_most(newest).map(|replay| (replay, newest)),
-        Some(From::Position(from)) => past.begin_at_most(from).map(|replay| (replay, from)),
-    }
-    .map_err(Stop::Past)?;
-    let until = args.until.unwrap_or(u64::MAX).min(past.end());
-    let mut summary = Summary {
-        began: replay.from,
-        until,
-        ..Summary::default()
+fn asked(args: &ReplayArgs, past: &Past) -> Asked {
+    let edge = |bound| match bound {
+        Bound::Position(position) => Edge::Position(position),
+        Bound::Time(time_us) => Edge::Time(time_us),
     };
-    let whole = until.saturating_sub(replay.from);
-    let progress = Progress::begin("replay", Of::Entries, !args.json);
-    for step in replay {
-        let step = step.map_err(Stop::Past)?;
-        if step.position >= until {
-            break;
-        }
-        summary.entries += 1;
-        summary.entries_missing += step.missing.end - step.missing.start;
-        summary.entries_unreadable += u64::from(step.logged.is_none());
-        for emitted in step.emitted.iter().filter(|one| one.place.position >= from) {
-            write(&line(emitted)).map_err(Stop::Output)?;
-            summary.records += 1;
-        }
-        progress.show(step.position.saturating_sub(summary.began), whole);
+    let newest = || past.bases().last().copied().unwrap_or(0);
+    Asked {
+        from: args.from.map(|from| match from {
+            From::Base => Edge::Position(newest()),
+            From::Bound(bound) => edge(bound),
+        }),
+        to: args.to.map(edge),
     }
-    progress.end();
-    Ok(summary)
 }
 
-impl Summary {
-    fn text(&self) -> String {
-        let mut text = format!(
-            "replayed {} entries, positions {} to {}: {} records\n",
-            self.entries, self.began, self.until, self.records
-        );
-        if self.entries_missing + self.entries_unreadable > 0 {
-            let _ = writeln!(
-                text,
-                "{} entries were lost by the disk and {} cannot be read: their records are missing above",
-                self.entries_missing, self.entries_unreadable
-            );
-        }
-        text
+fn compare(
+    args: &ReplayArgs,
+    disk: &Arc<dyn Disk>,
+    past: &Past,
+    settings: &Settings,
+    asked: Asked,
+) -> Result<Report, Failure> {
+    let mut out = match &args.write {
+        Some(path) => Some(begin_file(path, &settings.data_dir)?),
+        None => None,
+    };
+    let progress = Progress::begin("replay", Of::Entries, !args.json);
+    let report = comparison::compare(
+        disk,
+        past,
+        settings,
+        asked,
+        &mut |emitted| match &mut out {
+            Some(out) => writeln!(out, "{}", line(emitted)),
+            None => Ok(()),
+        },
+        &mut |done, whole| progress.show(done, whole),
+    );
+    progress.end();
+    let report = report.map_err(failed)?;
+    if let Some(out) = &mut out {
+        out.flush().map_err(failed)?;
     }
+    Ok(report)
+}
 
-    fn json(&self) -> String {
-        let summary = json!({
-            "from_position": self.began,
-            "until_position": self.until,
-            "entries": self.entries,
-            "entries_missing": self.entries_missing,
-            "entries_unreadable": self.entries_unreadable,
-            "records": self.records,
-        });
-        format!("{summary}\n")
+/// A new file for the records; never one that is there already, and none among the gateway's.
+fn begin_file(path: &Path, data_dir: &Path) -> Result<BufWriter<File>, Failure> {
+    let refused = |source: io::Error| Failure::Unwritable {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let folder = folder.canonicalize().map_err(refused)?;
+    if folder.starts_with(data_dir.canonicalize().map_err(refused)?) {
+        let why = io::Error::other("it would stand in the gateway's data directory");
+        return Err(refused(why));
+    }
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    file.map(BufWriter::new).map_err(refused)
+}
+
+fn json(report: &Report) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(report).map_err(failed)?;
+    Ok(format!("{json}\n"))
+}
+
+fn failed(error: impl Into<AnyError>) -> Failure {
+    Failure::Failed {
+        command: "replay",
+        source: error.into(),
     }
 }
 
@@ -132,9 +126,33 @@ fn closed(source: io::Error) -> Result<(), Failure> {
     }
 }
 
-fn failed(error: ExplainError) -> Failure {
-    Failure::Failed {
-        command: "replay",
-        source: error.into(),
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::begin_file;
+
+    #[test]
+    fn records_go_into_a_new_file_outside_the_data_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir_all(data.join("spool")).unwrap();
+        let there = folder.path().join("there.ndjson");
+        fs::write(&there, "kept").unwrap();
+        assert!(begin_file(&there, &data).is_err());
+        assert_eq!(fs::read(&there).unwrap(), b"kept");
+        for name in [
+            "data/new.ndjson",
+            "data/spool/new.ndjson",
+            "data/../data/new.ndjson",
+        ] {
+            assert!(
+                begin_file(&folder.path().join(name), &data).is_err(),
+                "{name}"
+            );
+        }
+        assert!(begin_file(&folder.path().join("no-folder/new.ndjson"), &data).is_err());
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+        assert!(begin_file(&folder.path().join("new.ndjson"), &data).is_ok());
     }
 }

@@ -16,6 +16,7 @@ fn settled_spellings_are_taken() {
         "tidegate run --config pump.toml",
         "tidegate check tidegate.toml",
         "tidegate check tidegate.toml --json",
+        "tidegate schema",
         "tidegate test pump.test.toml cold-chain.test.toml --json",
         "tidegate status --config tidegate.toml --json",
         "tidegate reload --config tidegate.toml --json",
@@ -25,7 +26,10 @@ fn settled_spellings_are_taken() {
         "tidegate ledger --since 2020-02-08T13:30:00Z --json",
         "tidegate replay --config tidegate.toml",
         "tidegate replay --config tidegate.toml --from base --json",
-        "tidegate replay --from 10 --until 20",
+        "tidegate replay --from 10 --to 20",
+        "tidegate replay --config new.toml --from 2026-03-01T12:00:00Z --to 2026-03-02T12:00:00Z",
+        "tidegate replay --config new.toml --write new.ndjson --json",
+        "tidegate replay --as-logged --from base --until 20 --json",
         "tidegate explain pump-1 Pressure 2020-02-08T13:30:07Z --config tidegate.toml --json",
         "tidegate log check --config tidegate.toml --json",
         "tidegate log inspect 12 --config tidegate.toml",
@@ -45,12 +49,34 @@ fn settled_spellings_are_taken() {
 }
 
 #[test]
+fn the_commands_of_the_page_about_replay_are_taken() {
+    let page = include_str!("../../../docs/replay.md");
+    let commands = page.lines().filter(|line| line.starts_with("tidegate "));
+    let commands: Vec<&str> = commands.collect();
+    assert!(commands.len() >= 2, "{commands:?}");
+    for line in commands {
+        let parsed = Cli::try_parse_from(line.split(' '));
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+    let help = Cli::command();
+    let replay = help.find_subcommand("replay").unwrap();
+    for option in replay.get_arguments().filter_map(clap::Arg::get_long) {
+        let is_common = ["config", "log", "log-level", "help"].contains(&option);
+        assert!(
+            is_common || page.contains(&format!("`--{option}")),
+            "{option}"
+        );
+    }
+}
+
+#[test]
 fn slips_are_refused_with_a_hint() {
     for (line, hint) in [
         ("tidegate ruin", "run"),
         ("tidegate run --confg x", "--config"),
         ("tidegate demo --for soon", "seconds"),
         ("tidegate replay --from first", "position"),
+        ("tidegate replay --as-logged --write x", "--write"),
         (
             "tidegate explain pump-1 Pressure noon",
             "2026-03-01T12:30:00Z",
@@ -98,6 +124,7 @@ fn a_right_configuration_is_summed_up_in_a_line() {
     assert_eq!(
         check::summary("tidegate.toml", &settings),
         "tidegate.toml is right: site pump-house; 2 sinks (cloud, local); \
-         3 rules (pump-temperature, valve-changes, five-minutes)"
+         11 rules (pump-temperature, valve-changes, five-minutes, pump-power, level-curve, \
+         starts, hundred, snapshot, …)"
     );
 }

@@ -476,6 +476,9 @@ impl Conductor {
                     self.push(now, entry);
                 }
                 self.pending.now = true;
+                if is_on(Mutation::ReloadBeforeFsync) {
+                    effects.push(Effect::InForce);
+                }
             }
             Some(Step::Hold(new)) => self.hold(&new, effects),
             None => {}

@@ -16,6 +16,7 @@ pub mod answer;
 mod deliveries;
 mod losses;
 pub mod past;
+pub mod stretch;
 mod text;
 mod trail;
 
@@ -66,6 +67,22 @@ pub enum ExplainError {
         position: u64,
         /// How far back the log reaches.
         reach: u64,
+    },
+    /// Nothing of what was asked for is in the log.
+    #[error(
+        "the log has no entry {asked}: it holds positions {reach}{since} to before {end}{until}"
+    )]
+    NothingThere {
+        /// What was asked for.
+        asked: String,
+        /// How far back the log reaches.
+        reach: u64,
+        /// When it was written, if that is not the log's first entry.
+        since: String,
+        /// Position behind its last entry.
+        end: u64,
+        /// When the newest entry that was looked at was written.
+        until: String,
     },
     /// The log's first entries are recycled and no base of what is left can be read.
     #[error(

@@ -132,6 +132,19 @@ impl Past {
     /// # Errors
     /// There is no beginning that can be read.
     pub fn begin_before(&self, time_us: i64) -> Result<(Replay, Option<Timestamp>), ExplainError> {
+        self.begin_written(time_us.saturating_sub(AHEAD_US))
+    }
+
+    /// Begins at the newest beginning that was written up to a time by a clock that was trusted,
+    /// as were all before it, else at the oldest one. Says when its base was written; `None` for
+    /// the log's first entry.
+    ///
+    /// # Errors
+    /// There is no beginning that can be read.
+    pub fn begin_written(
+        &self,
+        until_us: i64,
+    ) -> Result<(Replay, Option<Timestamp>), ExplainError> {
         let mut chosen = None;
         for position in self.beginnings() {
             let Some(replay) = self.begin_at(position) else {
@@ -139,8 +152,7 @@ impl Past {
             };
             let replay = replay?;
             let at = (position > 0).then(|| replay.pipeline.newest_at());
-            let is_early = at
-                .is_none_or(|at| at.wall_trusted && at.wall_us <= time_us.saturating_sub(AHEAD_US));
+            let is_early = at.is_none_or(|at| at.wall_trusted && at.wall_us <= until_us);
             if is_early || chosen.is_none() {
                 chosen = Some((replay, at));
             }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::books::Books;
 use super::catalogs::{Catalogs, Found};
@@ -20,6 +21,7 @@ use super::lane::{Closing, Lane, close_windows};
 use super::plan::{self, Plan};
 use super::probe::Probe;
 use super::sensor::{Owner, Sensor};
+use super::trial::Observed;
 use super::windows::{Columns, Windows};
 use crate::clock::{Clocks, Moment, Wall};
 use crate::entry::Limits;
@@ -162,6 +164,8 @@ pub(super) struct Scene<'a> {
     pub emission: &'a mut Emission,
     /// Watches this device, when somebody asked.
     pub probe: Option<&'a mut Probe>,
+    /// Takes the usable samples, when somebody asked.
+    pub observed: Option<&'a mut Vec<Observed>>,
 }
 
 impl<'a> Scene<'a> {
@@ -256,9 +260,10 @@ impl Device {
             sensor.retain(&self.plans, |lane| {
                 let to = goes_on(lane.plan);
                 let kept = to.filter(|to| {
-                    usize::from(*to) < active
-                        || lane.has_windows()
-                        || lane.is_shared() && held(*to, &self.shared)
+                    let finishes =
+                        lane.has_windows() || lane.is_shared() && held(*to, &self.shared);
+                    let finishes = finishes && !is_on(Mutation::WindowsDroppedAtReload);
+                    usize::from(*to) < active || finishes
                 });
                 lane.plan = kept.unwrap_or(lane.plan);
                 kept.is_some()
@@ -424,6 +429,17 @@ impl Device {
         for sensor in &mut self.sensors {
             sensor.rebind(&self.plans, owner);
         }
+    }
+
+    /// Forgets earlier versions with the windows that they have open.
+    pub fn forget_earlier(&mut self) {
+        let active = self.active;
+        for sensor in &mut self.sensors {
+            sensor.retain(&self.plans, |lane| usize::from(lane.plan) < active);
+        }
+        self.shared
+            .retain(|shared| usize::from(shared.plan) < active);
+        self.plans.truncate(active);
     }
 
     /// Finds plans of the pipeline again behind equal ones that were read from a part.

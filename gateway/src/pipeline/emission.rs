@@ -215,6 +215,11 @@ impl Emission {
         self.due.push((deadline, emitted));
     }
 
+    /// Forgets what was caused so far.
+    pub fn clear(&mut self) {
+        self.due.clear();
+    }
+
     /// The records of the entry at hand so far, in no order of interest.
     pub fn emitted(&self) -> impl Iterator<Item = &Emitted> {
         self.due.iter().map(|(_, emitted)| emitted)

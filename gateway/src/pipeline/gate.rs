@@ -313,7 +313,9 @@ impl Steps {
         let times = apart_us as f64 / per_us.max(1) as f64;
         let value = inputs[0];
         Some(match what {
-            Derivation::Integral { .. } => (number(before, &meta.scale) + value) / 2.0 * times,
+            Derivation::Integral { .. } => {
+                f64::midpoint(number(before, &meta.scale), value) * times
+            }
             _ => growth(meta.kind, &meta.scale, before, raw) / times,
         })
     }

@@ -357,8 +357,8 @@ impl Lane {
         let output = plan.output(meta);
         let column = shared.as_ref().map(|_| folding.slot);
         let (windows, shares) = match (outlet, shared) {
-            (Outlet::Windows { windows, shares }, _) => (windows, shares),
-            (Outlet::Shared { shares }, Some(windows)) => (windows, shares),
+            (Outlet::Windows { windows, shares }, _)
+            | (Outlet::Shared { shares }, Some(windows)) => (windows, shares),
             (Outlet::Shared { .. }, None) => return,
             (outlet, _) => {
                 return single(folding, gate, outlet, counts, samples, tell);

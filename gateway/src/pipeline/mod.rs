@@ -45,6 +45,7 @@ pub mod program;
 mod samples;
 mod sensor;
 mod timeline;
+mod trial;
 mod watch;
 mod windows;
 
@@ -53,6 +54,7 @@ use std::sync::Arc;
 
 pub use part::{KIND_BASE, KIND_DEVICE, Part, Restored, VERSION};
 use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
+pub use trial::Observed;
 
 use arrival::Arrival;
 use chain::{Around, Chains};
@@ -111,6 +113,8 @@ pub struct Pipeline {
     emission: Emission,
     /// Watches one sensor; never part of the state.
     probe: Option<Box<Probe>>,
+    /// Usable samples, where somebody asked for them; never part of the state.
+    observed: Option<Vec<Observed>>,
 }
 
 impl Pipeline {
@@ -142,6 +146,7 @@ impl Pipeline {
             decoded: Decoded::default(),
             emission: Emission::default(),
             probe: None,
+            observed: None,
         }
     }
 
@@ -387,6 +392,7 @@ impl Pipeline {
                 .probe
                 .as_deref_mut()
                 .filter(|probe| probe.is_of(name.as_str())),
+            observed: self.observed.as_mut(),
         };
         if is_new {
             device.set_rules(&mut scene, &self.plans);

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidegate_shared::catalog::{Kind, Scale};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::sensor::Meta;
 use crate::record::Record;
-use crate::rules::{Rule, RuleSet, Shape, glob};
+use crate::rules::glob::any_matches;
+use crate::rules::{Rule, RuleSet, Shape};
 
 /// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
 /// is not taken and counts as an unreadable entry.
@@ -58,25 +60,28 @@ impl Plan {
     /// Whether samples of a device's sensors can match; those of records do not.
     pub fn takes_device(&self, site: &str, device: &str) -> bool {
         let matching = &self.rule.matching;
-        self.rule.from.is_none() && globs(&matching.site, site) && globs(&matching.device, device)
+        self.rule.from.is_none()
+            && any_matches(&matching.site, site)
+            && any_matches(&matching.device, device)
     }
 
     /// Whether a sensor of such a device matches.
     pub fn takes_sensor(&self, meta: &Meta) -> bool {
         let matching = &self.rule.matching;
-        globs(&matching.sensor, meta.name.as_str())
-            && globs(&matching.unit, &meta.unit)
-            && globs(&matching.kind, kind_name(meta.kind))
-            && (matching.tags.is_empty() || meta.tags.iter().any(|tag| globs(&matching.tags, tag)))
+        any_matches(&matching.sensor, meta.name.as_str())
+            && any_matches(&matching.unit, &meta.unit)
+            && any_matches(&matching.kind, kind_name(meta.kind))
+            && (matching.tags.is_empty()
+                || meta.tags.iter().any(|tag| any_matches(&matching.tags, tag)))
     }
 
     /// Whether a record of the rule's source matches.
     pub fn takes_record(&self, site: &str, record: &Record) -> bool {
         let matching = &self.rule.matching;
-        globs(&matching.site, site)
-            && globs(&matching.device, &record.device)
-            && globs(&matching.sensor, &record.sensor)
-            && globs(&matching.unit, &record.unit)
+        any_matches(&matching.site, site)
+            && any_matches(&matching.device, &record.device)
+            && any_matches(&matching.sensor, &record.sensor)
+            && any_matches(&matching.unit, &record.unit)
     }
 
     /// How far behind its end a window closes, in µs; 0 without windows.
@@ -122,11 +127,6 @@ pub(super) fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Whether a text matches one of some globs; no globs match everything.
-fn globs(patterns: &[String], text: &str) -> bool {
-    patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern, text))
-}
-
 /// The versions of every rule name ever seen.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Versions(BTreeMap<String, (u32, Option<Rule>)>);
@@ -142,7 +142,8 @@ impl Versions {
             let computes = rule.computed();
             let (version, known) = self.0.entry(rule.name.clone()).or_default();
             if known.as_ref() != Some(&computes) {
-                *version += 1;
+                let stays = *version > 0 && is_on(Mutation::ReloadKeepsVersion);
+                *version += u32::from(!stays);
                 *known = Some(computes);
             }
             plans.push(Arc::new(Plan {

@@ -18,6 +18,7 @@ use super::lane::{Closing, Sample, Tide};
 use super::plan::Plan;
 use super::probe::{Before, View};
 use super::sensor::{Bed, Sensor};
+use super::trial::Observed;
 use crate::clock::{EARLIEST_US, Mapping, Moment, latest_plausible_us};
 use crate::ledger::counters::Rejection;
 use crate::time::Timestamp;
@@ -176,6 +177,10 @@ impl Device {
             sensor.totals.came(boot, block.samples() as u64);
             sensor.reject(Rejection::BadSample, unusable.bad);
             sensor.reject(Rejection::ImplausibleTime, unusable.implausible);
+            if let Some(observed) = scene.observed.as_deref_mut() {
+                let (meta, samples) = (&sensor.meta, &decoded.samples);
+                observed.push(Observed::of(scene.device, meta, self.epoch, samples));
+            }
             sensor.renew(&decoded.samples);
             let bed = Bed {
                 plans: &self.plans,

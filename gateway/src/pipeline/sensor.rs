@@ -391,7 +391,7 @@ fn pour(
     let windows = windows.filter(|_| lane.is_shared());
     let windows = windows.map(|one| &mut one.windows);
     lane.fold(&folding, samples, windows, &mut |told| {
-        tell(meta, plan, told)
+        tell(meta, plan, told);
     });
 }
 

@@ -28,6 +28,7 @@
 //! - An earlier version of a rule opens no windows: it finishes those that are held.
 
 use serde::{Deserialize, Serialize};
+use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::accumulator::{Accumulator, Measure};
 use super::calendar;
@@ -348,8 +349,14 @@ impl Windows {
     ) -> bool {
         let newest = self.newest(asked.column);
         let held = &mut self.held[at];
-        if held.closed_us.is_some() && asked.window.late == Late::Drop {
+        if !held.takes(asked.window.late) {
             return false;
+        }
+        if held.fresh == 0 && is_on(Mutation::RevisionForgets) {
+            held.columns = match &held.columns {
+                Columns::One(_) => Columns::One(Accumulator::new(asked.aggregates, None)),
+                Columns::Many(_) => Columns::Many(Vec::new()),
+            };
         }
         held.fresh += u64::from(fresh);
         held.changed = true;
@@ -584,8 +591,8 @@ impl Windows {
     /// Index of the window of a number of samples that takes more: not one that the device's end
     /// closed, when the rule drops what comes behind.
     fn unfilled(&self, window: &Window) -> Option<usize> {
-        let over = |held: &Held| held.closed_us.is_some() && window.late == Late::Drop;
-        self.held.iter().position(|held| !held.full && !over(held))
+        let takes = |held: &Held| !held.full && held.takes(window.late);
+        self.held.iter().position(takes)
     }
 
     fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
@@ -639,7 +646,8 @@ impl Windows {
         for held in self.held.iter_mut().filter(|held| held.changed) {
             emit(held);
             held.settle();
-            held.emitted += 1;
+            let repeats = held.emitted > 0 && is_on(Mutation::RevisionNumberRepeated);
+            held.emitted += u32::from(!repeats);
             held.closed_us.get_or_insert(now_us);
         }
     }
@@ -681,6 +689,11 @@ impl Windows {
 }
 
 impl Held {
+    /// Whether it takes samples still: one that was closed early may not.
+    fn takes(&self, late: Late) -> bool {
+        self.closed_us.is_none() || late == Late::Revise
+    }
+
     /// Samples it stands for.
     pub fn samples(&self) -> u64 {
         match &self.columns {
@@ -694,7 +707,9 @@ impl Held {
         self.fresh = 0;
         self.changed = false;
         if let Columns::Many(columns) = &mut self.columns {
-            columns.iter_mut().for_each(|one| one.fresh = 0);
+            for one in columns {
+                one.fresh = 0;
+            }
         }
     }
 }

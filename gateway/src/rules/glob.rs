@@ -50,6 +50,11 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// Whether `text` fits one of some patterns; none fit everything.
+pub fn any_matches(patterns: &[String], text: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, text))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

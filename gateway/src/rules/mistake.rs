@@ -34,6 +34,10 @@ pub enum Kind {
     Conflict,
     /// Something that has no effect.
     Unused,
+    /// Something that never happens, or always.
+    Never,
+    /// Something that will hardly do what was wanted.
+    Doubtful,
     /// Something that opens the gateway to others.
     Exposed,
     /// More mistakes than are told.
@@ -63,6 +67,8 @@ pub struct Mistake {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
+    /// Column behind the last character that is underlined, on the same line.
+    pub end_column: usize,
     /// What is wrong, in a sentence without its stop.
     pub message: String,
     /// What was expected, in a few words.
@@ -99,6 +105,7 @@ impl fmt::Display for Mistake {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     found: Vec<Found>,
+    mistakes: usize,
 }
 
 /// One finding before its place is known.
@@ -156,6 +163,7 @@ impl Findings {
         expected: String,
     ) -> &mut Found {
         let at = self.found.len();
+        self.mistakes += usize::from(severity == Severity::Mistake);
         self.found.push(Found {
             severity,
             kind,
@@ -170,13 +178,18 @@ impl Findings {
     /// Leaves out findings that `keep` refuses.
     pub(super) fn retain(&mut self, keep: impl FnMut(&Found) -> bool) {
         self.found.retain(keep);
+        let of_mistakes = |found: &&Found| found.severity == Severity::Mistake;
+        self.mistakes = self.found.iter().filter(of_mistakes).count();
     }
 
     /// Whether any of them is a mistake.
     pub(super) fn any_mistake(&self) -> bool {
-        self.found
-            .iter()
-            .any(|found| found.severity == Severity::Mistake)
+        self.mistakes > 0
+    }
+
+    /// Mistakes noted so far: a part that notes none is right.
+    pub(super) fn mistakes(&self) -> usize {
+        self.mistakes
     }
 
     /// In the order of the text, each with its place; at most [`MISTAKES_MAX`] and one that
@@ -217,15 +230,18 @@ impl Found {
         let span = within(text, self.span);
         let before = text.get(..span.start).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before
+            .get(line_start..)
+            .map_or(0, |line| line.chars().count())
+            + 1;
+        let underlined = text.get(span.clone()).unwrap_or_default();
         Mistake {
             severity: self.severity,
             kind: self.kind,
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
-            column: before
-                .get(line_start..)
-                .map_or(0, |line| line.chars().count())
-                + 1,
+            column,
+            end_column: column + underlined.chars().count(),
             message: self.message,
             expected: self.expected,
             help: self.help,

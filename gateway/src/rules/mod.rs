@@ -4,6 +4,7 @@
 //! place in the file) and [`settings::Settings`] (what runs: every default filled in, every
 //! check passed). [`parse()`] leads from the text to the latter or to every [`Mistake`] at once.
 
+mod doubt;
 mod draw;
 pub mod expression;
 mod file;
@@ -13,10 +14,12 @@ mod parse;
 mod quantity;
 mod rehearsal;
 mod resolve;
+mod schema;
 mod secret;
 pub mod settings;
 mod tree;
 mod typed;
+mod zone;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +33,7 @@ pub use self::mistake::{Kind, MISTAKES_MAX, Mistake, Severity};
 pub use self::parse::{CONFIG_BYTES_MAX, parse};
 pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};
 pub use self::rehearsal::{Ruled, parse_test};
+pub use self::schema::schema;
 pub use self::secret::shown_url;
 pub use self::typed::{RULES_MAX, SINKS_MAX};
 

@@ -97,7 +97,12 @@ fn keep_sure(findings: &mut Findings, ends: &LineEnds, errors: &[toml::de::Error
     findings.retain(|found| {
         let absence = matches!(
             found.kind,
-            Kind::Missing | Kind::UnknownName | Kind::Unused | Kind::Duplicate
+            Kind::Missing
+                | Kind::UnknownName
+                | Kind::Unused
+                | Kind::Never
+                | Kind::Doubtful
+                | Kind::Duplicate
         );
         !absence && !lines.contains(&ends.line(found.span.start))
     });

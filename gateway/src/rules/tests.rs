@@ -45,7 +45,6 @@ fn diagnostics_are_as_in_the_golden_files() {
         .filter(|path| path.extension().is_some_and(|end| end == "toml"))
         .collect();
     names.sort();
-    assert!(names.len() >= 12, "{} golden files", names.len());
     let mut differing = Vec::new();
     for config in names {
         let file = config.file_name().unwrap().to_string_lossy().into_owned();
@@ -63,6 +62,57 @@ fn diagnostics_are_as_in_the_golden_files() {
         "differing from their golden files (UPDATE_GOLDEN=1 rewrites them):\n{}",
         differing.join("\n")
     );
+}
+
+/// Every golden configuration that cannot run, with what is said about it.
+fn wrong_ones() -> Vec<(String, Vec<Mistake>)> {
+    let entries = std::fs::read_dir(golden_dir()).unwrap();
+    let configs = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "toml"));
+    let checked = configs.map(|path| {
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        (parse(&read(&path), &file).err(), file)
+    });
+    checked
+        .filter_map(|(mistakes, file)| Some((file, mistakes?)))
+        .collect()
+}
+
+#[test]
+fn thirty_wrong_configurations_are_told_of() {
+    let wrong = wrong_ones();
+    assert!(wrong.len() >= 30, "{} wrong configurations", wrong.len());
+    // Each finding underlines something, and says what was expected or what to do.
+    for (file, finding) in wrong
+        .iter()
+        .flat_map(|(file, all)| all.iter().map(move |one| (file, one)))
+    {
+        assert!(!finding.message.is_empty(), "{file}: {finding}");
+        let told = !finding.expected.is_empty() || finding.help.is_some();
+        assert!(told, "{file}: {finding}");
+        assert!(finding.end_column >= finding.column, "{file}: {finding}");
+    }
+    // Together they show every kind of mistake that there is.
+    let kinds = [
+        Kind::Syntax,
+        Kind::UnknownKey,
+        Kind::NotInThisVersion,
+        Kind::Missing,
+        Kind::WrongType,
+        Kind::Malformed,
+        Kind::OutOfRange,
+        Kind::UnknownName,
+        Kind::Duplicate,
+        Kind::Conflict,
+    ];
+    for kind in kinds {
+        let shown = wrong.iter().flat_map(|(_, findings)| findings);
+        assert!(
+            shown.clone().any(|finding| finding.kind == kind),
+            "no golden configuration shows {kind:?}"
+        );
+    }
 }
 
 #[test]
@@ -158,9 +208,10 @@ fn a_whole_configuration_becomes_settings() {
         rules: RuleSet {
             rules: vec![Rule {
                 name: "minute".into(),
-                matching: Match::names("*", "*"),
-                keep: None,
-                thin: None,
+                matching: Match {
+                    sensor: vec!["*".into()],
+                    ..Match::default()
+                },
                 window: Some(Window::tumbling(60_000_000, 30_000_000, Late::Revise)),
                 aggregates: vec![
                     Aggregate::Count,
@@ -189,7 +240,7 @@ fn the_example_file_runs_without_a_warning() {
     let (settings, warnings) = parse(&read(&path), "tidegate.toml").unwrap();
     assert_eq!(warnings, []);
     assert_eq!(settings.sinks.len(), 2);
-    assert_eq!(settings.rules.rules.len(), 3);
+    assert_eq!(settings.rules.rules.len(), 11);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! A reader returns `None` when it has noted a mistake, so that the caller goes on with what is
 //! left and the person sees everything at once.
 
+#[cfg(test)]
+pub(super) mod asked;
+
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 
@@ -26,6 +29,8 @@ pub(super) struct Section<'v, 't> {
     known: Vec<&'static str>,
     missing: Vec<(&'static str, &'static str)>,
     later: &'static [&'static str],
+    /// Keys that people look for here, and what to write instead.
+    pub(super) elsewhere: &'static [(&'static str, &'static str)],
 }
 
 impl<'v, 't> Section<'v, 't> {
@@ -43,6 +48,7 @@ impl<'v, 't> Section<'v, 't> {
             known: Vec::new(),
             missing: Vec::new(),
             later,
+            elsewhere: &[],
         }
     }
 
@@ -70,6 +76,23 @@ impl<'v, 't> Section<'v, 't> {
         self.table.get(key)
     }
 
+    /// Whether a key is there.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Where a key stands, or the whole table where it is not there.
+    pub(super) fn place(&self, key: &str) -> Range<usize> {
+        let entry = self.table.get_key_value(key);
+        entry.map_or_else(|| self.span.clone(), |(key, _)| key.span())
+    }
+
+    /// Where its value stands.
+    pub(super) fn value_place(&self, key: &str) -> Range<usize> {
+        let value = self.table.get(key);
+        value.map_or_else(|| self.span.clone(), Spanned::span)
+    }
+
     /// The value of a key that must be there; what is absent is noted when the section closes.
     pub(super) fn need(
         &mut self,
@@ -89,8 +112,15 @@ impl<'v, 't> Section<'v, 't> {
         self.entries().any(|(typed, _, _)| {
             !self.known.contains(&typed)
                 && !self.later.contains(&typed)
+                && self.elsewhere(typed).is_none()
                 && nearest(typed, self.known.iter().copied()) == Some(key)
         })
+    }
+
+    /// What to write instead of a key that is looked for here.
+    fn elsewhere(&self, key: &str) -> Option<&'static str> {
+        let found = self.elsewhere.iter().find(|(name, _)| *name == key);
+        found.map(|(_, help)| *help)
     }
 
     /// All keys and values, for tables whose keys are names.
@@ -102,6 +132,8 @@ impl<'v, 't> Section<'v, 't> {
 
     /// Refuses every key that was not asked for, and notes those that are missing.
     pub(super) fn close(self, findings: &mut Findings) {
+        #[cfg(test)]
+        asked::note(&self.title, &self.known);
         for (key, example) in &self.missing {
             if self.misspelt(key) {
                 continue;
@@ -130,10 +162,12 @@ impl<'v, 't> Section<'v, 't> {
                     .help("take it out; the changelog says when it comes");
                 continue;
             }
-            let help = nearest(key, self.known.iter().copied()).map_or_else(
-                || format!("the keys here are: {}", self.known.join(", ")),
-                |name| format!("did you mean `{name}`?"),
-            );
+            let near = nearest(key, self.known.iter().copied());
+            let help = match (self.elsewhere(key), near) {
+                (Some(help), _) => help.to_owned(),
+                (None, Some(name)) => format!("did you mean `{name}`?"),
+                (None, None) => format!("the keys here are: {}", self.known.join(", ")),
+            };
             findings
                 .mistake(
                     Kind::UnknownKey,
@@ -240,6 +274,37 @@ pub(super) fn number(name: &str, value: &Value<'_>, findings: &mut Findings) -> 
         );
     }
     finite
+}
+
+/// Reads a number above 0.
+pub(super) fn positive(
+    name: &str,
+    value: &Value<'_>,
+    expected: &str,
+    findings: &mut Findings,
+) -> Option<f64> {
+    let number = number(name, value, findings)?;
+    if number <= 0.0 {
+        findings.mistake(
+            Kind::OutOfRange,
+            value.span(),
+            format!("{name} is not above 0"),
+            expected,
+        );
+        return None;
+    }
+    Some(number)
+}
+
+/// Reads true or false.
+pub(super) fn boolean(name: &str, value: &Value<'_>, findings: &mut Findings) -> Option<bool> {
+    match value.get_ref() {
+        DeValue::Boolean(given) => Some(*given),
+        other => {
+            wrong_type(name, value.span(), other, "true or false", findings);
+            None
+        }
+    }
 }
 
 /// Reads a whole number within bounds.

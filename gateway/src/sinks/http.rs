@@ -130,14 +130,14 @@ fn unsent(outcome: Outcome) -> Answer {
 
 /// Compresses at the best level: a byte on a metered link costs more than a millisecond. The same
 /// bytes in give the same bytes out.
-fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::best());
     encoder.write_all(body)?;
     encoder.finish()
 }
 
 /// Bytes of a request's head as HTTP/1.1, but for the digits of Content-Length.
-fn head_bytes(url: &str, gzip: bool) -> u64 {
+pub(crate) fn head_bytes(url: &str, gzip: bool) -> u64 {
     let (path, host) = Url::parse(url).map_or_else(
         |_| (String::new(), String::new()),
         |url| {

@@ -213,7 +213,7 @@ impl Counters {
 }
 
 /// The part of `bytes` that falls to the first `weight` of `whole`.
-fn up_to(bytes: u64, weight: u64, whole: u64) -> u64 {
+pub(crate) fn up_to(bytes: u64, weight: u64, whole: u64) -> u64 {
     let part = u128::from(bytes) * u128::from(weight) / u128::from(whole.max(1));
     u64::try_from(part).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! log              postcard of the entries, one after the other
-//! records.ndjson   a record a line, as `tidegate replay` prints them
+//! records.ndjson   a record a line, as `tidegate replay --as-logged` prints them
 //! ```
 
 pub mod script;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_gateway::entry::{Entry, Limits, LinkChange, Logged, Uncounted, Verdict};
-use tidegate_gateway::rules::{Aggregate, Keep, Late, Match, Priority, Rule, Window};
+use tidegate_gateway::rules::{Late, Match, Rule, Window};
 use tidegate_shared::catalog::{Kind, Scale, SensorInfo};
 use tidegate_shared::ids::Mark;
 use tidegate_shared::message::{Counts, EventCode};
@@ -47,63 +47,13 @@ fn pump_sensors() -> Vec<SensorInfo<'static>> {
     ]
 }
 
-fn passing(name: &str, device: &str, sensor: &str) -> Rule {
-    Rule {
-        name: name.into(),
-        matching: Match {
-            device: device.into(),
-            sensor: sensor.into(),
-        },
-        keep: None,
-        thin: None,
-        window: None,
-        aggregates: Vec::new(),
-        priority: Priority::Normal,
-        forward: vec!["cloud".into()],
-        ..Rule::default()
-    }
-}
-
-fn windowed(name: &str, sensor: &str, length_s: i64, lateness_s: i64, late: Late) -> Rule {
-    Rule {
-        window: Some(Window::tumbling(
-            length_s * 1_000_000,
-            lateness_s * 1_000_000,
-            late,
-        )),
-        aggregates: vec![
-            Aggregate::Count,
-            Aggregate::Sum,
-            Aggregate::Min,
-            Aggregate::Max,
-            Aggregate::Mean,
-            Aggregate::Stddev,
-            Aggregate::First,
-            Aggregate::Last,
-            Aggregate::Percentile(500),
-            Aggregate::Percentile(950),
-        ],
-        ..passing(name, "*", sensor)
-    }
-}
-
+/// The rules of `rules.toml`.
 fn rules() -> Vec<Rule> {
-    let mut kept = windowed("kept", "temperature", 60, 5, Late::Drop);
-    kept.keep = Some(Keep {
-        min: Some(-20.0),
-        max: Some(90.0),
-        rate_max: None,
-    });
-    kept.thin = Some(Thinning::deadband(0.3));
-    let mut state = passing("state", "pump-*", "running");
-    state.thin = Some(Thinning::deadband(1.0));
-    state.priority = Priority::High;
-    vec![
-        windowed("minute", "*", 60, 30, Late::Revise),
-        windowed("quarter", "pressure", 900, 10, Late::Revise),
-        kept,
-        state,
-    ]
+    let text = include_str!("rules.toml");
+    match tidegate_gateway::rules::parse(text, "rules.toml") {
+        Ok((settings, _)) => settings.rules.rules,
+        Err(mistakes) => panic!("{}", mistakes[0]),
+    }
 }
 
 /// The log.
@@ -276,9 +226,15 @@ impl Story {
 
     fn change_rules(&mut self) {
         let mut changed = rules();
-        changed.remove(2);
-        changed[0] = windowed("minute", "*", 30, 15, Late::Revise);
-        changed.push(passing("raw", "pump-2", "pressure"));
+        changed.retain(|rule| rule.name != "kept" && rule.name != "hot");
+        let half_us = 30 * 1_000_000;
+        changed[0].window = Some(Window::tumbling(half_us, half_us / 2, Late::Revise));
+        changed.push(Rule {
+            name: "raw".into(),
+            matching: Match::names("pump-2", "pressure"),
+            forward: vec!["cloud".into()],
+            ..Rule::default()
+        });
         self.script.rules(&changed);
         for batch in 0..6 {
             for device in ["pump-1", "pump-2"] {

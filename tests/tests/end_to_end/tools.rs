@@ -42,6 +42,7 @@ fn the_tools_work_beside_a_running_gateway() {
     checks_and_exports(&rig);
     explains(&rig);
     replays(&rig);
+    tries_other_rules(&rig);
     balances(&rig);
     let store = rig.path().join("store.tar");
     ran(&rig, &["backup", "store.tar"], CONFIG);
@@ -129,7 +130,7 @@ fn explains(rig: &Rig) {
 fn replays(rig: &Rig) {
     let delivered = records::read(&rig.receiver.requests());
     let delivered: BTreeSet<String> = delivered.into_iter().map(|one| one.line).collect();
-    let replay = ran(rig, &["replay"], CONFIG);
+    let replay = ran(rig, &["replay", "--as-logged"], CONFIG);
     let replayed: BTreeSet<&str> = replay
         .out
         .lines()
@@ -140,6 +141,48 @@ fn replays(rig: &Rig) {
         assert!(
             replayed.contains(line.as_str()),
             "delivered, not replayed: {line}"
+        );
+    }
+}
+
+/// Other rules are tried on the log beside the gateway; what they give is saved, and nothing of
+/// the gateway's changes by it.
+fn tries_other_rules(rig: &Rig) {
+    let own = fs::read_to_string(rig.path().join("tidegate.toml")).expect("the rig wrote it");
+    let text = own.replace("tumbling = \"1m\"", "tumbling = \"5m\"");
+    assert_ne!(text, own, "the configuration has windows of a minute");
+    fs::write(rig.path().join("new.toml"), text).expect("the folder takes a file");
+    let new = ["--config", "new.toml"];
+    let words = ran(rig, &["replay"], new);
+    assert!(words.out.contains("minute  changed"), "{}", words.out);
+    let written = ["replay", "--json", "--write", "new.ndjson"];
+    let report = ran(rig, &written, new);
+    let report: Value = serde_json::from_str(&report.out).expect("the report is JSON");
+    let records = |side: &str| report["total"][side]["records"].as_u64();
+    let (logged, tried) = (records("logged"), records("tried"));
+    assert!(tried > Some(0) && tried < logged, "{logged:?} {tried:?}");
+    let bytes = |side: &str| report["total"][side]["sent_bytes"].as_u64();
+    assert!(bytes("tried") < bytes("logged"), "{report}");
+    let saved = fs::read_to_string(rig.path().join("new.ndjson")).expect("it was written");
+    let saved = json_lines(&saved);
+    assert_eq!(Some(saved.len() as u64), tried);
+    assert!(saved.iter().all(|one| one["record"]["rule"] == "minute"));
+    let pump = saved.iter().map(|one| &one["record"]["samples"]);
+    assert!(pump.max_by_key(|one| one.as_u64()) == Some(&300.into()));
+    let curve = &report["curves"][0];
+    let rms = |side: &str| curve[side]["rms_error"].as_f64();
+    assert!(
+        rms("tried") > Some(0.0) && rms("logged") > Some(0.0),
+        "{curve}"
+    );
+    // A file that is there, and one of the gateway's own, is not touched.
+    for file in ["new.ndjson", "data/new.ndjson"] {
+        let refused = rig.command(&[&["replay", "--write", file][..], &new].concat());
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.err);
+        assert!(
+            refused.err.contains("nothing was changed"),
+            "{}",
+            refused.err
         );
     }
 }

@@ -226,12 +226,14 @@ impl Chain {
         let chain = before
             .iter()
             .find(|one| one.plan().rule.name == source_rule);
-        for name in around.touched {
-            let Some(mark) = self.marks.get_mut(name.as_str()) else {
+        // A source over the site may have come further with any device.
+        let names = around.touched.iter().map(DeviceName::as_str);
+        for name in names.chain([GROUP]) {
+            let Some(mark) = self.marks.get_mut(name) else {
                 continue;
             };
             let told = match chain {
-                Some(chain) => Some(chain.told(name.as_str())),
+                Some(chain) => Some(chain.told(name)),
                 None => around
                     .devices
                     .get(name)
@@ -256,11 +258,12 @@ impl Chain {
             }
             return;
         }
-        for name in around.touched {
-            let mark = self.marks.get(name.as_str()).copied().unwrap_or_default();
-            let first = (name.as_str().to_owned(), String::new());
+        let names = around.touched.iter().map(DeviceName::as_str);
+        for name in names.chain([GROUP]) {
+            let mark = self.marks.get(name).copied().unwrap_or_default();
+            let first = (name.to_owned(), String::new());
             let streams = self.streams.range_mut(first..);
-            for ((device, _), stream) in streams.take_while(|((one, _), _)| one == name.as_str()) {
+            for ((device, _), stream) in streams.take_while(|((one, _), _)| one == name) {
                 let source = around.source(device, stream.epoch());
                 stream.advance(plan, mark, around, &source, emission);
             }

@@ -287,7 +287,8 @@ fn narrower(a: Bound<f64>, b: Bound<f64>, is_narrower: fn(f64, f64) -> bool) -> 
     let (Some(at_a), Some(at_b)) = (at(a), at(b)) else {
         return if a == Bound::Unbounded { b } else { a };
     };
-    let a_wins = is_narrower(at_a, at_b) || (at_a == at_b && matches!(a, Bound::Excluded(_)));
+    let tied = !is_narrower(at_a, at_b) && !is_narrower(at_b, at_a);
+    let a_wins = is_narrower(at_a, at_b) || (tied && matches!(a, Bound::Excluded(_)));
     if a_wins { a } else { b }
 }
 

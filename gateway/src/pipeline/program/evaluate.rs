@@ -109,10 +109,6 @@ impl Comparison {
 
 impl Condition {
     /// Whether it holds; `None` when undefined.
-    #[expect(
-        clippy::float_cmp,
-        reason = "`in` looks for exactly the numbers of its list"
-    )]
     pub(super) fn holds(&self, inputs: &[f64]) -> Option<bool> {
         match self {
             Self::Constant(holds) => *holds,
@@ -123,7 +119,7 @@ impl Condition {
             }
             Self::OneOf(of, list) => {
                 let of = of.value(inputs);
-                (!of.is_nan()).then(|| list.iter().any(|one| *one == of))
+                (!of.is_nan()).then(|| list.contains(&of))
             }
             Self::Same(sides) => {
                 let [left, right] = &**sides;

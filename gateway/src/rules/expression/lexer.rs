@@ -222,10 +222,7 @@ impl Lexer<'_> {
         }
         self.at += quote.len_utf8();
         let mut content = String::new();
-        loop {
-            let Some(next) = self.rest().chars().next() else {
-                break;
-            };
+        while let Some(next) = self.rest().chars().next() {
             match next {
                 '\n' | '\r' => break,
                 '\\' if !raw => content.push(self.escaped()?),

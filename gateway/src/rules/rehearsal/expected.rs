@@ -4,7 +4,7 @@ use super::time::read_offset;
 use crate::rehearsal::{Datum, Device, Expected, Field};
 use crate::rules::mistake::{Findings, Kind, nearest};
 use crate::rules::tree::{Section, Value, choice, list, number, short, text, whole};
-use crate::rules::{Rule, RuleSet};
+use crate::rules::{Aggregate, Group, Rule, RuleSet};
 
 /// What a test's parts are called, for those that name them.
 pub(super) struct Names<'t> {
@@ -213,16 +213,9 @@ fn read_values(
     let Some(section) = Section::of_value("`values`", value, &[], expected, findings) else {
         return;
     };
-    let known = rule.map(values_of);
+    let known = rule.map(Known::of);
     for (name, span, value) in section.entries() {
-        if let Some(known) = known
-            .as_ref()
-            .filter(|known| !known.iter().any(|one| one == name))
-        {
-            let help = nearest(name, known.iter().map(String::as_str)).map_or_else(
-                || format!("it has: {}", known.join(", ")),
-                |name| format!("did you mean `{name}`?"),
-            );
+        if let Some(known) = known.as_ref().filter(|known| !known.has(name)) {
             findings
                 .mistake(
                     Kind::UnknownName,
@@ -230,7 +223,7 @@ fn read_values(
                     format!("the rule's records have no value `{}`", short(name)),
                     "not a value of this rule",
                 )
-                .help(help);
+                .help(known.meant(name));
             continue;
         }
         let datum = if value.get_ref().as_str() == Some("absent") {
@@ -243,9 +236,79 @@ fn read_values(
 }
 
 /// The values that records of a rule have.
-fn values_of(rule: &Rule) -> Vec<String> {
-    match rule.window {
-        Some(_) => rule.aggregates.iter().map(|one| one.name()).collect(),
-        None => vec!["value".to_owned()],
+struct Known {
+    names: Vec<String>,
+    /// Whether a record has them of several sensors, as `SENSOR.NAME`.
+    of_sensors: bool,
+}
+
+impl Known {
+    fn of(rule: &Rule) -> Self {
+        // A sample that passed, or one that an alert told of, is a value alone.
+        let names = match rule.window {
+            Some(_) => rule.aggregates.iter().map(Aggregate::name).collect(),
+            None => vec!["value".to_owned()],
+        };
+        Self {
+            names,
+            of_sensors: rule.window.is_some() && rule.group == Group::Device,
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| {
+            if self.of_sensors {
+                let sensor = name.strip_suffix(known.as_str());
+                sensor.is_some_and(|sensor| sensor.len() > 1 && sensor.ends_with('.'))
+            } else {
+                known == name
+            }
+        })
+    }
+
+    /// What was meant by a name that is none of them.
+    fn meant(&self, name: &str) -> String {
+        if self.of_sensors {
+            let names: Vec<String> = self
+                .names
+                .iter()
+                .map(|one| format!("SENSOR.{one}"))
+                .collect();
+            return format!("it has: {}", names.join(", "));
+        }
+        nearest(name, self.names.iter().map(String::as_str)).map_or_else(
+            || format!("it has: {}", self.names.join(", ")),
+            |name| format!("did you mean `{name}`?"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Known;
+    use crate::rules::{Aggregate, Alert, Group, Late, Rule, Window};
+
+    #[test]
+    fn the_values_of_a_rule_are_known() {
+        let passed = Known::of(&Rule::default());
+        assert!(passed.has("value") && !passed.has("mean"));
+        let watched = Known::of(&Rule {
+            alert: Some(Alert::default()),
+            ..Rule::default()
+        });
+        assert!(watched.has("value"));
+        let mut rule = Rule {
+            window: Some(Window::tumbling(1, 0, Late::Revise)),
+            aggregates: vec![Aggregate::Percentile(999), Aggregate::Mean],
+            ..Rule::default()
+        };
+        let of_one = Known::of(&rule);
+        assert!(of_one.has("p99.9") && !of_one.has("value") && !of_one.has("a.mean"));
+        assert_eq!(of_one.meant("men"), "did you mean `mean`?");
+        rule.group = Group::Device;
+        let of_all = Known::of(&rule);
+        assert!(of_all.has("flow.p99.9") && of_all.has("a.b.mean"));
+        assert!(!of_all.has("mean") && !of_all.has(".mean") && !of_all.has("flowmean"));
+        assert_eq!(of_all.meant("mean"), "it has: SENSOR.p99.9, SENSOR.mean");
     }
 }

@@ -25,7 +25,7 @@ use toml::de::DeTable;
 use self::expected::Names;
 use super::mistake::{Findings, Kind, Mistake};
 use super::parse::parse_as;
-use super::resolve::{check_names, resolve_rule};
+use super::resolve::rules;
 use super::tree::{Section, Value, choice, list, short, text};
 use super::typed::read_rules;
 use super::{RuleSet, settings::Settings};
@@ -176,8 +176,8 @@ fn read_ruled(
     findings: &mut Findings,
 ) -> Option<Ruled> {
     let config = top.get("config");
-    let rules = top.get("rule");
-    match (config, rules) {
+    let own = top.get("rule");
+    match (config, own) {
         (Some(config), None) => {
             let expected = "a path from this file, such as \"tidegate.toml\"";
             let path = text("`config`", config, expected, findings)?;
@@ -192,14 +192,13 @@ fn read_ruled(
             }
             ruled.ok()
         }
-        (None, Some(rules)) => {
-            let typed = read_rules(rules, findings);
-            check_names(&typed, findings);
+        (None, Some(own)) => {
+            let typed = read_rules(own, findings);
+            let rules = rules::resolve(&typed, findings);
+            rules::check_purpose(&typed, findings);
             Some(Ruled {
                 site: SiteName::try_from("test").ok()?,
-                rules: RuleSet {
-                    rules: typed.into_iter().map(resolve_rule).collect::<Option<_>>()?,
-                },
+                rules: rules?,
                 limits: Limits::default(),
             })
         }

@@ -16,7 +16,7 @@ pub(super) const LATER: &[&str] = &["name", "standby", "metrics"];
 pub(super) const LATER_LIMITS: &[&str] = &["pipeline_memory_max"];
 
 /// Most devices that `devices_max` may admit: each costs session and pipeline state.
-const DEVICES_MAX_BOUND: u64 = 100_000;
+pub(in crate::rules) const DEVICES_MAX_BOUND: u64 = 100_000;
 /// Longest of the limits in time: a month.
 const LIMIT_US_MAX: i64 = 31 * 86_400 * 1_000_000;
 /// Longest wait for a trusted clock: records are held back meanwhile, and frames fill memory.
@@ -49,16 +49,7 @@ impl TypedGateway {
         let data_dir = section
             .get("data_dir")
             .and_then(|value| path("`data_dir`", value, findings));
-        if let Some(value) = section.get("devices_max") {
-            findings
-                .mistake(
-                    Kind::UnknownName,
-                    value.span(),
-                    "`devices_max` is not in [gateway]",
-                    "it is one of the limits",
-                )
-                .help("put it into [limits]");
-        }
+        section.elsewhere = &[("devices_max", "put it into [limits]")];
         section.close(findings);
         Self { site, data_dir }
     }

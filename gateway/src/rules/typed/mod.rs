@@ -3,7 +3,6 @@
 //! A part that was mistaken is absent here and noted in the findings; what the parts mean
 //! together is worked out in [`super::resolve`].
 
-mod aggregate;
 mod gateway;
 mod mqtt;
 mod rule;
@@ -14,8 +13,9 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
-pub(super) use self::rule::TypedRule;
+pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
 pub(super) use self::sink::TypedSink;
 use super::mistake::{Findings, Kind};
 use super::settings::MqttSettings;

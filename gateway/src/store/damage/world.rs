@@ -413,7 +413,7 @@ impl Script {
     }
 }
 
-const STEPS: u64 = 54;
+const STEPS: u64 = 57;
 
 fn commit(store: &mut Store, step: u64, entries: Vec<Entry>) -> Result<(), StoreError> {
     let now = at(step * 4 + 10);

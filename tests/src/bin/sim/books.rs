@@ -1,7 +1,5 @@
 //! Books: at the end of a run the counters must say what is true.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 use tidegate_gateway::entry::Uncounted;
 use tidegate_gateway::ledger;
@@ -10,9 +8,9 @@ use tidegate_gateway::ledger::counters::Counters;
 use tidegate_gateway::store::Store;
 
 use super::node::Node;
+use super::replay::derive;
 use super::story::Story;
 use super::unit::{SENSORS, Unit, truth};
-use super::witness::derive;
 use super::world::World;
 
 /// Checks every gateway's books.
@@ -32,6 +30,16 @@ pub fn check(world: &mut World) {
             continue;
         };
         let (json, balances) = (store.ledger(), store.balances());
+        let node = &world.nodes[number];
+        let settled = node.file.is_settled();
+        let holds = settled && *store.rules() == node.settings.rules;
+        // One that stands by logs nothing, so nothing new holds there.
+        let may_wait = world.nodes.len() > 1 && !settled;
+        world.story.check(
+            "the rules that were written hold",
+            holds || may_wait,
+            || format!("settled: {settled}, in force {:#?}", store.rules()),
+        );
         replayed(world, number, &json);
         sensors(&world.nodes[number], &world.units, &json, &mut world.story);
         balanced(world, number, &balances);
@@ -42,32 +50,40 @@ pub fn check(world: &mut World) {
 /// The log, folded from its first entry, gives the same counters and records.
 fn replayed(world: &mut World, number: usize, json: &Value) {
     let node = &world.nodes[number];
-    let (pipeline, derived) = derive(&node.disk, &node.settings, &mut world.story);
+    let derived = derive(node, &mut world.story);
+    let happened = &mut world.story.coverage.happened;
+    *happened.entry("window revised").or_default() += derived.revisions();
+    *happened.entry("version counted on").or_default() += derived.editions.changes();
+    let sets = &derived.rule_sets;
+    let stray = sets.iter().find(|set| !world.author.wrote(set));
+    world
+        .story
+        .check("only right rules enter the log", stray.is_none(), || {
+            format!("{stray:?}")
+        });
+    let again = sets.windows(2).any(|pair| pair[0] == pair[1]);
+    world
+        .story
+        .check("rules in force are not logged again", !again, || {
+            format!("{sets:#?}")
+        });
     let spool = tidegate_gateway::spool::counters::Counters::default();
-    let again = ledger::of_store(node.witness.end(), &pipeline.counters(), &spool);
+    let again = ledger::of_store(node.witness.end(), &derived.pipeline.counters(), &spool);
     let same = again["devices"] == json["devices"];
     world
         .story
         .check("replay gives the same counters", same, || {
             format!("live {}\nreplayed {}", json["devices"], again["devices"])
         });
-    for (id, times) in &derived {
-        world.story.check("an id is derived once", *times == 1, || {
-            format!("{id}: {times} times")
-        });
-    }
     if node.restored == 0 && world.nodes.len() == 1 {
-        let known: BTreeSet<_> = derived.keys().collect();
-        let names: Vec<String> = world.upstreams.keys().cloned().collect();
-        for name in names {
-            let stray = world.upstreams[&name]
-                .ids()
-                .find(|id| !known.contains(id))
-                .copied();
+        for (name, upstream) in &world.upstreams {
+            let mut sent = upstream.records();
+            let stray = sent.find(|(id, line)| derived.records.get(*id) != Some(line));
             world
                 .story
                 .check("what was sent is derived again", stray.is_none(), || {
-                    format!("{name} has {stray:?}, which the log does not give")
+                    let other = stray.map(|(id, _)| derived.records.get(id));
+                    format!("{name} has {stray:?}, the log gives {other:?}")
                 });
         }
     }
@@ -97,12 +113,13 @@ fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
         // for windows that a gateway has not waited for, which believed that a day had passed.
         let mut named = units.iter().filter(|unit| unit.name.as_str() == device);
         let is_steady = named.all(|unit| unit.has_clock && unit.renames == 0)
+            && !node.witness.expires
             && node.wall_ahead_us < node.settings.limits.revise_for_us;
         for (rule, counters) in fields(&counts["rules"]) {
             let late = count(&counters["late"]);
             story.check(
                 "nothing is late from a steady clock",
-                late == 0 || !is_steady,
+                late == 0 || !is_steady || node.witness.editions.ever_drops(rule),
                 || format!("{device} {name} {rule}: {counters}"),
             );
             let gone = sum(&counters["filtered"]) + count(&counters["late"]);
@@ -185,15 +202,13 @@ fn was_refused(counters: &Counters, device: &str) -> bool {
 
 /// What a rule folded is what each of its sinks got, will get, or was denied.
 fn sinks(world: &mut World, number: usize, json: &Value) {
-    let forwards = [
-        ("minute", "archive"),
-        ("minute", "cloud"),
-        ("passed", "archive"),
-    ];
     for (device, counters) in fields(&json["devices"]) {
         for (sensor, counts) in fields(&counters["sensors"]) {
-            for (rule, sink) in forwards {
-                let folded = count(&counts["rules"][rule]["folded"]);
+            let rules = fields(&counts["rules"]);
+            let sinks = world.upstreams.keys().cloned().collect::<Vec<_>>();
+            let ways = rules.flat_map(|(rule, _)| sinks.iter().map(move |sink| (rule, sink)));
+            for (rule, sink) in ways {
+                let folded = count(&counts["rules"][rule]["forwarded"][sink]);
                 let of = &json["sinks"][sink][rule]["devices"][device][sensor];
                 let delivered = count(&of["delivered_fresh"]);
                 let gone = delivered
@@ -206,7 +221,7 @@ fn sinks(world: &mut World, number: usize, json: &Value) {
                 world.story.check("sinks balance", holds, || {
                     format!("{device} {sensor} {rule} {sink}: folded {folded}, {of}")
                 });
-                let key = (number, rule.to_owned(), device.clone(), sensor.clone());
+                let key = (number, rule.clone(), device.clone(), sensor.clone());
                 let taken = world.upstreams[sink].fresh.get(&key).copied().unwrap_or(0);
                 let enough = taken >= delivered || node.restored > 0;
                 world

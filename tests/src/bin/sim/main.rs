@@ -10,10 +10,14 @@
 //! Simulated are what they stand on: disk, network, broker, clocks, power, far ends.
 
 mod books;
+mod draft;
+mod editions;
 mod network;
 mod node;
 mod outbox;
 mod profile;
+mod reload;
+mod replay;
 mod story;
 mod unit;
 mod upstream;
@@ -175,6 +179,10 @@ fn summarize(passed: u64, coverage: &Coverage, seconds: f64) {
     println!("records sent  {}", coverage.records);
     println!("faults injected");
     for (name, count) in &coverage.faults {
+        println!("  {count:>12}  {name}");
+    }
+    println!("reloads and revisions");
+    for (name, count) in &coverage.happened {
         println!("  {count:>12}  {name}");
     }
     println!("invariants checked");

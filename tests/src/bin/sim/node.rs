@@ -20,6 +20,7 @@ use tidegate_shared::topic::Topic;
 use tidegate_tests::dice::Dice;
 
 use super::network::{Client, Message, Network};
+use super::reload::ConfigurationFile;
 use super::story::Story;
 use super::unit::{SITE, UTC_US};
 use super::upstream::{Around, Sending, Upstream};
@@ -56,6 +57,7 @@ pub struct Node {
     pub number: usize,
     pub disk: FaultDisk,
     pub settings: Arc<Settings>,
+    pub file: ConfigurationFile,
     running: Option<Running>,
     start_at_us: u64,
     /// How far the wall clock is off.
@@ -78,11 +80,13 @@ pub struct Surroundings<'a> {
 }
 
 impl Node {
-    pub fn new(number: usize, settings: &Arc<Settings>, dice: &mut Dice) -> Self {
+    pub fn new(number: usize, text: &str, dice: &mut Dice) -> Self {
+        let file = ConfigurationFile::new(text);
         Self {
             number,
             disk: FaultDisk::new(),
-            settings: Arc::clone(settings),
+            settings: file.in_force(),
+            file,
             running: None,
             start_at_us: 0,
             wall_off_us: 0,
@@ -170,6 +174,8 @@ impl Node {
             term: self.dice.bits() as u32 | 1,
         };
         let number = self.number;
+        self.file.start(story);
+        self.settings = self.file.in_force();
         let started = match start(&disk, &self.settings, draws, (now, self.word())) {
             Ok(started) => started,
             Err(error) => {
@@ -410,6 +416,7 @@ impl Node {
             return;
         };
         let mut effects = Vec::new();
+        let mut is_in_force = false;
         running.conductor.hear(word);
         running.conductor.handle(now, event, &mut effects);
         for effect in effects {
@@ -437,12 +444,53 @@ impl Node {
                     };
                     around.network.publish(client, message, around.now_us);
                 }
-                Effect::InForce => {}
+                Effect::InForce => is_in_force = true,
                 Effect::Tell(news) => {
                     let number = self.number;
                     around.story.tell(|| format!("gateway {number}: {news:?}"));
                 }
             }
+        }
+        if is_in_force {
+            self.hold(around);
+        }
+    }
+
+    /// Another configuration was written: a gateway that runs is to read it.
+    pub fn write_configuration(&mut self, text: String, around: &mut Surroundings<'_>) {
+        self.file.write(text);
+        self.read_configuration(around);
+    }
+
+    fn read_configuration(&mut self, around: &mut Surroundings<'_>) {
+        let is_busy = |running: &Running| running.is_stopping;
+        if self.running.as_ref().is_none_or(is_busy) {
+            around.story.happen("reload: read by the next start");
+            return;
+        }
+        if let Some(reconfiguration) = self.file.read(around.story) {
+            self.handle(Event::Reconfigured(reconfiguration), around);
+        }
+    }
+
+    /// The conductor says that what was read last holds.
+    fn hold(&mut self, around: &mut Surroundings<'_>) {
+        let is_wanted = self.file.hold(around.story);
+        self.settings = self.file.in_force();
+        if let Some(running) = &self.running {
+            let same = *running.store.rules() == self.settings.rules;
+            around
+                .story
+                .check("what is in force is what the log holds", same, || {
+                    format!(
+                        "{:#?}\nand {:#?}",
+                        running.store.rules(),
+                        self.settings.rules
+                    )
+                });
+        }
+        if is_wanted {
+            self.read_configuration(around);
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Fault {
     SinkFails,
     /// The gateway is away for long: outboxes run over.
     Outage,
+    /// The configuration is written anew, and read.
+    Rewritten,
 }
 
 /// A mixture of faults.
@@ -64,14 +66,14 @@ pub struct Profile {
 use Fault::{
     Astray, BrokerForgets, Burst, ClockJumps, ClockUntrusted, Cloned, DeviceCutOff, DeviceReset,
     DiskFull, FirmwareChange, GatewayCutOff, GatewayKilled, GatewayStopped, ImageKept,
-    ImageRestored, Outage, PowerCut, ReadOnly, SinkFails, StoreErased, Storm, SyncFails,
+    ImageRestored, Outage, PowerCut, ReadOnly, Rewritten, SinkFails, StoreErased, Storm, SyncFails,
 };
 
 /// All profiles, in the order in which seeds go through them.
-pub const PROFILES: [Profile; 11] = [
+pub const PROFILES: [Profile; 12] = [
     Profile {
         name: "calm",
-        faults: &[(GatewayStopped, 1), (DeviceCutOff, 1)],
+        faults: &[(GatewayStopped, 1), (DeviceCutOff, 1), (Rewritten, 1)],
         every_s: 600,
         second_gateway: false,
     },
@@ -80,11 +82,12 @@ pub const PROFILES: [Profile; 11] = [
         faults: &[
             (Storm, 4),
             (Burst, 4),
-            (Astray, 2),
+            (Astray, 4),
             (BrokerForgets, 2),
             (DeviceCutOff, 3),
             (GatewayCutOff, 2),
             (Outage, 1),
+            (Rewritten, 3),
         ],
         every_s: 60,
         second_gateway: false,
@@ -100,8 +103,9 @@ pub const PROFILES: [Profile; 11] = [
             (Outage, 2),
             (Storm, 1),
             (Burst, 1),
-            (Astray, 1),
+            (Astray, 2),
             (GatewayKilled, 1),
+            (Rewritten, 3),
         ],
         every_s: 90,
         second_gateway: false,
@@ -115,6 +119,7 @@ pub const PROFILES: [Profile; 11] = [
             (DeviceCutOff, 3),
             (GatewayKilled, 2),
             (Outage, 1),
+            (Rewritten, 2),
         ],
         every_s: 90,
         second_gateway: false,
@@ -126,6 +131,7 @@ pub const PROFILES: [Profile; 11] = [
             (GatewayKilled, 3),
             (GatewayStopped, 1),
             (Storm, 1),
+            (Rewritten, 1),
         ],
         every_s: 60,
         second_gateway: false,
@@ -138,6 +144,7 @@ pub const PROFILES: [Profile; 11] = [
             (ReadOnly, 2),
             (PowerCut, 3),
             (GatewayKilled, 1),
+            (Rewritten, 2),
         ],
         every_s: 60,
         second_gateway: false,
@@ -150,6 +157,7 @@ pub const PROFILES: [Profile; 11] = [
             (PowerCut, 1),
             (DeviceReset, 1),
             (GatewayStopped, 1),
+            (Rewritten, 1),
         ],
         every_s: 120,
         second_gateway: false,
@@ -162,13 +170,19 @@ pub const PROFILES: [Profile; 11] = [
             (GatewayStopped, 2),
             (GatewayKilled, 1),
             (DeviceReset, 1),
+            (Rewritten, 2),
         ],
         every_s: 120,
         second_gateway: false,
     },
     Profile {
         name: "sinks",
-        faults: &[(SinkFails, 6), (PowerCut, 1), (GatewayKilled, 1)],
+        faults: &[
+            (SinkFails, 6),
+            (PowerCut, 1),
+            (GatewayKilled, 1),
+            (Rewritten, 1),
+        ],
         every_s: 60,
         second_gateway: false,
     },
@@ -181,6 +195,7 @@ pub const PROFILES: [Profile; 11] = [
             (BrokerForgets, 1),
             (Storm, 1),
             (DeviceReset, 1),
+            (Rewritten, 2),
         ],
         every_s: 120,
         second_gateway: true,
@@ -195,7 +210,7 @@ pub const PROFILES: [Profile; 11] = [
             (GatewayCutOff, 2),
             (Storm, 2),
             (Burst, 1),
-            (Astray, 1),
+            (Astray, 2),
             (BrokerForgets, 1),
             (GatewayKilled, 2),
             (PowerCut, 2),
@@ -206,8 +221,23 @@ pub const PROFILES: [Profile; 11] = [
             (ClockJumps, 1),
             (SinkFails, 2),
             (Outage, 1),
+            (Rewritten, 5),
         ],
         every_s: 60,
+        second_gateway: false,
+    },
+    Profile {
+        name: "rules",
+        faults: &[
+            (Rewritten, 6),
+            (DeviceCutOff, 2),
+            (Storm, 1),
+            (GatewayKilled, 1),
+            (PowerCut, 1),
+            (GatewayStopped, 1),
+            (SinkFails, 1),
+        ],
+        every_s: 20,
         second_gateway: false,
     },
 ];

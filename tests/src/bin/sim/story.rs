@@ -10,6 +10,8 @@ const LINES_MAX: usize = 400;
 pub struct Coverage {
     /// Faults injected, by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What else happened, by kind.
+    pub happened: BTreeMap<&'static str, u64>,
     /// Invariants checked, by name.
     pub checks: BTreeMap<&'static str, u64>,
     /// Virtual time in µs.
@@ -26,6 +28,9 @@ impl Coverage {
     pub fn add(&mut self, other: &Self) {
         for (name, count) in &other.faults {
             *self.faults.entry(name).or_default() += count;
+        }
+        for (name, count) in &other.happened {
+            *self.happened.entry(name).or_default() += count;
         }
         for (name, count) in &other.checks {
             *self.checks.entry(name).or_default() += count;
@@ -61,6 +66,11 @@ impl Story {
     pub fn fault(&mut self, kind: &'static str, what: impl FnOnce() -> String) {
         *self.coverage.faults.entry(kind).or_default() += 1;
         self.tell(|| format!("{kind}: {}", what()));
+    }
+
+    /// Something that is no fault happened.
+    pub fn happen(&mut self, kind: &'static str) {
+        *self.coverage.happened.entry(kind).or_default() += 1;
     }
 
     /// Checks an invariant; the first that does not hold ends the run.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tidegate_gateway::record::{ClockQuality, Record, RecordId, Value};
+use tidegate_gateway::record::{ClockQuality, Record, RecordId};
 use tidegate_gateway::rules::settings::SinkSettings;
 use tidegate_gateway::run::queue::SpoolQueue;
 use tidegate_gateway::sinks::batch::Batch;
@@ -14,7 +14,6 @@ use tidegate_gateway::time::Timestamp;
 use tidegate_tests::dice::Dice;
 
 use super::story::Story;
-use super::unit::is_of;
 use super::witness::Witness;
 
 /// How a far end behaves.
@@ -56,9 +55,9 @@ impl Upstream {
         }
     }
 
-    /// Every id it was given.
-    pub fn ids(&self) -> impl Iterator<Item = &RecordId> {
-        self.records.keys()
+    /// Every record it was given, as it was sent.
+    pub fn records(&self) -> impl Iterator<Item = (&RecordId, &String)> {
+        self.records.iter().map(|(id, (line, _))| (id, line))
     }
 
     fn take(
@@ -83,14 +82,7 @@ impl Upstream {
         }
         self.records
             .insert(id, (line.to_owned(), waiting.place.position));
-        for (name, value) in &record.values {
-            if let (Value::Number(value), true) = (value, name != "count") {
-                let right = is_of(&record.sensor, *value);
-                story.check("values are the sensor's own", right, || {
-                    format!("{} {} {name} = {value}", record.device, record.sensor)
-                });
-            }
-        }
+        witness.editions.check(record, story);
         let of = (
             gateway,
             record.rule.clone(),
@@ -99,9 +91,9 @@ impl Upstream {
         );
         *self.fresh.entry(of).or_default() += record.fresh;
         if record.start_us < record.end_us {
-            let (position, end_us) = (waiting.place.position, record.end_us);
+            let position = waiting.place.position;
             if record.clock == ClockQuality::Device {
-                let may = witness.may_close(&record.device, position, end_us);
+                let may = witness.may_close(record, position);
                 story.check("windows close for a reason", may, || {
                     let before = witness.before(position, 12);
                     format!("position {position}: {line}\n{before:#?}")
@@ -112,6 +104,18 @@ impl Upstream {
             story.check("a window's revision has one id", other.is_none(), || {
                 format!("{key:?} came as {other:?} and as {id}")
             });
+            // The same but for the revision: none that is newer was sent before.
+            let newest = (key.8 < u32::MAX).then(|| with_revision(&key, u32::MAX));
+            let newer = newest.and_then(|newest| {
+                let above = with_revision(&key, key.8 + 1);
+                self.keys.range(above..=newest).next()
+            });
+            story.check("no revision overtakes another", newer.is_none(), || {
+                format!("{line}\ncame behind {newer:?}")
+            });
+            if record.revision > 0 {
+                story.happen("revision sent");
+            }
         }
     }
 }
@@ -129,6 +133,12 @@ fn key_of(gateway: usize, record: &Record, waiting: &Waiting, witness: &Witness)
         record.start_us,
         record.revision,
     )
+}
+
+fn with_revision(key: &Key, revision: u32) -> Key {
+    let mut other = key.clone();
+    other.8 = revision;
+    other
 }
 
 /// A request that the far end has not answered.

@@ -7,26 +7,27 @@ use std::sync::Arc;
 use tidegate_gateway::disk::{Disk, FaultDisk};
 use tidegate_gateway::entry::{Entry, FrameEntry, LinkChange, Logged, Verdict};
 use tidegate_gateway::log::{LocalLog, Log};
-use tidegate_gateway::pipeline::Pipeline;
-use tidegate_gateway::record::RecordId;
+use tidegate_gateway::record::Record;
 use tidegate_gateway::rules::settings::Settings;
 use tidegate_shared::batch::{BatchReader, Scratch};
 use tidegate_shared::frame::{self, crc32c};
 use tidegate_shared::ids::DeviceName;
 use tidegate_shared::message::{Ack, Down, Up};
 
+use super::editions::Editions;
 use super::story::Story;
-use super::unit::meaning;
+use super::unit::{UTC_US, meaning};
 
-/// The windows' lateness.
-const LATENESS_US: i64 = 10_000_000;
-/// A device that holds samples for 10 s is silent, to a rule with 10 s of lateness, after 20 s;
-/// clocks drift a little.
-const SILENCE_US: u64 = 19_900_000;
+/// A device that holds samples for 10 s is silent after that, and a rule's lateness; clocks drift a
+/// little.
+const SILENCE_US: u64 = 9_900_000;
 /// A frame that came while the gateway's clock was untrusted may be taken, and move the watermark,
 /// by any entry until `clock.wait` is over: ten minutes of time in which the gateway runs, so more
 /// of the world's.
 const HOLD_US: u64 = 1_800_000_000;
+
+/// Longer than any device is silent here.
+const EXPIRY_US: i64 = 7_200_000_000;
 
 /// Device, incarnation and boot.
 type Pair = (String, u32, u32);
@@ -40,7 +41,7 @@ pub struct Moment {
     pub frame_of: Option<String>,
     /// Whether it was made while the gateway's clock was untrusted.
     pub doubtful: bool,
-    /// Whose windows may close at once by it: an end, a new epoch, new rules.
+    /// Whose windows may close at once by it: an end, a new epoch, other limits.
     pub closes: Option<Closes>,
     /// The device's event time up to which it is complete, as far as its batches said.
     pub complete_us: Option<i64>,
@@ -86,6 +87,10 @@ pub struct Witness {
     offsets: BTreeMap<Pair, i64>,
     /// The pair of each device's newest batch.
     newest: BTreeMap<String, Pair>,
+    /// The rules that the log has put in force.
+    pub editions: Editions,
+    /// Whether windows may have been kept for revisions so briefly that some became final by that.
+    pub expires: bool,
 }
 
 impl Witness {
@@ -108,20 +113,23 @@ impl Witness {
         moments.rev().take(most).collect()
     }
 
-    /// Whether a window that ended at `end_us` of event time may have closed by the entry at a
-    /// position: its device said that it is complete, or closed everything, or was silent.
-    pub fn may_close(&self, device: &str, position: u64, end_us: i64) -> bool {
-        let due_us = end_us + LATENESS_US;
+    /// Whether a record's window may have closed by the entry at a position: its device said that
+    /// it is complete, or closed everything, or was silent.
+    pub fn may_close(&self, record: &Record, position: u64) -> bool {
+        let device = record.device.as_str();
+        let lateness_us = self.editions.lateness_us(&record.rule, record.version);
+        let due_us = record.end_us + lateness_us;
+        let silence_us = SILENCE_US + lateness_us.unsigned_abs();
         let Some(entries) = self.entries.get(..=position as usize) else {
             return true;
         };
         let mut silent_since_us = None;
         let now_us = entries.last().map_or(0, |(_, moment)| moment.world_us);
-        if self.may_be_held(device, position, now_us) {
+        if self.expires || self.may_be_held(device, position, now_us) {
             return true;
         }
         for (at, (_, moment)) in entries.iter().enumerate().rev() {
-            if now_us.saturating_sub(moment.world_us) > SILENCE_US {
+            if now_us.saturating_sub(moment.world_us) > silence_us {
                 break;
             }
             let closes = match &moment.closes {
@@ -217,7 +225,12 @@ impl Witness {
                     moment.closes = Some(Closes::Of(device.to_string()));
                 }
             }
-            Entry::Rules { .. } | Entry::Limits(_) => moment.closes = Some(Closes::All),
+            // Nothing closes by other rules: open windows finish under the old ones.
+            Entry::Rules { text } => self.editions.take(text),
+            Entry::Limits(limits) => {
+                moment.closes = Some(Closes::All);
+                self.expires |= limits.revise_for_us < EXPIRY_US;
+            }
             _ => {}
         }
         moment.unaware = self.left == Some(moment.incarnation)
@@ -258,11 +271,14 @@ impl Witness {
                         format!("{device}: sensor {sensor}, value {value} came again with {mark:?}")
                     });
                 }
-                if let (Ok(reader), Some(offset_us)) =
-                    (BatchReader::new(body), self.offsets.get(&pair))
-                {
+                if let Ok(reader) = BatchReader::new(body) {
+                    // A restored image may lack the Clock frame that its original acked: the
+                    // gateway learns the offset then. No batch speaks of later than its coming.
+                    let now_us = UTC_US + moment.world_us as i64 + 1_000_000;
                     let uptime_us = reader.head.complete_until_us as i64;
-                    moment.complete_us = Some(uptime_us.saturating_add(*offset_us));
+                    let offset_us = self.offsets.get(&pair);
+                    let said_us = offset_us.map(|offset_us| uptime_us.saturating_add(*offset_us));
+                    moment.complete_us = Some(said_us.unwrap_or(now_us));
                 }
                 self.note_pair(device, &pair, moment);
             }
@@ -417,26 +433,8 @@ impl Witness {
     }
 }
 
-/// Everything derived again from the log's first entry: the pipeline, and every record by id.
-pub fn derive(
-    disk: &FaultDisk,
-    settings: &Settings,
-    story: &mut Story,
-) -> (Pipeline, BTreeMap<RecordId, u64>) {
-    let mut pipeline = Pipeline::new(&settings.site);
-    let (mut emitted, mut ids) = (Vec::new(), BTreeMap::new());
-    for (position, bytes) in read_log(disk, settings, story) {
-        if let Ok(logged) = postcard::from_bytes(&bytes) {
-            pipeline.apply(position, &logged, &mut emitted);
-        }
-        for one in emitted.drain(..) {
-            *ids.entry(one.record.id).or_default() += 1;
-        }
-    }
-    (pipeline, ids)
-}
-
-fn read_log(disk: &FaultDisk, settings: &Settings, story: &mut Story) -> Vec<(u64, Vec<u8>)> {
+/// The entries of a log on a disk.
+pub fn read_log(disk: &FaultDisk, settings: &Settings, story: &mut Story) -> Vec<(u64, Vec<u8>)> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let opened = LocalLog::open(disk, "log", settings.log, 1);
     let read = opened.and_then(|opened| opened.log.read(0, 0)?.collect());

@@ -7,13 +7,11 @@
 //! seed's run is the same every time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use tidegate_gateway::rules;
-use tidegate_gateway::rules::settings::{LogSettings, Settings};
 use tidegate_tests::dice::Dice;
 
 use super::books;
+use super::draft::{Author, read};
 use super::network::{Client, Network, Weather};
 use super::node::{Ending, Node, Surroundings};
 use super::profile::{Fault, Profile};
@@ -27,54 +25,13 @@ const DRAIN_US: u64 = 7_200_000_000;
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 const SECOND_US: u64 = 1_000_000;
 
-/// The configuration of every gateway.
-const CONFIGURATION: &str = r#"
-[gateway]
-site = "pump-house"
-[mqtt]
-url = "mqtt://127.0.0.1:1883"
-[sink.archive]
-type = "file"
-path = "records.ndjson"
-[sink.cloud]
-type = "file"
-path = "others.ndjson"
-batch_records_max = 20
-[[rule]]
-name = "minute"
-match = { sensor = "*" }
-window = { tumbling = "1m", lateness = "10s" }
-aggregate = ["count", "min", "max", "mean"]
-forward = ["archive", "cloud"]
-[[rule]]
-name = "passed"
-match = { sensor = "vibration" }
-deadband = 3
-priority = "low"
-forward = ["archive"]
-"#;
-
-fn settings() -> Settings {
-    let parsed = rules::parse(CONFIGURATION, "tidegate.toml");
-    let (mut settings, _) = parsed.expect("the configuration has no mistakes");
-    settings.log = LogSettings {
-        commit_ms: 500,
-        segment_bytes: 8 << 10,
-        bytes_max: 64 << 20,
-    };
-    for sink in &mut settings.sinks {
-        let small = sink.name == "cloud";
-        sink.spool_bytes_max = if small { 24 << 10 } else { 512 << 10 };
-    }
-    settings
-}
-
 /// Everything there is.
 pub struct World {
     pub story: Story,
     pub units: Vec<Unit>,
     pub nodes: Vec<Node>,
     pub upstreams: BTreeMap<String, Upstream>,
+    pub author: Author,
     network: Network,
     profile: &'static Profile,
     dice: Dice,
@@ -93,22 +50,25 @@ enum Mend {
     Disk(usize),
     Sink(String),
     Clock(usize),
+    /// Of nothing: a gateway is killed while it takes another configuration.
+    Reload(usize),
 }
 
 impl World {
     /// The world of a seed.
     pub fn new(seed: u64, profile: &'static Profile) -> Self {
         let mut dice = Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x71de_9a7e);
-        let settings = Arc::new(settings());
+        let author = Author::new(&mut dice);
+        let text = author.text();
         let units = (0..2 + dice.below(3) as usize).map(|number| Unit::new(number, &mut dice));
         let units = units.collect();
         let nodes = (0..=usize::from(profile.second_gateway))
-            .map(|number| Node::new(number, &settings, &mut dice))
+            .map(|number| Node::new(number, &text, &mut dice))
             .collect();
-        let upstreams = settings
+        let upstreams = read(&text)
             .sinks
-            .iter()
-            .map(|sink| (sink.name.clone(), Upstream::new()))
+            .into_iter()
+            .map(|sink| (sink.name, Upstream::new()))
             .collect();
         let chaos_us = (10 + dice.below(30)) * 60 * SECOND_US;
         Self {
@@ -116,6 +76,7 @@ impl World {
             units,
             nodes,
             upstreams,
+            author,
             network: Network::new(dice.bits()),
             profile,
             dice,
@@ -271,6 +232,9 @@ impl World {
                 node.wall_off_us = 0;
                 node.trusted = true;
             }
+            Mend::Reload(number) => {
+                self.end(*number, Ending::Killed, "gateway killed behind a reload");
+            }
         }
     }
 
@@ -346,6 +310,7 @@ impl World {
             Fault::ImageRestored => self.restore(node),
             Fault::ClockJumps | Fault::ClockUntrusted => self.shift(node, *fault),
             Fault::SinkFails => self.sour(),
+            Fault::Rewritten => self.rewrite(node),
         }
     }
 
@@ -483,6 +448,40 @@ impl World {
                 .fault("clock jumps", || format!("by {} µs", sign * jump_us));
         }
         self.mend_later(Mend::Clock(number), 600);
+    }
+
+    /// Somebody writes another configuration or two, perhaps just before a crash.
+    fn rewrite(&mut self, number: usize) {
+        for _ in 0..=u32::from(self.dice.percent(25)) {
+            let (text, about) = self.author.write();
+            self.story
+                .fault("configuration written", || format!("{about}: {text}"));
+            self.story.happen(about);
+            let (node, mut around) = self.at(number);
+            node.write_configuration(text, &mut around);
+        }
+        match self.dice.below(10) {
+            0 => {
+                // Mostly before it is durable.
+                let most_us = if self.dice.percent(60) {
+                    50_000
+                } else {
+                    900_000
+                };
+                let at_us = self.now_us + self.dice.below(most_us);
+                self.mend_number += 1;
+                let mend = Mend::Reload(number);
+                self.mends.insert((at_us, self.mend_number), mend);
+            }
+            1 => {
+                let disk = &self.nodes[number].disk;
+                let at = disk.mutations() + 1 + self.dice.below(12);
+                disk.cut_at(at);
+                self.story
+                    .fault("power cut behind a reload", || at.to_string());
+            }
+            _ => {}
+        }
     }
 
     fn sour(&mut self) {

@@ -1,33 +1,35 @@
 //! Resolve: from what was typed to what runs, with the checks that need more than one part.
 
+pub(super) mod rules;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tidegate_shared::ids::SiteName;
+
+use super::doubt;
 use super::mistake::{Findings, Kind, nearest};
 use super::quantity::show_size;
 use super::settings::{IntakeSettings, LogSettings, Settings, SinkSettings};
 use super::tree::short;
-use super::typed::{Typed, TypedClock, TypedLimits, TypedLog, TypedRule};
-use super::{Rule, RuleSet, Thinning};
+use super::typed::{Forward, Typed, TypedClock, TypedLimits, TypedLog};
 use crate::entry::Limits;
 
 /// Where the data directory is when `gateway.data_dir` is not given.
-const DATA_DIR: &str = "./tidegate-data";
+pub(super) const DATA_DIR: &str = "./tidegate-data";
 
 /// Fills in defaults and checks the parts against each other; `None` when a part is missing, and
 /// then its mistake is among the findings.
 pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings> {
-    check_names(&typed.rules, findings);
+    let rules = rules::resolve(&typed.rules, findings);
+    rules::check_purpose(&typed.rules, findings);
     check_forwards(&typed, findings);
+    let site = typed.gateway.site.as_ref().map(SiteName::as_str);
+    doubt::note(&typed.rules, site, findings);
     check_spools(&typed, findings);
     let log = resolve_log(&typed.log, findings);
     let limits = resolve_limits(&typed.limits, &typed.clock);
     let intake = resolve_intake(&typed.limits);
-    let rules = typed
-        .rules
-        .into_iter()
-        .map(resolve_rule)
-        .collect::<Option<_>>();
     let sinks = typed
         .sinks
         .into_iter()
@@ -44,21 +46,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
         mqtt: typed.mqtt?,
         log,
         sinks: sinks?,
-        rules: RuleSet { rules: rules? },
-    })
-}
-
-pub(super) fn resolve_rule(typed: TypedRule) -> Option<Rule> {
-    Some(Rule {
-        name: typed.name?.text,
-        matching: typed.matching?,
-        keep: typed.keep,
-        thin: typed.deadband.map(Thinning::deadband),
-        window: typed.window,
-        aggregates: typed.aggregates,
-        priority: typed.priority.unwrap_or_default(),
-        forward: typed.forward.into_iter().map(|sink| sink.text).collect(),
-        ..Rule::default()
+        rules: rules?,
     })
 }
 
@@ -112,21 +100,6 @@ fn resolve_log(typed: &TypedLog, findings: &mut Findings) -> LogSettings {
     }
 }
 
-/// A rule is its name: no two may share one.
-pub(super) fn check_names(rules: &[TypedRule], findings: &mut Findings) {
-    let mut taken = BTreeSet::new();
-    for name in rules.iter().filter_map(|rule| rule.name.as_ref()) {
-        if !taken.insert(&name.text) {
-            findings.mistake(
-                Kind::Duplicate,
-                name.span.clone(),
-                format!("another rule is called \"{}\"", short(&name.text)),
-                "a rule is known by its name in records and counters",
-            );
-        }
-    }
-}
-
 /// Every sink forwarded to must exist; every sink that exists should be forwarded to.
 fn check_forwards(typed: &Typed, findings: &mut Findings) {
     let sinks: BTreeSet<&str> = typed
@@ -134,7 +107,7 @@ fn check_forwards(typed: &Typed, findings: &mut Findings) {
         .iter()
         .map(|sink| sink.name.text.as_str())
         .collect();
-    let forwards = || typed.rules.iter().flat_map(|rule| &rule.forward);
+    let forwards = || typed.rules.iter().flat_map(|rule| rule.forward.sinks());
     for named in forwards().filter(|named| !sinks.contains(named.text.as_str())) {
         let help = nearest(&named.text, sinks.iter().copied()).map_or_else(
             || {
@@ -168,7 +141,10 @@ fn check_forwards(typed: &Typed, findings: &mut Findings) {
     }
     // Where a rule's sinks are not known for certain, neither is what nobody forwards to.
     let certain = !typed.rules.is_empty()
-        && typed.rules.iter().all(|rule| !rule.forward.is_empty())
+        && typed.rules.iter().all(|rule| match &rule.forward {
+            Forward::Sinks(sinks) => !sinks.is_empty(),
+            Forward::Nowhere(_) => rule.sound,
+        })
         && forwards().all(|named| sinks.contains(named.text.as_str()));
     if !certain {
         return;

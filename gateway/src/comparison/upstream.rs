@@ -1,0 +1,215 @@
+//! Upstream: what the records of one side cost on the way to their sinks; an estimate.
+//!
+//! Records travel as sinks send them while the link is up: what comes within a commit of the log
+//! goes together, a batch for each class, within the sink's limits; its body is rendered and
+//! compressed as it would be. A batch's bytes are shared among its rules by the length of their
+//! lines; the shares add up exactly. Left out are resends, responses and TLS; backlogs after an
+//! outage go in larger batches, which cost less.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::record::{Emitted, to_json};
+use crate::rules::Priority;
+use crate::rules::settings::{SinkKind, SinkSettings};
+use crate::sinks::http;
+use crate::spool::counters::up_to;
+use crate::time::Timestamp;
+
+/// What records cost.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// Bodies before compression.
+    pub bytes_before: u64,
+    /// Bodies as sent.
+    pub bytes_after: u64,
+    /// Heads of requests.
+    pub header_bytes: u64,
+}
+
+/// What went to one sink.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sent {
+    /// Records.
+    pub records: u64,
+    /// Batches: requests of an HTTP sink.
+    pub batches: u64,
+    /// What they cost.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// The batches of one side.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    sinks: BTreeMap<String, Sink>,
+    gather_us: u64,
+    /// Of each sink and rule.
+    costs: BTreeMap<String, BTreeMap<String, Cost>>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    records_max: usize,
+    bytes_max: usize,
+    /// The bytes of a request's head without a body's length; none for a file.
+    head_bytes: Option<u64>,
+    gzip: bool,
+    open: BTreeMap<Priority, Batch>,
+    sent: Sent,
+}
+
+/// A batch that is not full.
+#[derive(Debug)]
+struct Batch {
+    /// Start of the gateway and its monotonic time.
+    began: (u32, u64),
+    records: usize,
+    body: Vec<u8>,
+    /// Bytes of each rule's lines.
+    weights: BTreeMap<String, u64>,
+}
+
+impl Cost {
+    /// All bytes that leave.
+    pub fn sent_bytes(&self) -> u64 {
+        self.bytes_after + self.header_bytes
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.bytes_before += other.bytes_before;
+        self.bytes_after += other.bytes_after;
+        self.header_bytes += other.header_bytes;
+    }
+}
+
+impl Upstream {
+    /// Nothing to these sinks yet; what comes within `gather_us` goes together. Sinks that are not
+    /// among them cost nothing.
+    pub fn new(sinks: &[SinkSettings], gather_us: u64) -> Self {
+        let sinks = sinks
+            .iter()
+            .map(|sink| (sink.name.clone(), Sink::new(sink)));
+        Self {
+            sinks: sinks.collect(),
+            gather_us,
+            costs: BTreeMap::new(),
+        }
+    }
+
+    /// A record was emitted at a moment of a start of the gateway.
+    pub fn take(&mut self, start: u32, at: Timestamp, emitted: &Emitted) {
+        let to: BTreeSet<&String> = emitted.forward.iter().collect();
+        if to.is_empty() {
+            return;
+        }
+        let mut line = to_json(&emitted.record);
+        line.push('\n');
+        let now = (start, at.mono_us);
+        for name in to {
+            let Some(sink) = self.sinks.get_mut(name) else {
+                continue;
+            };
+            let batch = sink.open.get(&emitted.priority);
+            let is_over = batch.is_some_and(|batch| {
+                let apart_us = now.1.saturating_sub(batch.began.1);
+                batch.began.0 != start || apart_us > self.gather_us || !sink.fits(batch, &line)
+            });
+            if is_over && let Some(batch) = sink.open.remove(&emitted.priority) {
+                share(&mut self.costs, name, &batch, sink.send(&batch));
+            }
+            let batch = sink.open.entry(emitted.priority);
+            let batch = batch.or_insert_with(|| Batch {
+                began: now,
+                records: 0,
+                body: Vec::new(),
+                weights: BTreeMap::new(),
+            });
+            batch.records += 1;
+            batch.body.extend_from_slice(line.as_bytes());
+            let weight = batch.weights.entry(emitted.record.rule.clone());
+            *weight.or_default() += line.len() as u64;
+        }
+    }
+
+    /// What went to each sink, and of it what each rule's records cost, by sink and rule.
+    pub fn end(
+        mut self,
+    ) -> (
+        BTreeMap<String, Sent>,
+        BTreeMap<String, BTreeMap<String, Cost>>,
+    ) {
+        for (name, sink) in &mut self.sinks {
+            for batch in std::mem::take(&mut sink.open).into_values() {
+                share(&mut self.costs, name, &batch, sink.send(&batch));
+            }
+        }
+        let sinks = self.sinks.into_iter();
+        (
+            sinks.map(|(name, sink)| (name, sink.sent)).collect(),
+            self.costs,
+        )
+    }
+}
+
+impl Sink {
+    fn new(settings: &SinkSettings) -> Self {
+        let (head_bytes, gzip) = match &settings.kind {
+            SinkKind::Http { url, gzip } => (Some(http::head_bytes(url, *gzip)), *gzip),
+            SinkKind::File { .. } => (None, false),
+        };
+        Self {
+            records_max: settings.batch_records_max.max(1),
+            bytes_max: settings.batch_bytes_max,
+            head_bytes,
+            gzip,
+            open: BTreeMap::new(),
+            sent: Sent::default(),
+        }
+    }
+
+    fn fits(&self, batch: &Batch, line: &str) -> bool {
+        batch.records < self.records_max && batch.body.len() + line.len() <= self.bytes_max
+    }
+
+    fn send(&mut self, batch: &Batch) -> Cost {
+        let bytes_before = batch.body.len() as u64;
+        let bytes_after = if self.gzip {
+            // Compressing into memory cannot fail.
+            http::gzip(&batch.body).map_or(bytes_before, |body| body.len() as u64)
+        } else {
+            bytes_before
+        };
+        let digits = bytes_after.to_string().len() as u64;
+        let cost = Cost {
+            bytes_before,
+            bytes_after,
+            header_bytes: self.head_bytes.map_or(0, |bytes| bytes + digits),
+        };
+        self.sent.records += batch.records as u64;
+        self.sent.batches += 1;
+        self.sent.cost.add(&cost);
+        cost
+    }
+}
+
+fn share(
+    costs: &mut BTreeMap<String, BTreeMap<String, Cost>>,
+    sink: &str,
+    batch: &Batch,
+    cost: Cost,
+) {
+    let whole: u64 = batch.weights.values().sum();
+    let mut so_far = 0;
+    for (rule, weight) in &batch.weights {
+        let part = |bytes| up_to(bytes, so_far + weight, whole) - up_to(bytes, so_far, whole);
+        let of = costs.entry(sink.to_owned()).or_default();
+        of.entry(rule.clone()).or_default().add(&Cost {
+            bytes_before: part(cost.bytes_before),
+            bytes_after: part(cost.bytes_after),
+            header_bytes: part(cost.header_bytes),
+        });
+        so_far += weight;
+    }
+}
