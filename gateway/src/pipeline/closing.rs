@@ -10,7 +10,9 @@
 //! An early close does not move the watermark, and emits only windows with fresh samples: a
 //! revision comes at the next early close or when the watermark passes, never per sample. An idle
 //! device is one whose link is up, without backlog and without frames waiting,
-//! while the gateway is subscribed. A window of a number of samples waits for them.
+//! while the gateway is subscribed. A window of a number of samples waits for them, and is closed
+//! early only when the device says that it ended; if the rule drops what comes behind, later
+//! samples begin another.
 
 use tidegate_shared::mutation::{Mutation, is_on};
 

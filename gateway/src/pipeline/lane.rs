@@ -96,6 +96,8 @@ pub(super) struct Folding<'a> {
     pub slot: u16,
     /// Whether samples count here: not in windows of an earlier version that shares them.
     pub counts: bool,
+    /// Whether windows open: not of an earlier version.
+    pub opens: bool,
 }
 
 /// How windows close.
@@ -362,7 +364,7 @@ impl Lane {
                 return single(folding, gate, outlet, counts, samples, tell);
             }
         };
-        let Some(asked) = asked(plan, &output, shares, column, folding.counts) else {
+        let Some(asked) = asked(folding, &output, shares, column) else {
             return;
         };
         if gate.is_plain() && Windows::fixed(asked.window, 0).is_some() {
@@ -548,19 +550,20 @@ pub(super) fn measure<'a>(
 }
 
 fn asked<'a>(
-    plan: &'a Plan,
+    folding: &Folding<'a>,
     output: &'a Output<'_>,
     shares: &'a [Program],
     column: Option<u16>,
-    counts: bool,
 ) -> Option<Asked<'a>> {
+    let plan = folding.plan;
     Some(Asked {
         window: plan.rule.window.as_ref()?,
         aggregates: &plan.rule.aggregates,
         measure: measure(plan, output, shares),
         timeline: plan.rule.aggregates.iter().any(needs_timeline),
         column,
-        counts,
+        counts: folding.counts,
+        opens: folding.opens,
     })
 }
 

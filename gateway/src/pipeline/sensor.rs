@@ -236,14 +236,26 @@ impl Sensor {
                 let gone = taken
                     .entry(&plan.rule.name)
                     .or_insert_with(|| vec![false; samples.len()]);
-                let mut part = Vec::new();
+                if now {
+                    let left = samples.iter().zip(gone).filter(|(_, gone)| !**gone);
+                    let left: Vec<Sample> = left
+                        .map(|(sample, gone)| {
+                            *gone = true;
+                            *sample
+                        })
+                        .collect();
+                    pour(lane, &self.meta, bed, &left, shared, counts, tell);
+                    continue;
+                }
+                // One by one: what a sample does to a session or a number of samples decides
+                // whether it takes the next.
                 for (sample, gone) in samples.iter().zip(gone) {
-                    if !*gone && (now || covers(lane, plan, shared, sample.time_us)) {
+                    if !*gone && covers(lane, plan, shared, sample.time_us) {
                         *gone = counts;
-                        part.push(*sample);
+                        let one = std::slice::from_ref(sample);
+                        pour(lane, &self.meta, bed, one, shared, counts, tell);
                     }
                 }
-                pour(lane, &self.meta, bed, &part, shared, counts, tell);
             }
         }
         let matched = |at: usize| taken.values().any(|gone| gone[at]);
@@ -373,6 +385,7 @@ fn pour(
         as_of,
         slot: bed.slot,
         counts,
+        opens: usize::from(lane.plan) < bed.active,
     };
     let windows = shared.iter_mut().find(|one| one.plan == lane.plan);
     let windows = windows.filter(|_| lane.is_shared());

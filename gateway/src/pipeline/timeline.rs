@@ -10,7 +10,8 @@
 //!                └ covered ─┴─ hold ┘ gap
 //! ```
 //! Sums are integers: raw × µs fits an `i128` for any span. A sample that comes out of order has
-//! no part in it: devices send theirs in order.
+//! no part in it: devices send theirs in order. The carry is the newest sample taken before the
+//! window opened, if it lies before the window: one that opens out of order has none.
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::catalog::{Kind, Scale};

@@ -22,7 +22,10 @@
 //! - A sample is late when no window takes it: the watermark, as it stood before its frame, has
 //!   passed the end of each by lateness (whether or not it was ever open), or each was closed
 //!   early and the rule drops what comes behind.
-//! - A session that was emitted keeps its start; it may grow at its end.
+//! - A late sample stands in no window, nor in a sliding one to come.
+//! - A session that was emitted keeps its start; it may grow at its end. Of several sessions that
+//!   a sample belongs to, the one that ends first takes it.
+//! - An earlier version of a rule opens no windows: it finishes those that are held.
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::mutation::{Mutation, is_on};
@@ -117,6 +120,8 @@ pub(super) struct Asked<'a> {
     /// Whether samples count as fresh. They do not in a window of an earlier version that shares
     /// them with the version in force.
     pub counts: bool,
+    /// Whether windows open: not of an earlier version.
+    pub opens: bool,
 }
 
 /// What became of a sample.
@@ -207,13 +212,17 @@ impl Windows {
 
     /// Whether a window that is held would take a sample of a time.
     pub fn covers(&self, window: &Window, time_us: i64) -> bool {
-        self.held.iter().any(|held| match window.shape {
-            Shape::Session { gap_us, .. } => {
-                held.start_us.saturating_sub(gap_us) < time_us && time_us < held.end_us
-            }
-            Shape::Count { .. } => !held.full && held.takes(window.late),
-            _ => held.start_us <= time_us && time_us < held.end_us,
-        })
+        match window.shape {
+            Shape::Session {
+                gap_us,
+                length_max_us,
+            } => self.session_of(gap_us, length_max_us, time_us).is_some(),
+            Shape::Count { .. } => self.unfilled(window).is_some(),
+            _ => self
+                .held
+                .iter()
+                .any(|held| held.start_us <= time_us && time_us < held.end_us),
+        }
     }
 
     /// Start and end of the window of a time, where they are fixed.
@@ -292,7 +301,14 @@ impl Windows {
                     if end_us <= sample.time_us || self.is_final(end_us, asked.window, tide) {
                         continue;
                     }
-                    let at = self.open(start_us, end_us, asked, tide);
+                    let at = match self.find(start_us, end_us) {
+                        Ok(at) => at,
+                        Err(at) if asked.opens => {
+                            self.insert(at, (start_us, end_us), asked, tide);
+                            at
+                        }
+                        Err(_) => continue,
+                    };
                     if self.fold(at, sample, asked, tide, fresh) {
                         fresh = false;
                         taken = true;
@@ -373,14 +389,17 @@ impl Windows {
 
     /// Index of the window from `start_us` to `end_us`, opened if need be.
     fn open(&mut self, start_us: i64, end_us: i64, asked: &Asked<'_>, tide: &Tide) -> usize {
-        let key = (end_us, start_us);
-        let found = self
-            .held
-            .binary_search_by_key(&key, |held| (held.end_us, held.start_us));
-        found.unwrap_or_else(|at| {
+        self.find(start_us, end_us).unwrap_or_else(|at| {
             self.insert(at, (start_us, end_us), asked, tide);
             at
         })
+    }
+
+    /// Index of the window from `start_us` to `end_us`, or where it would be.
+    fn find(&self, start_us: i64, end_us: i64) -> Result<usize, usize> {
+        let key = (end_us, start_us);
+        self.held
+            .binary_search_by_key(&key, |held| (held.end_us, held.start_us))
     }
 
     fn insert(
@@ -446,13 +465,9 @@ impl Windows {
         let own_end_us = time_us.saturating_add(1);
         let mut fresh = asked.counts;
         let mut taken = false;
-        if !self.is_final(own_end_us, asked.window, tide) {
+        if asked.opens && !self.is_final(own_end_us, asked.window, tide) {
             let start_us = own_end_us.saturating_sub(length_us);
-            let key = (own_end_us, start_us);
-            let found = self
-                .held
-                .binary_search_by_key(&key, |held| (held.end_us, held.start_us));
-            if let Err(at) = found {
+            if let Err(at) = self.find(start_us, own_end_us) {
                 self.insert(at, (start_us, own_end_us), asked, tide);
                 self.recall(at, asked);
             }
@@ -467,7 +482,8 @@ impl Windows {
                 taken = true;
             }
         }
-        if let Some(recent) = &mut self.recent {
+        // What is late stands in no record, nor in those to come.
+        if let Some(recent) = self.recent.as_mut().filter(|_| taken) {
             let oldest_us = tide.watermark_us.map(|mark_us| {
                 let span_us = length_us.saturating_add(asked.window.lateness_us);
                 mark_us.saturating_sub(span_us)
@@ -500,6 +516,20 @@ impl Windows {
         }
     }
 
+    /// Index of the session that a sample belongs to, the one that ends first if there are
+    /// several.
+    fn session_of(&self, gap_us: i64, length_max_us: i64, time_us: i64) -> Option<usize> {
+        let end_us = time_us.saturating_add(gap_us);
+        self.held.iter().position(|held| {
+            let within = held.start_us <= time_us && time_us < held.end_us;
+            // One that was emitted keeps its start.
+            let before = time_us < held.start_us && held.start_us < end_us && held.emitted == 0;
+            let last_us = held.end_us.max(end_us).saturating_sub(gap_us);
+            let whole_us = last_us.saturating_sub(held.start_us.min(time_us));
+            (within || before) && whole_us < length_max_us
+        })
+    }
+
     fn join(
         &mut self,
         gap_us: i64,
@@ -510,15 +540,7 @@ impl Windows {
     ) -> Taken {
         let time_us = sample.time_us;
         let end_us = time_us.saturating_add(gap_us);
-        let reaches = |held: &Held| {
-            let within = held.start_us <= time_us && time_us < held.end_us;
-            // One that was emitted keeps its start.
-            let before = time_us < held.start_us && held.start_us < end_us && held.emitted == 0;
-            let last_us = held.end_us.max(end_us).saturating_sub(gap_us);
-            let whole_us = last_us.saturating_sub(held.start_us.min(time_us));
-            (within || before) && whole_us < length_max_us
-        };
-        let Some(at) = self.held.iter().position(reaches) else {
+        let Some(at) = self.session_of(gap_us, length_max_us, time_us) else {
             if self.is_final(end_us, asked.window, tide) {
                 return Taken::Late;
             }
@@ -536,23 +558,26 @@ impl Windows {
         held.start_us = held.start_us.min(time_us);
         held.end_us = held.end_us.max(end_us);
         self.unite(at, gap_us, length_max_us, asked);
+        // It may end behind one that was emitted meanwhile.
+        self.held.sort_by_key(|held| (held.end_us, held.start_us));
         Taken::of(true, asked)
     }
 
-    /// Unites a session with the one behind it if they touch now and that one was not emitted.
+    /// Unites a session with one that begins behind it if they touch now and that one was not
+    /// emitted.
     fn unite(&mut self, at: usize, gap_us: i64, length_max_us: i64, asked: &Asked<'_>) {
-        let Some([held, next]) = self.held.get(at..at + 2) else {
+        let (start_us, end_us) = (self.held[at].start_us, self.held[at].end_us);
+        let touched = self.held.iter().position(|next| {
+            let behind = (start_us, end_us) < (next.start_us, next.end_us);
+            let last_us = next.end_us.max(end_us).saturating_sub(gap_us);
+            let fits = last_us.saturating_sub(start_us) < length_max_us;
+            behind && next.start_us < end_us && next.emitted == 0 && fits
+        });
+        let Some(touched) = touched else {
             return;
         };
-        let together_us = next
-            .end_us
-            .saturating_sub(gap_us)
-            .saturating_sub(held.start_us);
-        if next.start_us >= held.end_us || next.emitted > 0 || together_us >= length_max_us {
-            return;
-        }
-        let next = self.held.remove(at + 1);
-        let held = &mut self.held[at];
+        let next = self.held.remove(touched);
+        let held = &mut self.held[if touched < at { at - 1 } else { at }];
         held.end_us = held.end_us.max(next.end_us);
         held.fresh += next.fresh;
         held.changed |= next.changed;
@@ -563,15 +588,21 @@ impl Windows {
         }
     }
 
+    /// Index of the window of a number of samples that takes more: not one that the device's end
+    /// closed, when the rule drops what comes behind.
+    fn unfilled(&self, window: &Window) -> Option<usize> {
+        let takes = |held: &Held| !held.full && held.takes(window.late);
+        self.held.iter().position(takes)
+    }
+
     fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
         let (time_us, end_us) = (sample.time_us, sample.time_us.saturating_add(1));
-        let is_open = |held: &Held| !held.full && held.takes(asked.window.late);
-        let open = self.held.iter().position(is_open);
-        let at = open.unwrap_or(self.held.len());
-        if open.is_none() {
+        let at = self.unfilled(asked.window).unwrap_or_else(|| {
+            let at = self.held.len();
             self.insert(at, (time_us, end_us), asked, tide);
             self.held[at].first = Some(Box::new(tide.identity(sample)));
-        }
+            at
+        });
         self.fold(at, sample, asked, tide, asked.counts);
         let held = &mut self.held[at];
         held.start_us = held.start_us.min(time_us);

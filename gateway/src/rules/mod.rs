@@ -303,7 +303,8 @@ pub enum Shape {
     Session {
         /// That gap in µs.
         gap_us: i64,
-        /// A session that is as long as this is followed by another, in µs.
+        /// A session's last sample is less than this behind its first, in µs; the next one begins
+        /// another.
         length_max_us: i64,
     },
     /// A number of samples.

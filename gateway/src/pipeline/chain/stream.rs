@@ -292,6 +292,7 @@ impl Stream {
             as_of: &as_of,
             slot: 0,
             counts: true,
+            opens: true,
         };
         self.lane.fold(&folding, &[one.sample], None, &mut |told| {
             emission.told(stage, meta, plan, told);
