@@ -45,7 +45,9 @@ pub fn check(world: &mut World) {
             || format!("settled: {settled}, in force {:#?}", store.rules()),
         );
         replayed(world, number, &json);
-        sensors(&world.nodes[number], &world.units, &json, &mut world.story);
+        let is_only = world.nodes.len() == 1;
+        let node = &world.nodes[number];
+        sensors(node, is_only, &world.units, &json, &mut world.story);
         balanced(world, number, &balances);
         sinks(world, number, &json);
     }
@@ -94,7 +96,7 @@ fn replayed(world: &mut World, number: usize, json: &Value) {
 }
 
 /// What the log holds of a sensor is what the ledger says.
-fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
+fn sensors(node: &Node, is_only: bool, units: &[Unit], json: &Value, story: &mut Story) {
     for ((device, sensor), (taken, _)) in truth(units) {
         let name = SENSORS[sensor];
         let counts = &json["devices"][device.as_str()]["sensors"][name];
@@ -136,6 +138,13 @@ fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
                 let gone = gone.sum::<u64>() + sum(&counters["filtered"]);
                 let matched = count(&counters["matched"]);
                 story.check("rules balance", matched == gone, || {
+                    format!("{device} {name} {rule}: {counters}")
+                });
+                // Every device has ended, and said so last.
+                let open = count(&counters["open"]);
+                let waits = count(&json["devices"][device.as_str()]["samples"]["waiting_for_catalog"]);
+                let closed = open == 0 || waits > 0 || !is_only;
+                story.check("an end closes what is open", closed, || {
                     format!("{device} {name} {rule}: {counters}")
                 });
             }

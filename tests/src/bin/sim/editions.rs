@@ -80,6 +80,13 @@ impl Editions {
         versions.any(|(_, rule)| kind(rule))
     }
 
+    /// The versions that are not in force any more.
+    pub fn over(&self) -> Vec<(String, u32)> {
+        let all = self.all.keys();
+        let over = all.filter(|(name, version)| self.in_force.get(name) != Some(version));
+        over.cloned().collect()
+    }
+
     /// Names of the rules in force.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.in_force.keys()

@@ -10,7 +10,7 @@ use tidegate_gateway::explain::{Past, Replay, line};
 use tidegate_gateway::pipeline::{Pipeline, Restored};
 use tidegate_gateway::ledger::counters::Counters;
 use tidegate_gateway::record::{
-    AlertCause, AlertNote, AlertState, Emitted, Record, RecordId, to_json,
+    AlertCause, AlertNote, AlertState, ClockQuality, Emitted, Record, RecordId, to_json,
 };
 use tidegate_tests::dice::Dice;
 
@@ -19,10 +19,12 @@ use super::account;
 use super::node::Node;
 use super::shapes;
 use super::story::Story;
+use super::unit::UTC_US;
 use super::witness::read_log;
 
 /// An entry in so many is followed by a restart.
 const RESTART_EVERY: u64 = 40;
+const SECOND_US: i64 = 1_000_000;
 
 /// What a log gives.
 pub struct Derived {
@@ -38,6 +40,8 @@ pub struct Derived {
     windows: BTreeMap<Key, Emissions>,
     filling: BTreeMap<Lane, Vec<Emissions>>,
     revisions: u64,
+    /// When versions that are over were, in UTC µs of the world.
+    over: BTreeMap<(String, u32), i64>,
     /// The alerts that are open, and what was said of them.
     open: BTreeMap<(Lane, AlertCause), AlertNote>,
     /// Samples counted so far.
@@ -68,6 +72,7 @@ pub fn derive(node: &Node, story: &mut Story) -> Derived {
         windows: BTreeMap::new(),
         filling: BTreeMap::new(),
         revisions: 0,
+        over: BTreeMap::new(),
         open: BTreeMap::new(),
         counters: Counters::default(),
     };
@@ -89,6 +94,11 @@ pub fn derive(node: &Node, story: &mut Story) -> Derived {
         if let Entry::Rules { text } = &logged.entry {
             derived.editions.take(text);
             derived.rule_sets.push(text.clone());
+            let moment = node.witness.moment(position);
+            let now_us = UTC_US + moment.map_or(0, |moment| moment.world_us as i64);
+            for version in derived.editions.over() {
+                derived.over.entry(version).or_insert(now_us);
+            }
         }
         derived.take(&emitted, &before, story);
         emitted.clear();
@@ -144,6 +154,15 @@ impl Derived {
             return;
         };
         story.happen(shapes::name(rule));
+        let version = (record.rule.clone(), record.version);
+        if let Some(over_us) = self.over.get(&version).copied() {
+            story.happen("record of an earlier version");
+            let was_open = record.start_us <= over_us + SECOND_US;
+            let right = was_open || record.clock != ClockQuality::Device;
+            story.check("an earlier version begins no window", right, || {
+                format!("over at {over_us}: {record:?}")
+            });
+        }
         if rule.window.is_none() {
             return;
         }
