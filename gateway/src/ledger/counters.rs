@@ -125,12 +125,12 @@ pub struct RuleCounters {
     pub examined: u64,
     /// Stand in emitted records.
     pub folded: u64,
-    /// Whether records stand for all sensors of the device.
-    pub is_grouped: bool,
     /// Stand in windows not emitted yet.
     pub open: u64,
     /// Of those folded, the ones whose records went to each sink.
     pub forwarded: BTreeMap<String, u64>,
+    /// Of those, the ones in records that stand for all sensors of the device.
+    pub forwarded_grouped: BTreeMap<String, u64>,
 }
 
 /// The kinds of sequenced frames.

@@ -20,7 +20,7 @@ use super::emission::{Cause, Emission, Source, Stage};
 use super::lane::{Closing, Lane, close_windows};
 use super::plan::{self, Plan};
 use super::probe::Probe;
-use super::sensor::{Owner, Sensor};
+use super::sensor::{Meta, Owner, Sensor};
 use super::trial::Observed;
 use super::windows::{Columns, Windows};
 use crate::clock::{Clocks, Moment, Wall};
@@ -243,7 +243,7 @@ impl Device {
             });
             moved.push(u16::try_from(to).ok());
         }
-        self.end_lanes(scene, |at| {
+        self.end_lanes(scene, |_, at| {
             moved[at].is_none_or(|to| usize::from(to) >= active)
         });
         let goes_on = |at: u16| moved.get(usize::from(at)).copied().flatten();
@@ -289,14 +289,14 @@ impl Device {
         }
     }
 
-    /// Ends what no window finishes, in the lanes of some plans.
-    fn end_lanes(&mut self, scene: &mut Scene<'_>, ends: impl Fn(usize) -> bool) {
+    /// Ends what no window finishes, in some sensors' lanes of some plans.
+    fn end_lanes(&mut self, scene: &mut Scene<'_>, ends: impl Fn(&Meta, usize) -> bool) {
         let source = scene.source(self.epoch);
         for sensor in &mut self.sensors {
             let meta = &sensor.meta;
             for lane in &mut sensor.lanes {
                 let at = usize::from(lane.plan);
-                if !ends(at) {
+                if !ends(meta, at) {
                     continue;
                 }
                 let plan = &self.plans[at];
@@ -497,7 +497,7 @@ impl Device {
     }
 
     /// Puts a known catalog in use. One that changes a sensor's unit, kind or scale begins an
-    /// epoch.
+    /// epoch; an alert that is open is cleared where its rule does not take the sensor any more.
     pub fn use_catalog(&mut self, scene: &mut Scene<'_>, hash: CatalogHash) {
         let Found::Sensors(metas) = self.catalogs.find(hash) else {
             return;
@@ -514,6 +514,13 @@ impl Device {
             place(&self.sensors, &meta.name).is_some_and(|at| self.sensors[at].meta != *meta)
         });
         if changes {
+            let plans = self.plans.clone();
+            let active = self.active;
+            self.end_lanes(scene, |known, at| {
+                let mut others = metas.iter().filter(|meta| *meta != known);
+                let described = others.find(|meta| meta.name == known.name);
+                described.is_some_and(|meta| at >= active || !plans[at].takes_sensor(meta))
+            });
             self.begin_epoch(scene);
         }
         self.slots.clear();

@@ -325,9 +325,11 @@ impl Past {
     /// Adds it to what is told of rules; `open` stand in windows still.
     pub fn add_to(self, rules: &mut BTreeMap<String, RuleCounters>, open: u64) {
         let rule = rules.entry(self.rule).or_default();
-        rule.is_grouped |= self.is_grouped;
         let sinks: BTreeSet<String> = self.forward.into_iter().collect();
         for sink in sinks {
+            if self.is_grouped {
+                *rule.forwarded_grouped.entry(sink.clone()).or_default() += self.counts.folded;
+            }
             *rule.forwarded.entry(sink).or_default() += self.counts.folded;
         }
         rule.matched += self.counts.matched;

@@ -72,10 +72,20 @@ pub(super) fn rows(counters: &Counters, spool: &spool::Counters) -> Vec<SinkRow>
     for (device, counts) in &counters.devices {
         for (sensor, counts) in &counts.sensors {
             for (rule, counts) in &counts.rules {
-                // Records of a group stand for all its sensors.
-                let sensor = if counts.is_grouped { GROUP } else { sensor };
                 for (sink, folded) in &counts.forwarded {
-                    found.entry((device, sensor, rule, sink)).or_default().0 += folded;
+                    // Records of a group stand for all its sensors.
+                    let grouped = counts.forwarded_grouped.get(sink);
+                    let alone = folded.checked_sub(grouped.copied().unwrap_or(0));
+                    let mut add = |sensor, folded: Option<u64>| {
+                        if let Some(folded) = folded {
+                            found.entry((device, sensor, rule, sink)).or_default().0 += folded;
+                        }
+                    };
+                    add(GROUP, grouped.copied());
+                    add(
+                        sensor,
+                        alone.filter(|alone| *alone > 0 || grouped.is_none()),
+                    );
                 }
             }
         }

@@ -178,13 +178,13 @@ fn a_shared_identity_explains_anything_without_a_bound() {
 fn with_rule() -> Counters {
     let rule = RuleCounters {
         examined: 0,
-        is_grouped: false,
         matched: 100,
         filtered: BTreeMap::from([(Filter::Keep, 6), (Filter::Deadband, 4)]),
         late: 3,
         folded: 80,
         open: 7,
         forwarded: BTreeMap::from([("cloud".to_owned(), 80)]),
+        forwarded_grouped: BTreeMap::new(),
     };
     let mut one = sensor(Some([100, 0, 0, 0]), [0, 100, 0]);
     one.rules.insert("r".into(), rule);

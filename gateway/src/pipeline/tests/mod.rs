@@ -1,5 +1,6 @@
 //! The pipeline as scripts of log entries and the records they give.
 
+mod alerts;
 mod balance;
 mod books;
 mod closes;

@@ -1,7 +1,10 @@
 //! Rules that change while windows are open: those finish under the version they began with.
 
 use super::script::{S, Script, passing, rule};
-use crate::rules::{Aggregate, Keep, Priority, Rule};
+use crate::ledger::balance::balances;
+use crate::record::GROUP;
+use crate::rules::{Aggregate, Group, Keep, Priority, Rule};
+use crate::spool::counters::Counters as Spooled;
 
 fn counted(name: &str, length_s: i64) -> Rule {
     Rule {
@@ -101,4 +104,23 @@ fn many_changes_leave_nothing_behind() {
     assert_eq!(ids.len(), run.emitted.len());
     let device = run.pipeline.devices.values().next().unwrap();
     assert_eq!(device.plans.len(), 2, "earlier versions are forgotten");
+}
+
+#[test]
+fn a_rule_that_begins_to_group_sensors_knows_what_went_out_alone() {
+    let mut script = Script::new(&[rule("r", 60, 0)]);
+    script.batch(60 * S, &[(0, &[(10 * S, 1)])]);
+    script.rules(&[Rule {
+        group: Group::Device,
+        ..rule("r", 60, 0)
+    }]);
+    script.batch(120 * S, &[(0, &[(70 * S, 1), (80 * S, 1)])]);
+    let run = script.run();
+    let sensors = run.emitted.iter().map(|one| one.record.sensor.as_str());
+    assert!(sensors.eq(["a", GROUP]));
+    let balances = balances(&run.pipeline.counters(), &Spooled::default());
+    let sinks = balances.sinks.iter();
+    let folded = sinks.map(|row| (row.sensor.as_str(), row.terms.folded));
+    let folded: Vec<_> = folded.filter(|(_, folded)| *folded > 0).collect();
+    assert_eq!(folded, [(GROUP, 2), ("a", 1)]);
 }

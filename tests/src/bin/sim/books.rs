@@ -1,10 +1,14 @@
 //! Books: at the end of a run the counters must say what is true.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tidegate_gateway::entry::Uncounted;
 use tidegate_gateway::ledger;
 use tidegate_gateway::ledger::balance::Balances;
 use tidegate_gateway::ledger::counters::Counters;
+use tidegate_gateway::record::GROUP;
+use tidegate_gateway::rules::Group;
 use tidegate_gateway::store::Store;
 
 use super::node::Node;
@@ -41,7 +45,9 @@ pub fn check(world: &mut World) {
             || format!("settled: {settled}, in force {:#?}", store.rules()),
         );
         replayed(world, number, &json);
-        sensors(&world.nodes[number], &world.units, &json, &mut world.story);
+        let is_only = world.nodes.len() == 1;
+        let node = &world.nodes[number];
+        sensors(node, is_only, &world.units, &json, &mut world.story);
         balanced(world, number, &balances);
         sinks(world, number, &json);
     }
@@ -90,7 +96,7 @@ fn replayed(world: &mut World, number: usize, json: &Value) {
 }
 
 /// What the log holds of a sensor is what the ledger says.
-fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
+fn sensors(node: &Node, is_only: bool, units: &[Unit], json: &Value, story: &mut Story) {
     for ((device, sensor), (taken, _)) in truth(units) {
         let name = SENSORS[sensor];
         let counts = &json["devices"][device.as_str()]["sensors"][name];
@@ -122,12 +128,27 @@ fn sensors(node: &Node, units: &[Unit], json: &Value, story: &mut Story) {
                 late == 0 || !is_steady || node.witness.editions.ever_drops(rule),
                 || format!("{device} {name} {rule}: {counters}"),
             );
-            let gone = sum(&counters["filtered"]) + count(&counters["late"]);
-            let gone = gone + count(&counters["folded"]) + count(&counters["open"]);
-            let matched = count(&counters["matched"]);
-            story.check("rules balance", matched == gone, || {
-                format!("{device} {name} {rule}: {counters}")
-            });
+        }
+    }
+    for (device, counts) in fields(&json["devices"]) {
+        for (name, counts) in fields(&counts["sensors"]) {
+            for (rule, counters) in fields(&counts["rules"]) {
+                let gone = ["late", "examined", "folded", "open"];
+                let gone = gone.into_iter().map(|one| count(&counters[one]));
+                let gone = gone.sum::<u64>() + sum(&counters["filtered"]);
+                let matched = count(&counters["matched"]);
+                story.check("rules balance", matched == gone, || {
+                    format!("{device} {name} {rule}: {counters}")
+                });
+                // Every device has ended, and said so last.
+                let open = count(&counters["open"]);
+                let waits =
+                    count(&json["devices"][device.as_str()]["samples"]["waiting_for_catalog"]);
+                let closed = open == 0 || waits > 0 || !is_only;
+                story.check("an end closes what is open", closed, || {
+                    format!("{device} {name} {rule}: {counters}")
+                });
+            }
         }
     }
 }
@@ -200,37 +221,52 @@ fn was_refused(counters: &Counters, device: &str) -> bool {
     not_logged.is_some_and(|counts| reasons.iter().any(|one| counts.contains_key(one)))
 }
 
-/// What a rule folded is what each of its sinks got, will get, or was denied.
+/// What a rule folded is what each of its sinks got, will get, or was denied: of a sensor, or of a
+/// device where the rule makes records of several sensors.
 fn sinks(world: &mut World, number: usize, json: &Value) {
+    let mut sums: BTreeMap<[&str; 4], (u64, u64)> = BTreeMap::new();
+    let node = &world.nodes[number];
+    let grouped = |rule: &str| {
+        let editions = &node.witness.editions;
+        editions.ever(rule, |rule| rule.group == Group::Device)
+    };
     for (device, counters) in fields(&json["devices"]) {
         for (sensor, counts) in fields(&counters["sensors"]) {
-            let rules = fields(&counts["rules"]);
-            let sinks = world.upstreams.keys().cloned().collect::<Vec<_>>();
-            let ways = rules.flat_map(|(rule, _)| sinks.iter().map(move |sink| (rule, sink)));
-            for (rule, sink) in ways {
-                let folded = count(&counts["rules"][rule]["forwarded"][sink]);
-                let of = &json["sinks"][sink][rule]["devices"][device][sensor];
-                let delivered = count(&of["delivered_fresh"]);
-                let gone = delivered
-                    + count(&of["refused_fresh"])
-                    + count(&of["evicted_fresh"])
-                    + count(&of["dropped_fresh"])
-                    + count(&of["waiting"]);
-                let node = &world.nodes[number];
-                let holds = folded == gone;
-                world.story.check("sinks balance", holds, || {
-                    format!("{device} {sensor} {rule} {sink}: folded {folded}, {of}")
-                });
-                let key = (number, rule.clone(), device.clone(), sensor.clone());
-                let taken = world.upstreams[sink].fresh.get(&key).copied().unwrap_or(0);
-                let enough = taken >= delivered || node.restored > 0;
-                world
-                    .story
-                    .check("delivered means the sink has it", enough, || {
-                        format!("{key:?}: delivered {delivered}, {sink} has {taken}")
-                    });
+            for (rule, counts) in fields(&counts["rules"]) {
+                let sensor = if grouped(rule) { GROUP } else { sensor };
+                for (sink, folded) in fields(&counts["forwarded"]) {
+                    sums.entry([device, sensor, rule, sink]).or_default().0 += count(folded);
+                }
             }
         }
+    }
+    for (sink, rules) in fields(&json["sinks"]) {
+        for (rule, counts) in fields(rules) {
+            for (device, sensors) in fields(&counts["devices"]) {
+                for (sensor, of) in fields(sensors) {
+                    let delivered = count(&of["delivered_fresh"]);
+                    let others = ["refused_fresh", "evicted_fresh", "dropped_fresh", "waiting"];
+                    let others = others.into_iter().map(|one| count(&of[one]));
+                    let place = if grouped(rule) { GROUP } else { sensor };
+                    let sum = sums.entry([device, place, rule, sink]).or_default();
+                    sum.1 += delivered + others.sum::<u64>();
+                    let key = (number, rule.clone(), device.clone(), sensor.clone());
+                    let upstream = world.upstreams.get(sink);
+                    let taken = upstream.and_then(|one| one.fresh.get(&key)).copied();
+                    let enough = taken.unwrap_or(0) >= delivered || node.restored > 0;
+                    world
+                        .story
+                        .check("delivered means the sink has it", enough, || {
+                            format!("{key:?}: delivered {delivered}, {sink} has {taken:?}")
+                        });
+                }
+            }
+        }
+    }
+    for (place, (folded, gone)) in sums {
+        world.story.check("sinks balance", folded == gone, || {
+            format!("{place:?}: folded {folded}, {gone} of them in records")
+        });
     }
 }
 

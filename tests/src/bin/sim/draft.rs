@@ -4,13 +4,15 @@
 //!
 //! A key that rules learn to have is a line of [`KEYS`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
 use tidegate_gateway::rules;
 use tidegate_gateway::rules::settings::{LogSettings, Settings};
 use tidegate_tests::dice::Dice;
+
+use super::keys::{KEYS, Source, WINDOW, settle, tumbling};
 
 /// The file that every draft is said to stand in.
 pub const FILE: &str = "tidegate.toml";
@@ -30,124 +32,39 @@ path = "others.ndjson"
 batch_records_max = 20
 "#;
 
-/// Names that rules may have: few, so that one that was removed comes back.
+/// Names that rules may have: few, so that one that was removed comes back. A rule takes records
+/// of those before it only, so that none takes its own.
 const NAMES: [&str; 6] = ["minute", "passed", "a", "b.fast", "c-slow", "d_all"];
 /// Most drafts remembered to go back to.
 const PAST_MAX: usize = 8;
-
-/// What a rule may have.
-struct Key {
-    /// How many rules in a hundred have it.
-    often: u64,
-    /// Draws its line, or those lines that go together.
-    draw: fn(&mut Dice) -> String,
-    /// Whether a rule that changes it computes something else.
-    computes: bool,
-}
-
-const fn key(often: u64, computes: bool, draw: fn(&mut Dice) -> String) -> Key {
-    Key {
-        often,
-        draw,
-        computes,
-    }
-}
-
-/// All that a rule may have but its name.
-const KEYS: [Key; 6] = [
-    key(100, true, matching),
-    key(20, true, keep),
-    key(20, true, deadband),
-    key(80, true, window),
-    key(40, false, priority),
-    key(100, false, forward),
-];
-
-fn one_of(dice: &mut Dice, from: &[&str]) -> String {
-    from[dice.below(from.len() as u64) as usize].to_owned()
-}
-
-fn matching(dice: &mut Dice) -> String {
-    let devices = [
-        "",
-        "",
-        "device = \"*\", ",
-        "device = \"pump-*\", ",
-        "device = \"p*-?\", ",
-        "device = \"pump-0\", ",
-    ];
-    let device = one_of(dice, &devices);
-    let sensors = ["*", "*", "*", "pressure", "vibration", "v*n", "press????"];
-    let sensor = one_of(dice, &sensors);
-    format!("match = {{ {device}sensor = \"{sensor}\" }}")
-}
-
-/// Bounds that lie among the pressures of one unit.
-fn keep(dice: &mut Dice) -> String {
-    let at = 1_000_000 + 10_000 * dice.below(3) + dice.below(4);
-    match dice.below(3) {
-        0 => format!("keep = {{ min = {at}.25 }}"),
-        1 => format!("keep = {{ max = {at}.5 }}"),
-        _ => format!("keep = {{ min = {at}, max = {}.75 }}", at + 2),
-    }
-}
-
-fn deadband(dice: &mut Dice) -> String {
-    format!("deadband = 0.0{}", 1 + dice.below(9))
-}
-
-fn window(dice: &mut Dice) -> String {
-    let length = one_of(dice, &["10s", "25s", "1m", "1m", "1m", "2m", "5m"]);
-    let lateness = one_of(dice, &["0s", "3s", "10s", "10s", "40s"]);
-    let late = one_of(
-        dice,
-        &["", "", "", ", late = \"revise\"", ", late = \"drop\""],
-    );
-    let all = [
-        "count", "sum", "min", "max", "mean", "stddev", "first", "last", "p50", "p99.9",
-    ];
-    let mut names: Vec<String> = Vec::new();
-    for name in all {
-        if dice.percent(40) {
-            let at = dice.below(names.len() as u64 + 1) as usize;
-            names.insert(at, format!("{name:?}"));
-        }
-    }
-    if names.is_empty() {
-        names.push("\"count\"".to_owned());
-    }
-    let names = names.join(", ");
-    format!(
-        "window = {{ tumbling = \"{length}\", lateness = \"{lateness}\"{late} }}\naggregate = [{names}]"
-    )
-}
-
-fn priority(dice: &mut Dice) -> String {
-    format!("priority = {:?}", one_of(dice, &["low", "normal", "high"]))
-}
-
-fn forward(dice: &mut Dice) -> String {
-    let sinks = ["\"archive\"", "\"cloud\"", "\"archive\", \"cloud\""];
-    format!("forward = [{}]", one_of(dice, &sinks))
-}
+/// How many rules in a hundred have what is most common only.
+const PLAIN: u64 = 40;
 
 /// A rule: its name, and a text for each of [`KEYS`], empty where it has none.
 #[derive(Debug, Clone, PartialEq)]
 struct Written {
     name: &'static str,
     keys: [String; KEYS.len()],
+    /// Says what it takes of what there is: inputs, sources.
+    pick: u64,
 }
 
 impl Written {
     fn draw(name: &'static str, dice: &mut Dice) -> Self {
-        let keys = KEYS.each_ref().map(|key| {
-            if dice.percent(key.often) {
+        let plain = dice.percent(PLAIN);
+        let mut keys = KEYS.each_ref().map(|key| {
+            let often = if plain { key.plainly } else { key.often };
+            if dice.percent(often) {
                 (key.draw)(dice)
             } else {
                 String::new()
             }
         });
-        Self { name, keys }
+        if plain && !keys[WINDOW].is_empty() {
+            keys[WINDOW] = tumbling(dice);
+        }
+        let pick = dice.bits();
+        Self { name, keys, pick }
     }
 
     fn redraw(&mut self, computes: bool, dice: &mut Dice) {
@@ -197,14 +114,26 @@ impl Draft {
 
     fn text(&self) -> String {
         let mut text = format!("{HEAD}{}", self.others);
+        let mut settled = self.settled();
         for rule in &self.rules {
-            let _ = writeln!(text, "[[rule]]\nname = {:?}", rule.name);
-            for key in rule.keys.iter().filter(|key| !key.is_empty()) {
-                text.push_str(key);
-                text.push('\n');
-            }
+            let keys = settled.remove(rule.name).unwrap_or_default();
+            let _ = writeln!(text, "[[rule]]\nname = {:?}\n{keys}", rule.name);
         }
         text
+    }
+
+    /// What each rule has that goes together with what it and the others have.
+    fn settled(&self) -> BTreeMap<&'static str, String> {
+        let mut texts = BTreeMap::new();
+        let mut sources: Vec<Source> = Vec::new();
+        for name in NAMES {
+            if let Some(rule) = self.rules.iter().find(|rule| rule.name == name) {
+                let (text, source) = settle(name, &rule.keys, rule.pick, &sources);
+                texts.insert(name, text);
+                sources.extend(source);
+            }
+        }
+        texts
     }
 }
 
@@ -227,20 +156,27 @@ pub struct Author {
     removed: Vec<Written>,
     /// Rule sets of right drafts, as a log would hold them.
     right: BTreeSet<String>,
+    refused: Option<String>,
     dice: Dice,
 }
 
 impl Author {
     pub fn new(dice: &mut Dice) -> Self {
         let mut dice = Dice::new(dice.bits());
-        let present = Draft::draw(&mut dice);
-        Self {
-            right: BTreeSet::from([read(&present.text()).rules.to_json()]),
-            present,
+        let mut author = Self {
+            present: Draft {
+                rules: Vec::new(),
+                others: others(&mut dice),
+            },
             past: Vec::new(),
             removed: Vec::new(),
+            right: BTreeSet::new(),
+            refused: None,
             dice,
-        }
+        };
+        let first = Draft::draw(&mut author.dice);
+        author.put(first);
+        author
     }
 
     /// Whether a log may hold a rule set: somebody wrote it in a configuration that was right.
@@ -253,6 +189,25 @@ impl Author {
         self.present.text()
     }
 
+    /// A draft that was to be right, and was refused.
+    pub fn refused(&self) -> Option<&String> {
+        self.refused.as_ref()
+    }
+
+    /// Takes a draft if it is right.
+    fn put(&mut self, draft: Draft) {
+        let text = draft.text();
+        match rules::parse(&text, FILE) {
+            Ok((settings, _)) => {
+                self.right.insert(settings.rules.to_json());
+                self.present = draft;
+            }
+            Err(mistakes) => {
+                self.refused = Some(format!("{mistakes:?}\n{text}"));
+            }
+        }
+    }
+
     /// Writes another; says what it is about.
     pub fn write(&mut self) -> (String, &'static str) {
         if self.dice.percent(12) {
@@ -260,13 +215,13 @@ impl Author {
         }
         let before = self.present.clone();
         let about = self.change();
+        let after = std::mem::replace(&mut self.present, before.clone());
+        self.put(after);
         self.past.push(before);
         if self.past.len() > PAST_MAX {
             self.past.remove(0);
         }
-        let text = self.present.text();
-        self.right.insert(read(&text).rules.to_json());
-        (text, about)
+        (self.present.text(), about)
     }
 
     fn change(&mut self) -> &'static str {
@@ -323,7 +278,14 @@ impl Author {
         let mut draft = self.present.clone();
         draft.add(&mut self.dice);
         let text = draft.text();
-        match self.dice.below(6) {
+        let rule = |keys: &str| format!("{text}[[rule]]\nname = \"x\"\n{keys}\n");
+        match self.dice.below(10) {
+            6 => rule("from = \"nobody\"\nforward = [\"cloud\"]"),
+            7 => rule(
+                "match = {}\non_change = true\nalert = { when = \"value > 1\" }\nforward = [\"cloud\"]",
+            ),
+            8 => rule("match = {}\ngroup = \"site\"\nforward = [\"cloud\"]"),
+            9 => rule("match = {}\nwhen = \"valeu > 1\"\nforward = [\"cloud\"]"),
             0 => format!("{text}[[rule"),
             1 => format!(
                 "{text}[[rule]]\nname = \"x\"\nmatch = {{ sensor = \"*\" }}\nforward = [\"clod\"]\n"

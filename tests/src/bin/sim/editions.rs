@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_gateway::record::{Emitted, Record, Value};
-use tidegate_gateway::rules::glob::any_matches;
-use tidegate_gateway::rules::{Aggregate, Late, Rule, RuleSet, Shape};
+use tidegate_gateway::record::{Emitted, Record};
+use tidegate_gateway::rules::glob::any_matches as any;
+use tidegate_gateway::rules::{Late, Rule, RuleSet, Shape};
 
+use super::shapes;
 use super::story::Story;
-use super::unit::is_of;
+use super::unit::SITE;
 
 /// Every version of every rule so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Editions {
     /// By name and version; the newest `forward` and `priority` of each.
     all: BTreeMap<(String, u32), Rule>,
@@ -47,11 +48,43 @@ impl Editions {
         self.all.get(&(name.to_owned(), version))
     }
 
+    /// A rule in force.
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.get(name, *self.in_force.get(name)?)
+    }
+
     /// Whether a rule in force takes a device's sensor.
-    pub fn takes(&self, name: &str, device: &str, sensor: &str) -> bool {
-        let version = self.in_force.get(name).copied();
-        let rule = version.and_then(|version| self.get(name, version));
-        rule.is_some_and(|rule| takes(rule, device, sensor))
+    pub fn takes(&self, name: &str, device: &str, sensor: &str) -> Takes {
+        match self.rule(name) {
+            Some(rule) if rule.from.is_none() => takes(rule, device, sensor),
+            _ => Takes::No,
+        }
+    }
+
+    /// How many of the records of an entry are samples of a rule in force over records.
+    pub fn taken(&self, rule: &Rule, emitted: &[Emitted]) -> u64 {
+        let records = emitted.iter().map(|one| &one.record);
+        let taken = records.filter(|record| {
+            let from = rule.from.as_ref();
+            from.is_some_and(|from| from.rule == record.rule)
+                && record.alert.is_none()
+                && takes(rule, &record.device, &record.sensor) != Takes::No
+                && any(&rule.matching.unit, &record.unit)
+        });
+        taken.count() as u64
+    }
+
+    /// Whether a rule was of a kind in any version.
+    pub fn ever(&self, name: &str, kind: impl Fn(&Rule) -> bool) -> bool {
+        let mut versions = self.all.iter().filter(|((of, _), _)| of == name);
+        versions.any(|(_, rule)| kind(rule))
+    }
+
+    /// The versions that are not in force any more.
+    pub fn over(&self) -> Vec<(String, u32)> {
+        let all = self.all.keys();
+        let over = all.filter(|(name, version)| self.in_force.get(name) != Some(version));
+        over.cloned().collect()
     }
 
     /// Names of the rules in force.
@@ -67,27 +100,46 @@ impl Editions {
             .sum()
     }
 
-    /// Whether a rule ever counted samples as late that came to a window closed early.
+    /// Whether a rule ever counted samples as late that came to a window closed early, or that
+    /// were revisions of records.
     pub fn ever_drops(&self, name: &str) -> bool {
-        let mut versions = self.all.iter().filter(|((of, _), _)| of == name);
-        versions.any(|(_, rule)| windows(rule).is_some_and(|windows| windows.drops))
+        self.ever(name, |rule| {
+            let window = rule.window.as_ref();
+            rule.from.is_some() || window.is_some_and(|window| window.late == Late::Drop)
+        })
     }
 
-    /// How long a version's windows stay open behind their end, in µs.
-    pub fn lateness_us(&self, name: &str, version: u32) -> i64 {
-        let windows = self.get(name, version).and_then(windows);
-        windows.map_or(0, |windows| windows.lateness_us)
+    /// How long a version's windows stay open behind their end, in µs, and how long a device must
+    /// be silent until they end; `None` where neither says when they close.
+    pub fn patience_us(&self, name: &str, version: u32) -> Option<(i64, i64)> {
+        let rule = self.get(name, version)?;
+        let window = rule.window.as_ref().filter(|_| rule.from.is_none())?;
+        let gap_us = match &window.shape {
+            Shape::Session { gap_us, .. } => *gap_us,
+            // So many samples are enough; so many windows are too many.
+            Shape::Count { .. } | Shape::Sliding { .. } => return None,
+            _ => 0,
+        };
+        Some((window.lateness_us, gap_us))
     }
 
     /// What is sent where, and in which class, is what the version's rule says.
-    pub fn check_way(&self, emitted: &Emitted, story: &mut Story) {
-        let record = &emitted.record;
-        let rule = self.get(&record.rule, record.version);
-        let right = rule.is_some_and(|rule| {
+    pub fn goes_its_way(&self, emitted: &Emitted) -> bool {
+        let rule = self.get(&emitted.record.rule, emitted.record.version);
+        rule.is_some_and(|rule| {
             rule.forward == emitted.forward && rule.priority == emitted.priority
-        });
+        })
+    }
+
+    /// As [`Self::goes_its_way`], checked.
+    pub fn check_way(&self, emitted: &Emitted, story: &mut Story) {
+        let right = self.goes_its_way(emitted);
         story.check("a record goes where its rule says", right, || {
-            format!("{emitted:?}, of {rule:?}")
+            let record = &emitted.record;
+            format!(
+                "{emitted:?}, of {:?}",
+                self.get(&record.rule, record.version)
+            )
         });
     }
 
@@ -99,27 +151,13 @@ impl Editions {
             });
             return;
         };
-        let right = match windows(rule) {
-            Some(Windows { length_us, .. }) => {
-                record.start_us.rem_euclid(length_us) == 0
-                    && record.end_us == record.start_us + length_us
-                    && is_part(&record.values, rule)
-            }
-            None => record.start_us == record.end_us && record.samples == 1 && record.fresh == 1,
-        };
-        story.check("a record is of a version that was", right, || {
-            format!("{record:?} of {rule:?}")
-        });
+        story.check(
+            "a record is of a version that was",
+            shapes::fits(record, rule),
+            || format!("{record:?} of {rule:?}"),
+        );
         for (name, value) in &record.values {
-            let right = match (name.as_str(), value) {
-                ("count", value) => *value == Value::Count(record.samples),
-                ("stddev", Value::Number(value)) => *value >= 0.0,
-                ("sum", Value::Number(value)) => {
-                    is_of(&record.sensor, *value / record.samples as f64)
-                }
-                (_, Value::Number(value)) => is_of(&record.sensor, *value),
-                (_, Value::Count(_) | Value::Counts(_)) => false,
-            };
+            let right = shapes::is_right(record, rule, name, value);
             story.check("values are the sensor's own", right, || {
                 format!("{} {} {name} = {value:?}", record.device, record.sensor)
             });
@@ -127,37 +165,27 @@ impl Editions {
     }
 }
 
-/// Whether values are what a rule asks for, in its order; one that cannot be said may be absent.
-fn is_part(values: &[(String, Value)], rule: &Rule) -> bool {
-    let mut asked = rule.aggregates.iter().map(Aggregate::name);
-    let in_order = values
-        .iter()
-        .all(|(name, _)| asked.any(|asked| asked == *name));
-    let few = rule.aggregates.len() - values.len();
-    in_order && few <= usize::from(rule.aggregates.iter().any(|one| one.name() == "stddev"))
+/// Whether a rule takes a sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    Yes,
+    No,
+    /// With one catalog it does, with another it does not.
+    Depends,
 }
 
-/// What is known of a rule's windows.
-struct Windows {
-    length_us: i64,
-    lateness_us: i64,
-    /// Whether samples of a window that was closed early are late.
-    drops: bool,
-}
-
-fn windows(rule: &Rule) -> Option<Windows> {
-    let window = rule.window.as_ref()?;
-    let Shape::Tumbling { length_us } = window.shape else {
-        return None;
-    };
-    Some(Windows {
-        length_us,
-        lateness_us: window.lateness_us,
-        drops: window.late == Late::Drop,
-    })
-}
-
-/// Whether a rule takes a device's sensor.
-fn takes(rule: &Rule, device: &str, sensor: &str) -> bool {
-    any_matches(&rule.matching.device, device) && any_matches(&rule.matching.sensor, sensor)
+fn takes(rule: &Rule, device: &str, sensor: &str) -> Takes {
+    let matching = &rule.matching;
+    let named = any(&matching.site, SITE)
+        && any(&matching.device, device)
+        && any(&matching.sensor, sensor)
+        && any(&matching.kind, "gauge")
+        && (matching.tags.is_empty() || rule.from.is_some());
+    if !named {
+        Takes::No
+    } else if matching.unit.is_empty() || rule.from.is_some() {
+        Takes::Yes
+    } else {
+        Takes::Depends
+    }
 }

@@ -9,15 +9,18 @@
 //! Real are the device library, conductor, session, store, pipeline, spool and delivery machines.
 //! Simulated are what they stand on: disk, network, broker, clocks, power, far ends.
 
+mod account;
 mod books;
 mod draft;
 mod editions;
+mod keys;
 mod network;
 mod node;
 mod outbox;
 mod profile;
 mod reload;
 mod replay;
+mod shapes;
 mod story;
 mod unit;
 mod upstream;

@@ -23,8 +23,9 @@ use super::network::{Client, Message, Network};
 use super::outbox::SimOutbox;
 use super::story::Story;
 
-/// UTC at the world's beginning, in µs: 2026-06-01T00:00:00Z.
-pub const UTC_US: i64 = 1_780_272_000_000_000;
+/// UTC at the world's beginning, in µs: 2026-10-31T22:50:00Z. Ten minutes later a day and a month
+/// begin in Berlin, whose October has a day of 25 hours; six hours later clocks change in New York.
+pub const UTC_US: i64 = 1_793_487_000_000_000;
 /// The site of all.
 pub const SITE: &str = "pump-house";
 /// Every device's sensors.
@@ -54,7 +55,11 @@ fn versions() -> &'static [Version; 2] {
         [([0, 1], -2), ([1, 0], -3)].map(|(order, exponent)| {
             let sensors = order.map(|sensor| SensorInfo {
                 id: SensorName::try_from(SENSORS[sensor]).expect("sensors have short names"),
-                unit: "bar",
+                unit: if sensor == 1 && exponent == -3 {
+                    "mm/s"
+                } else {
+                    "bar"
+                },
                 kind: Kind::Gauge,
                 scale: Scale::decimal(exponent),
                 urgent: false,

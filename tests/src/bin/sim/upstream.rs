@@ -13,6 +13,7 @@ use tidegate_gateway::store::Store;
 use tidegate_gateway::time::Timestamp;
 use tidegate_tests::dice::Dice;
 
+use super::shapes;
 use super::story::Story;
 use super::witness::Witness;
 
@@ -90,7 +91,9 @@ impl Upstream {
             record.sensor.clone(),
         );
         *self.fresh.entry(of).or_default() += record.fresh;
-        if record.start_us < record.end_us {
+        let rule = witness.editions.get(&record.rule, record.version);
+        // Windows of a number of samples are known by the first of them.
+        if rule.is_some_and(|rule| rule.window.is_some() && !shapes::counts(rule)) {
             let position = waiting.place.position;
             if record.clock == ClockQuality::Device {
                 let may = witness.may_close(record, position);

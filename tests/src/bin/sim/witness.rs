@@ -117,9 +117,12 @@ impl Witness {
     /// it is complete, or closed everything, or was silent.
     pub fn may_close(&self, record: &Record, position: u64) -> bool {
         let device = record.device.as_str();
-        let lateness_us = self.editions.lateness_us(&record.rule, record.version);
+        let patience_us = self.editions.patience_us(&record.rule, record.version);
+        let Some((lateness_us, gap_us)) = patience_us else {
+            return true;
+        };
         let due_us = record.end_us + lateness_us;
-        let silence_us = SILENCE_US + lateness_us.unsigned_abs();
+        let silence_us = SILENCE_US + (lateness_us + gap_us).unsigned_abs();
         let Some(entries) = self.entries.get(..=position as usize) else {
             return true;
         };

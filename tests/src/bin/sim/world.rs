@@ -89,6 +89,7 @@ impl World {
 
     /// Runs to the end, or to the first broken promise.
     pub fn run(&mut self) {
+        self.check_author();
         let mut fault_at_us = self.next_fault_us();
         while self.now_us < self.chaos_until_us && self.story.broken.is_none() {
             let until_us = fault_at_us.min(self.chaos_until_us);
@@ -119,6 +120,14 @@ impl World {
         *faults.entry("message lost").or_default() += lost;
         *faults.entry("message repeated").or_default() += repeated;
         self.story.coverage.virtual_us = self.now_us;
+    }
+
+    fn check_author(&mut self) {
+        let refused = self.author.refused();
+        self.story
+            .check("a right draft is taken", refused.is_none(), || {
+                format!("{refused:?}")
+            });
     }
 
     fn next_fault_us(&mut self) -> u64 {
@@ -454,6 +463,7 @@ impl World {
     fn rewrite(&mut self, number: usize) {
         for _ in 0..=u32::from(self.dice.percent(25)) {
             let (text, about) = self.author.write();
+            self.check_author();
             self.story
                 .fault("configuration written", || format!("{about}: {text}"));
             self.story.happen(about);
