@@ -200,8 +200,7 @@ impl Chain {
             let room = self.streams.len() < STREAMS_MAX;
             let stream = Stream::new(plan, record, around.site, device).filter(|_| room);
             let Some(stream) = stream else {
-                self.beyond.matched += 1;
-                self.beyond.undefined += 1;
+                self.beyond.undefined();
                 return;
             };
             self.streams.insert(key.clone(), stream);
