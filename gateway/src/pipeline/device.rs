@@ -118,6 +118,8 @@ pub(super) struct Link {
     pub hold_us: i64,
     /// When the newest frame was logged.
     pub frame_us: i64,
+    /// Whether the newest frame taken said that the device ended.
+    pub ended: bool,
 }
 
 /// Whether windows of the device were lost with a damaged store.
@@ -580,14 +582,29 @@ impl Device {
             if plan.rule.name != rule {
                 continue;
             }
-            let quiet_us = self.link.frame_us.saturating_add(self.link.hold_us);
             mark = mark.and(Reach {
                 complete_us: lane.told_us(plan, self.watermark_us),
                 is_open: lane.is_open(plan.rule.window.as_ref()),
-                quiet_us: quiet_us.saturating_add(plan.patience_us()),
+                quiet_us: self.quiet_us(plan),
             });
         }
         mark
+    }
+
+    /// From when on no records of a rule are expected soon, in arrival time.
+    fn quiet_us(&self, plan: &Plan) -> i64 {
+        if self.link.ended {
+            return self.link.frame_us;
+        }
+        let quiet_us = self.link.frame_us.saturating_add(self.link.hold_us);
+        quiet_us.saturating_add(plan.patience_us())
+    }
+
+    /// When rules over this device's records have to look at it next, in arrival time: what they
+    /// have open closes when nothing more is expected.
+    pub fn next_quiet_us(&self, now_us: i64) -> Option<i64> {
+        let quiet = self.plans.iter().map(|plan| self.quiet_us(plan));
+        quiet.filter(|quiet_us| *quiet_us > now_us).min()
     }
 
     /// Counts a frame that could not be used.

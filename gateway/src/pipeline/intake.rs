@@ -341,6 +341,7 @@ impl Device {
         up: &Up<'_>,
         evicted: bool,
     ) -> Taken {
+        self.link.ended = matches!(up, Up::Event(event) if event.code == EventCode::Ended);
         match up {
             Up::Batch(body) => return self.batch(scene, decoded, moment, header, body, evicted),
             Up::Totals(totals) => return self.totals(scene, header, totals),

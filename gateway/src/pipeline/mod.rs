@@ -403,7 +403,7 @@ impl Pipeline {
         } else {
             self.holding.remove(name);
         }
-        let due_us = device.deadline_us(self.subscribed_us, &self.limits);
+        let due_us = self.due_us(name);
         self.schedule(name, due_us);
         if !self.chains.is_empty() {
             self.touched.push(name.clone());
@@ -424,6 +424,15 @@ impl Pipeline {
         }
     }
 
+    /// When something is due at a device, in arrival time.
+    fn due_us(&self, name: &DeviceName) -> Option<i64> {
+        let device = self.devices.get(name)?;
+        let close_us = device.deadline_us(self.subscribed_us, &self.limits);
+        let quiet_us = device.next_quiet_us(self.arrival.now_us());
+        let quiet_us = quiet_us.filter(|_| !self.chains.is_empty());
+        close_us.into_iter().chain(quiet_us).min()
+    }
+
     fn schedule(&mut self, name: &DeviceName, due_us: Option<i64>) {
         let known = self.due.get(name).copied();
         if known == due_us {
@@ -440,13 +449,9 @@ impl Pipeline {
     }
 
     fn schedule_all(&mut self) {
-        let due: Vec<_> = self
-            .devices
-            .iter()
-            .map(|(name, device)| {
-                let due_us = device.deadline_us(self.subscribed_us, &self.limits);
-                (name.clone(), due_us)
-            })
+        let names = self.devices.keys();
+        let due: Vec<_> = names
+            .map(|name| (name.clone(), self.due_us(name)))
             .collect();
         for (name, due_us) in due {
             self.schedule(&name, due_us);

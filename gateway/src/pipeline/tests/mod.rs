@@ -3,6 +3,7 @@
 mod alerts;
 mod balance;
 mod books;
+mod chains;
 mod closes;
 mod epochs;
 mod memory;

@@ -13,6 +13,7 @@ use tidegate_gateway::store::Store;
 
 use super::node::Node;
 use super::replay::derive;
+use super::shapes;
 use super::story::Story;
 use super::unit::{SENSORS, Unit, truth};
 use super::world::World;
@@ -144,7 +145,10 @@ fn sensors(node: &Node, is_only: bool, units: &[Unit], json: &Value, story: &mut
                 let open = count(&counters["open"]);
                 let waits =
                     count(&json["devices"][device.as_str()]["samples"]["waiting_for_catalog"]);
-                let closed = open == 0 || waits > 0 || !is_only;
+                // A number of records is waited for.
+                let editions = &node.witness.editions;
+                let fills = editions.ever(rule, |rule| rule.from.is_some() && shapes::counts(rule));
+                let closed = open == 0 || waits > 0 || fills || !is_only;
                 story.check("an end closes what is open", closed, || {
                     format!("{device} {name} {rule}: {counters}")
                 });
