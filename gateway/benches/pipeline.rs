@@ -2,7 +2,8 @@
 //!
 //! The yardstick beside it is a plain loop over the same frames that decodes every block into an
 //! array and adds the raw values up. Both get frames of 8 sensors × 60 samples; a ratio of both,
-//! measured in turns within one run, is printed at the end.
+//! measured in turns within one run, is printed at the end; and how many rules a second are
+//! evaluated when 300 of them take the same sensor, with the bytes that a rule holds of a sensor.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +15,10 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group};
 use tidegate_gateway::entry::{Entry, FrameEntry, Logged, Verdict};
 use tidegate_gateway::pipeline::Pipeline;
-use tidegate_gateway::rules::{Aggregate, Keep, Late, Match, Priority, Rule, RuleSet, Window};
+use tidegate_gateway::rules::expression::{self, Constant, Expression, Scope, Type};
+use tidegate_gateway::rules::{
+    Aggregate, Alert, Keep, Late, Match, Priority, Rule, RuleSet, Thinning, Window,
+};
 use tidegate_gateway::time::{Clock, SECOND_US, SystemClock, Timestamp};
 use tidegate_shared::batch::{self, BatchHead, BatchReader, BlockSource, Scratch};
 use tidegate_shared::block::BadSet;
@@ -28,6 +32,7 @@ const SENSORS: u16 = 8;
 const ROWS: u64 = 60;
 const FRAMES: u64 = 500;
 const SAMPLES: u64 = SENSORS as u64 * ROWS * FRAMES;
+const RULES: usize = 300;
 const UTC_US: i64 = 1_700_000_000 * SECOND_US;
 
 fn rule(aggregates: &[Aggregate]) -> Rule {
@@ -116,11 +121,13 @@ impl Trace {
 
     /// A pipeline that is about to get the batches.
     fn pipeline(&self, aggregates: &[Aggregate]) -> Pipeline {
+        self.pipeline_of(vec![rule(aggregates)])
+    }
+
+    fn pipeline_of(&self, rules: Vec<Rule>) -> Pipeline {
         let site = SiteName::try_from("bench").unwrap();
         let mut pipeline = Pipeline::new(&site);
-        let set = RuleSet {
-            rules: vec![rule(aggregates)],
-        };
+        let set = RuleSet { rules };
         let text = serde_json::to_string(&set).unwrap();
         let mut out = Vec::new();
         for entry in self.before.iter().chain([&logged(Entry::Rules { text })]) {
@@ -251,6 +258,131 @@ fn benchmark(criterion: &mut Criterion) {
     }
     group.finish();
     print_ratios(&trace, &with_p95);
+    print_many(&trace);
+}
+
+/// Rules of one sensor, as a plant with many questions would have them: of ten, four are plain
+/// windows, two have a deadband, two a condition that is an interval, one is an alert, and one
+/// has an expression that is none; one of thirty has a percentile.
+fn many(sensor: &str) -> Vec<Rule> {
+    let condition = |text: String| -> Expression {
+        let scope = Scope {
+            numbers: &["value"],
+            texts: Constant::ALL,
+            tags: true,
+        };
+        expression::parse(&text, Type::Bool, &scope).unwrap()
+    };
+    let lengths_s = [10, 60, 300, 900, 3_600];
+    let rules = (0..RULES).map(|number| {
+        let mut rule = rule(&SCALARS);
+        rule.name = format!("rule-{number}");
+        rule.matching = Match::names("*", sensor);
+        let length_us = lengths_s[number / 10 % lengths_s.len()] * SECOND_US;
+        rule.window = Some(Window::tumbling(length_us, 30 * SECOND_US, Late::Revise));
+        let bound = 18 + number % 7;
+        match number % 10 {
+            0 if number % 30 == 0 => rule.aggregates.push(Aggregate::Percentile(950)),
+            4 | 5 => rule.thin = Some(Thinning::deadband(0.02 * (1 + number % 4) as f64)),
+            6 | 7 => rule.when = Some(condition(format!("value > {bound} && value < 40"))),
+            8 => {
+                rule.window = None;
+                rule.aggregates.clear();
+                rule.alert = Some(Alert {
+                    when: Some(condition(format!("value > {bound}"))),
+                    for_us: 5 * SECOND_US,
+                    historic_after_us: 300 * SECOND_US,
+                    ..Alert::default()
+                });
+            }
+            9 => {
+                let text = format!("value * 1.8 + 32 > {} || unit == \"K\"", 2 * bound);
+                rule.when = Some(condition(text));
+            }
+            _ => {}
+        }
+        rule
+    });
+    rules.collect()
+}
+
+/// The evaluations a second of many rules beside those of one, and what a lane takes.
+fn print_many(trace: &Trace) {
+    let clock = SystemClock::new();
+    let samples = FRAMES * ROWS;
+    let timed = |rules: Vec<Rule>| {
+        let pipeline = trace.pipeline_of(rules);
+        let began_us = clock.now().mono_us;
+        black_box(trace.run(pipeline));
+        (clock.now().mono_us - began_us) as f64
+    };
+    let alone = || {
+        let mut rules = many("s0");
+        rules.truncate(2);
+        rules.split_off(1)
+    };
+    let mut best = [f64::INFINITY; 3];
+    for _ in 0..10 {
+        best[0] = best[0].min(timed(Vec::new()));
+        best[1] = best[1].min(timed(alone()));
+        best[2] = best[2].min(timed(many("s0")));
+    }
+    let [none, one, all] = best;
+    let rate = |us: f64, rules: usize| samples as f64 * rules as f64 / us;
+    println!(
+        "pipeline: {RULES} rules on one sensor of {SENSORS}: {:.1} M rule evaluations/s, decoding of all \
+         included; beside decoding alone one rule takes {:.1} ns a sample, {RULES} take {:.1} ns \
+         a sample and rule",
+        rate(all, RULES),
+        (one - none) * 1e3 / samples as f64,
+        (all - none) * 1e3 / (samples as f64 * RULES as f64),
+    );
+    let bytes = |sensor: &str| {
+        let mut pipeline = trace.pipeline_of(many(sensor));
+        let mut out = Vec::new();
+        pipeline.apply(1, &trace.batches[0], &mut out);
+        let parts = pipeline.snapshot();
+        let stored: usize = parts.iter().map(|part| part.bytes.len()).sum();
+        (stored, pipeline)
+    };
+    let (few, all) = (bytes("s0").0, bytes("*").0);
+    let lanes = (usize::from(SENSORS) - 1) * RULES;
+    println!(
+        "pipeline: a rule and sensor with its open windows: {} bytes stored",
+        (all - few) / lanes
+    );
+    print_resident(trace, lanes);
+}
+
+/// Resident bytes of a rule and sensor, from what the process grows by with many pipelines.
+fn print_resident(trace: &Trace, lanes: usize) {
+    const PIPELINES: usize = 40;
+    let grown = |sensor: &str| {
+        let before = resident_kib();
+        let all: Vec<Pipeline> = (0..PIPELINES)
+            .map(|_| {
+                let mut pipeline = trace.pipeline_of(many(sensor));
+                pipeline.apply(1, &trace.batches[0], &mut Vec::new());
+                pipeline
+            })
+            .collect();
+        let used = resident_kib().saturating_sub(before);
+        // Kept, so that the next ones cannot use their memory again.
+        std::mem::forget(all);
+        used
+    };
+    let (few, all) = (grown("s0"), grown("*"));
+    println!(
+        "pipeline: a rule and sensor with its open windows: {} bytes resident",
+        all.saturating_sub(few) * 1_024 / (lanes * PIPELINES) as u64
+    );
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.map_or(0, |number| number.parse().unwrap())
 }
 
 /// Measures in turns, so that a busy machine slows both sides alike.

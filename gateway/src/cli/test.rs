@@ -72,7 +72,7 @@ fn run(path: &Path, file: &str, quiet: bool) -> Ran {
             Ok((settings, _)) => Ok(Ruled::from(settings)),
             Err(mistakes) => {
                 tell_mistakes(&mistakes, &config_text);
-                of_config = mistakes;
+                of_config.extend(mistakes);
                 Err("it has mistakes of its own, which are told with it".to_owned())
             }
         }

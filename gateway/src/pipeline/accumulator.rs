@@ -30,17 +30,45 @@ pub(super) struct Measure<'a> {
 pub(super) struct Accumulator {
     /// Samples.
     pub count: u64,
-    sum: i128,
+    sum: Sum,
     min: i64,
     max: i64,
     /// Event time and raw of the earliest sample, ties to the one logged first.
     first: (i64, i64),
     /// Event time and raw of the latest sample, ties to the one logged last.
     last: (i64, i64),
-    squares: Option<Box<Squares>>,
-    distribution: Option<Box<Distribution>>,
-    timeline: Option<Box<Timeline>>,
+    /// What only some aggregates need: behind one pointer, as there are 800,000 accumulators.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct More {
+    squares: Option<Squares>,
+    distribution: Option<Distribution>,
+    timeline: Option<Timeline>,
     histograms: Vec<Histogram>,
+}
+
+/// An `i128` in two halves: on its own it would have every window padded to 16 bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Sum {
+    high: i64,
+    low: u64,
+}
+
+impl Sum {
+    #[inline]
+    fn get(self) -> i128 {
+        i128::from(self.high) << 64 | i128::from(self.low)
+    }
+
+    #[inline]
+    fn add(&mut self, more: i128) {
+        let sum = self.get() + more;
+        // The halves: what does not fit each is in the other.
+        self.high = (sum >> 64) as i64;
+        self.low = sum as u64;
+    }
 }
 
 /// Squares of distances from a pivot (the first sample), exact while they fit.
@@ -61,43 +89,22 @@ impl Accumulator {
     /// An empty one that remembers what a rule's aggregates need. `carry` is the event time and
     /// raw of the newest sample before the window.
     pub fn new(aggregates: &[Aggregate], carry: Option<(i64, i64)>) -> Self {
-        let wants = |what: fn(&Aggregate) -> bool| aggregates.iter().any(what);
-        let squares = wants(|one| matches!(one, Aggregate::Stddev));
-        let distribution = wants(|one| matches!(one, Aggregate::Percentile(_) | Aggregate::Median));
-        let histograms = aggregates.iter().filter_map(|one| match one {
-            Aggregate::Histogram { bounds, .. } => Some(Histogram::new(bounds.len())),
-            _ => None,
-        });
         Self {
             count: 0,
-            sum: 0,
+            sum: Sum::default(),
             min: i64::MAX,
             max: i64::MIN,
             first: (i64::MAX, 0),
             last: (i64::MIN, 0),
-            squares: squares.then(|| {
-                Box::new(Squares {
-                    pivot: 0,
-                    sum: SquareSum::Exact(0),
-                })
-            }),
-            distribution: distribution.then(Box::default),
-            timeline: wants(needs_timeline).then(|| Box::new(Timeline::new(carry))),
-            histograms: histograms.collect(),
+            more: More::new(aggregates, carry).map(Box::new),
         }
     }
 
     /// Takes a sample.
     #[inline]
     pub fn add(&mut self, time_us: i64, raw: i64, aggregates: &[Aggregate], measure: &Measure<'_>) {
-        if let Some(squares) = &mut self.squares {
-            if self.count == 0 {
-                squares.pivot = raw;
-            }
-            squares.add(raw);
-        }
         self.count += 1;
-        self.sum += i128::from(raw);
+        self.sum.add(raw.into());
         self.min = self.min.min(raw);
         self.max = self.max.max(raw);
         if time_us < self.first.0 {
@@ -106,31 +113,18 @@ impl Accumulator {
         if time_us >= self.last.0 {
             self.last = (time_us, raw);
         }
-        if let Some(distribution) = &mut self.distribution {
-            distribution.add(raw, measure.scale);
-        }
-        if let Some(timeline) = &mut self.timeline {
-            timeline.add(time_us, raw, measure);
-        }
-        if !self.histograms.is_empty() {
-            let value = decimal::number(measure.scale.mantissa(raw), measure.scale.exponent);
-            let bounds = aggregates.iter().filter_map(|one| match one {
-                Aggregate::Histogram { bounds, .. } => Some(bounds),
-                _ => None,
-            });
-            for (histogram, bounds) in self.histograms.iter_mut().zip(bounds) {
-                histogram.add(value, bounds);
-            }
+        if let Some(more) = &mut self.more {
+            more.add(self.count, (time_us, raw), aggregates, measure);
         }
     }
 
     /// Takes what a later window that was not emitted holds.
     pub fn merge(&mut self, later: Self, measure: &Measure<'_>) {
-        if let (Some(mine), Some(other)) = (&mut self.squares, later.squares) {
-            mine.merge(self.count, &other, later.count, later.sum);
+        if let (Some(mine), Some(other)) = (&mut self.more, later.more) {
+            mine.merge(self.count, *other, (later.count, later.sum.get()), measure);
         }
         self.count += later.count;
-        self.sum += later.sum;
+        self.sum.add(later.sum.get());
         self.min = self.min.min(later.min);
         self.max = self.max.max(later.max);
         if later.first.0 < self.first.0 {
@@ -138,15 +132,6 @@ impl Accumulator {
         }
         if later.last.0 >= self.last.0 {
             self.last = later.last;
-        }
-        if let (Some(mine), Some(other)) = (&mut self.distribution, later.distribution) {
-            mine.merge(*other, measure.scale);
-        }
-        if let (Some(mine), Some(other)) = (&mut self.timeline, later.timeline) {
-            mine.merge(&other, measure);
-        }
-        for (mine, other) in self.histograms.iter_mut().zip(&later.histograms) {
-            mine.merge(other);
         }
     }
 
@@ -162,14 +147,16 @@ impl Accumulator {
         if self.count == 0 {
             return Vec::new();
         }
-        if let Some(distribution) = &mut self.distribution {
+        let more = self.more.as_mut();
+        if let Some(distribution) = more.and_then(|more| more.distribution.as_mut()) {
             distribution.sort();
         }
-        let timeline = self.timeline.as_ref();
+        let more = self.more.as_ref();
+        let timeline = more.and_then(|more| more.timeline.as_ref());
         let elapsed = timeline.map(|timeline| timeline.finish(measure, start_us, until_us));
         let elapsed = elapsed.unwrap_or_default();
         let mut shares = elapsed.shares.iter();
-        let mut histograms = self.histograms.iter();
+        let mut histograms = more.into_iter().flat_map(|more| &more.histograms);
         let mut values = Vec::with_capacity(aggregates.len());
         for aggregate in aggregates {
             let value = match aggregate {
@@ -220,7 +207,7 @@ impl Accumulator {
     }
 
     fn percentile(&self, tenths: u16, scale: &Scale) -> Option<f64> {
-        let distribution = self.distribution.as_ref()?;
+        let distribution = self.more.as_ref()?.distribution.as_ref()?;
         let thousandfold = distribution.percentile(tenths, scale)?;
         // A bucket's middle may lie beyond the outermost samples.
         let thousandfold = thousandfold.clamp(
@@ -238,19 +225,19 @@ impl Accumulator {
         let (step, offset) = (i128::from(scale.step), i128::from(scale.offset));
         let exact = offset
             .checked_mul(i128::from(self.count))
-            .and_then(|offsets| self.sum.checked_mul(step)?.checked_add(offsets));
+            .and_then(|offsets| self.sum.get().checked_mul(step)?.checked_add(offsets));
         exact.map_or_else(
-            || self.sum as f64 * step as f64 + offset as f64 * self.count as f64,
+            || self.sum.get() as f64 * step as f64 + offset as f64 * self.count as f64,
             |sum| sum as f64,
         )
     }
 
     /// Sample standard deviation in raw units.
     fn stddev(&self) -> Option<f64> {
-        let squares = self.squares.as_ref()?;
+        let squares = self.more.as_ref()?.squares.as_ref()?;
         let (count, fewer) = (self.count, self.count.checked_sub(1).filter(|n| *n > 0)?);
         let pivots = i128::from(squares.pivot) * i128::from(count);
-        let distance = self.sum - pivots;
+        let distance = self.sum.get() - pivots;
         if let SquareSum::Exact(sum) = squares.sum {
             let exact = sum
                 .checked_mul(count.into())
@@ -264,6 +251,86 @@ impl Accumulator {
         let distance = distance as f64;
         let spread = sum - distance * (distance / count as f64);
         Some((spread.max(0.0) / fewer as f64).sqrt())
+    }
+}
+
+impl More {
+    fn new(aggregates: &[Aggregate], carry: Option<(i64, i64)>) -> Option<Self> {
+        let wants = |what: fn(&Aggregate) -> bool| aggregates.iter().any(what);
+        let squares = wants(|one| matches!(one, Aggregate::Stddev));
+        let distribution = wants(|one| matches!(one, Aggregate::Percentile(_) | Aggregate::Median));
+        let histograms = aggregates.iter().filter_map(|one| match one {
+            Aggregate::Histogram { bounds, .. } => Some(Histogram::new(bounds.len())),
+            _ => None,
+        });
+        let more = Self {
+            squares: squares.then_some(Squares {
+                pivot: 0,
+                sum: SquareSum::Exact(0),
+            }),
+            distribution: distribution.then(Distribution::default),
+            timeline: wants(needs_timeline).then(|| Timeline::new(carry)),
+            histograms: histograms.collect(),
+        };
+        let is_needed = more.squares.is_some()
+            || more.distribution.is_some()
+            || more.timeline.is_some()
+            || !more.histograms.is_empty();
+        is_needed.then_some(more)
+    }
+
+    /// Takes a sample, the `count`th.
+    fn add(
+        &mut self,
+        count: u64,
+        (time_us, raw): (i64, i64),
+        aggregates: &[Aggregate],
+        measure: &Measure<'_>,
+    ) {
+        if let Some(squares) = &mut self.squares {
+            if count == 1 {
+                squares.pivot = raw;
+            }
+            squares.add(raw);
+        }
+        if let Some(distribution) = &mut self.distribution {
+            distribution.add(raw, measure.scale);
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.add(time_us, raw, measure);
+        }
+        if !self.histograms.is_empty() {
+            let value = decimal::number(measure.scale.mantissa(raw), measure.scale.exponent);
+            let bounds = aggregates.iter().filter_map(|one| match one {
+                Aggregate::Histogram { bounds, .. } => Some(bounds),
+                _ => None,
+            });
+            for (histogram, bounds) in self.histograms.iter_mut().zip(bounds) {
+                histogram.add(value, bounds);
+            }
+        }
+    }
+
+    /// Takes what a later one of so many samples, and of their sum, holds.
+    fn merge(
+        &mut self,
+        count: u64,
+        later: Self,
+        (later_count, later_sum): (u64, i128),
+        measure: &Measure<'_>,
+    ) {
+        if let (Some(mine), Some(other)) = (&mut self.squares, later.squares) {
+            mine.merge(count, &other, later_count, later_sum);
+        }
+        if let (Some(mine), Some(other)) = (&mut self.distribution, later.distribution) {
+            mine.merge(other, measure.scale);
+        }
+        if let (Some(mine), Some(other)) = (&mut self.timeline, later.timeline) {
+            mine.merge(&other, measure);
+        }
+        for (mine, other) in self.histograms.iter_mut().zip(&later.histograms) {
+            mine.merge(other);
+        }
     }
 }
 

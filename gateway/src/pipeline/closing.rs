@@ -2,7 +2,7 @@
 //!
 //! | close | due, in arrival time | windows |
 //! |---|---|---|
-//! | idle | lateness (and a session's gap) + `hold_ms` after the latest of: newest frame, link up, subscribed, backlog gone | kept for revisions |
+//! | idle | lateness (and a session's gap, a door's patience) + `hold_ms` after the latest of: newest frame, link up, subscribed, backlog gone | kept for revisions |
 //! | offline | `offline_close` after the latest of: link down, newest frame | kept for revisions |
 //! | ended | at once, with the frame that says so | kept for revisions |
 //! | expired | `revise_for` after the first early close | forgotten, final |

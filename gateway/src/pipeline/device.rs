@@ -565,6 +565,12 @@ impl Device {
         self.sensors.get_mut(at)
     }
 
+    /// Whether a rule works on a sensor of the device.
+    pub fn is_under(&self, rule: &str) -> bool {
+        let mut lanes = self.sensors.iter().flat_map(|sensor| &sensor.lanes);
+        lanes.any(|lane| self.plans[usize::from(lane.plan)].rule.name == rule)
+    }
+
     /// How far the records of a rule have come.
     pub fn told(&self, rule: &str) -> Reach {
         let mut mark = Reach {

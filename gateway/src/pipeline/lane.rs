@@ -129,30 +129,36 @@ enum Outlet {
     Windows {
         windows: Windows,
         #[serde(skip)]
-        shares: Vec<Program>,
+        shares: Box<[Program]>,
     },
     /// The windows are the device's.
     Shared {
         #[serde(skip)]
-        shares: Vec<Program>,
+        shares: Box<[Program]>,
     },
     Door(Box<Door>),
     Watch(Box<Watch>),
 }
 
 /// Where a lane's samples went.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LaneCounts {
     pub matched: u64,
     pub keep: u64,
-    pub rate: u64,
-    pub undefined: u64,
-    pub when: u64,
     /// By deadband, decimation or whatever thinning the rule has.
     pub thinned: u64,
     pub late: u64,
-    pub examined: u64,
     pub folded: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What only some rules count.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Rare {
+    examined: u64,
+    rate: u64,
+    undefined: u64,
+    when: u64,
 }
 
 impl LaneCounts {
@@ -160,22 +166,38 @@ impl LaneCounts {
     pub fn add(&mut self, other: &Self) {
         self.matched += other.matched;
         self.keep += other.keep;
-        self.rate += other.rate;
-        self.undefined += other.undefined;
-        self.when += other.when;
         self.thinned += other.thinned;
         self.late += other.late;
-        self.examined += other.examined;
         self.folded += other.folded;
+        if let Some(other) = &other.rare {
+            let rare = self.rare.get_or_insert_default();
+            rare.examined += other.examined;
+            rare.rate += other.rate;
+            rare.undefined += other.undefined;
+            rare.when += other.when;
+        }
+    }
+
+    /// Those that an alert examined.
+    pub fn examined(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.examined)
+    }
+
+    /// Counts one as matched, and as filtered for having no value.
+    pub fn undefined(&mut self) {
+        self.matched += 1;
+        self.filter(Filter::Undefined);
     }
 
     /// Those filtered, by reason.
     pub fn filtered(&self, thin: Option<&Thinning>) -> [(Filter, u64); 5] {
+        let rare = self.rare.as_deref();
+        let rare = |count: fn(&Rare) -> u64| rare.map_or(0, count);
         [
             (Filter::Keep, self.keep),
-            (Filter::Rate, self.rate),
-            (Filter::Undefined, self.undefined),
-            (Filter::When, self.when),
+            (Filter::Rate, rare(|rare| rare.rate)),
+            (Filter::Undefined, rare(|rare| rare.undefined)),
+            (Filter::When, rare(|rare| rare.when)),
             (thin.map_or(Filter::Deadband, filter_of), self.thinned),
         ]
     }
@@ -183,9 +205,9 @@ impl LaneCounts {
     fn filter(&mut self, filter: Filter) {
         *match filter {
             Filter::Keep => &mut self.keep,
-            Filter::Rate => &mut self.rate,
-            Filter::Undefined => &mut self.undefined,
-            Filter::When => &mut self.when,
+            Filter::Rate => &mut self.rare.get_or_insert_default().rate,
+            Filter::Undefined => &mut self.rare.get_or_insert_default().undefined,
+            Filter::When => &mut self.rare.get_or_insert_default().when,
             Filter::Deadband | Filter::OnChange | Filter::Decimate | Filter::MaxError => {
                 &mut self.thinned
             }
@@ -329,7 +351,7 @@ impl Lane {
         tell: &mut dyn FnMut(Told<'_>),
     ) {
         if !folding.counts {
-            let before = self.counts;
+            let before = self.counts.clone();
             self.pour(folding, samples, shared, tell);
             self.counts = before;
             return;
@@ -445,7 +467,7 @@ impl Lane {
 impl Outlet {
     fn of(plan: &Plan, meta: &Meta, constants: &Constants<'_>) -> Self {
         let rule = &plan.rule;
-        let shares = Vec::new;
+        let shares = Box::default;
         match (&rule.alert, &rule.window, rule.thin) {
             (Some(alert), ..) => Self::Watch(Box::new(Watch::new(alert, constants))),
             (None, Some(_), _) if rule.group == Group::Device => Self::Shared { shares: shares() },
@@ -492,7 +514,7 @@ fn single(
         };
         match outlet {
             Outlet::Watch(watch) => {
-                counts.examined += 1;
+                counts.rare.get_or_insert_default().examined += 1;
                 if let Some(alert) = &plan.rule.alert {
                     watch.take(alert, sample, &passed, tide, &mut |transition| {
                         tell(Told::Alert(transition));
@@ -568,7 +590,7 @@ fn asked<'a>(
 }
 
 /// The conditions of a rule's shares of time.
-pub(super) fn shares_of(aggregates: &[Aggregate], constants: &Constants<'_>) -> Vec<Program> {
+pub(super) fn shares_of(aggregates: &[Aggregate], constants: &Constants<'_>) -> Box<[Program]> {
     let shares = aggregates.iter().filter_map(|one| match one {
         Aggregate::ShareOfTime { condition, .. } => Some(Program::bind(condition, constants)),
         _ => None,

@@ -14,11 +14,15 @@ use tidegate_shared::mutation::{Mutation, is_on};
 use super::sensor::Meta;
 use crate::record::Record;
 use crate::rules::glob::any_matches;
-use crate::rules::{Rule, RuleSet, Shape};
+use crate::rules::{Group, Rule, RuleSet, Shape, Thinning};
 
 /// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
 /// is not taken and counts as an unreadable entry.
 pub(super) const RULES_MAX: usize = 4_096;
+
+/// How long a swinging door without a heartbeat waits for the next sample before it lets the held
+/// one pass: batches of one device are often its hold apart, and a sample a minute is slow.
+const DOOR_PATIENCE_US: i64 = 60 * 1_000_000;
 
 /// A rule as it computes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +79,16 @@ impl Plan {
                 || meta.tags.iter().any(|tag| any_matches(&matching.tags, tag)))
     }
 
+    /// Whether a rule over the site waits for a device's records: as samples or as inputs.
+    pub fn waits_for(&self, site: &str, device: &str) -> bool {
+        let matching = &self.rule.matching;
+        let inputs = self.rule.inputs.iter();
+        let mut named = inputs.filter_map(|input| input.device.as_deref());
+        self.rule.group == Group::Site
+            && (any_matches(&matching.site, site) && any_matches(&matching.device, device)
+                || named.any(|one| one == device))
+    }
+
     /// Whether a record of the rule's source matches.
     pub fn takes_record(&self, site: &str, record: &Record) -> bool {
         let matching = &self.rule.matching;
@@ -90,13 +104,22 @@ impl Plan {
         window.map_or(0, |window| window.lateness_us.max(0))
     }
 
-    /// How long a device must be silent for the rule's windows to be over, in µs of event time.
+    /// How long a device must be silent, beside its hold, for what the rule has open to be over,
+    /// in µs.
     pub fn patience_us(&self) -> i64 {
         let gap_us = match self.rule.window.as_ref().map(|window| &window.shape) {
             Some(Shape::Session { gap_us, .. }) => *gap_us,
             _ => 0,
         };
-        self.lateness_us().saturating_add(gap_us)
+        let door_us = match self.rule.thin {
+            Some(Thinning::SwingingDoor { .. }) => {
+                self.rule.heartbeat_us.unwrap_or(DOOR_PATIENCE_US)
+            }
+            _ => 0,
+        };
+        self.lateness_us()
+            .saturating_add(gap_us)
+            .saturating_add(door_us)
     }
 
     /// Whether windows of the rule share samples.

@@ -84,7 +84,9 @@ impl Before {
     pub fn of(sensor: &Sensor, emission: &Emission) -> Self {
         let lanes = sensor.lanes.iter();
         Self {
-            lanes: lanes.map(|lane| (lane.counts, lane.last_kept())).collect(),
+            lanes: lanes
+                .map(|lane| (lane.counts.clone(), lane.last_kept()))
+                .collect(),
             emitted: emission.len(),
         }
     }
@@ -214,7 +216,7 @@ impl Probe {
                 }
             } else if now.late > counts.late {
                 Ruling::Late(lateness(plan, window, tide))
-            } else if now.examined > counts.examined {
+            } else if now.examined() > counts.examined() {
                 let ids = emission.ids(before.emitted..emission.len(), &sensor.meta, plan);
                 Ruling::Examined(ids.map(|(id, _)| id).collect())
             } else if windows.is_some() {

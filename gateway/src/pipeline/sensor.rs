@@ -150,7 +150,7 @@ impl Sensor {
         let past = &mut self.past;
         self.lanes.retain_mut(|lane| {
             let rule = &plans[usize::from(lane.plan)].rule;
-            let counts = lane.counts;
+            let counts = lane.counts.clone();
             let kept = keep(lane);
             if !kept {
                 Past::put(past, rule, &counts);
@@ -304,7 +304,7 @@ impl Past {
             forward: rule.forward.clone(),
             is_grouped: rule.group == Group::Device,
             filtered: counts.filtered(rule.thin.as_ref()).into_iter().collect(),
-            counts: *counts,
+            counts: counts.clone(),
         }
     }
 
@@ -337,7 +337,7 @@ impl Past {
             *rule.filtered.entry(filter).or_default() += count;
         }
         rule.late += self.counts.late;
-        rule.examined += self.counts.examined;
+        rule.examined += self.counts.examined();
         rule.folded += self.counts.folded;
         rule.open += open;
     }

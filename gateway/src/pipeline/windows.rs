@@ -30,7 +30,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_shared::mutation::{Mutation, is_on};
 
-use super::accumulator::{Accumulator, Measure};
+use super::accumulator::{Accumulator, Measure, needs_timeline};
 use super::calendar;
 use super::lane::{Sample, Tide};
 use crate::record::ClockQuality;
@@ -52,9 +52,16 @@ pub(super) struct Windows {
     held: Vec<Held>,
     /// Windows that end up to here are final whatever the watermark says.
     final_until_us: i64,
+    /// What only some rules need.
+    memory: Option<Box<Memory>>,
+}
+
+/// What windows remember of the samples before them.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+struct Memory {
     /// Event time and raw of the newest sample of each column that asks for it.
     newest: Vec<(u16, i64, i64)>,
-    recent: Option<Box<Recent>>,
+    recent: Recent,
 }
 
 /// Samples that sliding windows still to come may hold.
@@ -79,8 +86,8 @@ pub(super) struct Held {
     changed: bool,
     /// Whether it takes no more for having all it takes.
     full: bool,
-    /// Arrival time of its first early close.
-    closed_us: Option<i64>,
+    /// Arrival time of its first early close; [`NEVER_US`] before.
+    closed_us: i64,
     /// The worst of its samples'.
     pub clock: ClockQuality,
     pub partial: bool,
@@ -137,13 +144,13 @@ pub(super) enum Taken {
 impl Windows {
     /// None yet.
     pub fn new(rule: &Rule) -> Self {
-        let sliding =
-            matches!(&rule.window, Some(window) if matches!(window.shape, Shape::Sliding { .. }));
+        let shape = rule.window.as_ref().map(|window| &window.shape);
+        let remembers = matches!(shape, Some(Shape::Sliding { .. }))
+            || rule.aggregates.iter().any(needs_timeline);
         Self {
             held: Vec::new(),
             final_until_us: i64::MIN,
-            newest: Vec::new(),
-            recent: sliding.then(Box::default),
+            memory: remembers.then(Box::default),
         }
     }
 
@@ -151,9 +158,8 @@ impl Windows {
     pub fn begin_epoch(&mut self) {
         self.held = Vec::new();
         self.final_until_us = i64::MIN;
-        self.newest = Vec::new();
-        if let Some(recent) = &mut self.recent {
-            **recent = Recent::default();
+        if let Some(memory) = &mut self.memory {
+            **memory = Memory::default();
         }
     }
 
@@ -181,7 +187,7 @@ impl Windows {
 
     /// Arrival time of the earliest early close of a window still held.
     pub fn closed_us(&self) -> Option<i64> {
-        self.held.iter().filter_map(|held| held.closed_us).min()
+        self.held.iter().filter_map(Held::closed_us).min()
     }
 
     /// Below which event time no window will begin that was not emitted yet, when the watermark is
@@ -418,7 +424,7 @@ impl Windows {
             fresh: 0,
             changed: false,
             full: false,
-            closed_us: None,
+            closed_us: NEVER_US,
             clock: tide.clock,
             partial: tide
                 .partial_until_us
@@ -436,7 +442,7 @@ impl Windows {
 
     fn newest(&self, column: Option<u16>) -> Option<(i64, i64)> {
         let column = column.unwrap_or(0);
-        let mut newest = self.newest.iter();
+        let mut newest = self.memory.as_ref()?.newest.iter();
         let found = newest.find(|(one, ..)| *one == column);
         found.map(|(_, time_us, raw)| (*time_us, *raw))
     }
@@ -444,18 +450,19 @@ impl Windows {
     /// Remembers the newest sample, where a later window's timeline begins with it.
     #[inline]
     fn renew(&mut self, sample: &Sample, asked: &Asked<'_>) {
-        if !asked.timeline {
+        let Some(memory) = self.memory.as_mut().filter(|_| asked.timeline) else {
             return;
-        }
+        };
+        let newest = &mut memory.newest;
         let column = asked.column.unwrap_or(0);
-        match self.newest.iter_mut().find(|(one, ..)| *one == column) {
+        match newest.iter_mut().find(|(one, ..)| *one == column) {
             Some(newest) if newest.1 <= sample.time_us => {
                 *newest = (column, sample.time_us, sample.raw);
             }
             Some(_) => {}
             None => {
-                self.newest.reserve_exact(1);
-                self.newest.push((column, sample.time_us, sample.raw));
+                newest.reserve_exact(1);
+                newest.push((column, sample.time_us, sample.raw));
             }
         }
     }
@@ -483,21 +490,22 @@ impl Windows {
             }
         }
         // What is late stands in no record, nor in those to come.
-        if let Some(recent) = self.recent.as_mut().filter(|_| taken) {
+        if let Some(memory) = self.memory.as_mut().filter(|_| taken) {
             let oldest_us = tide.watermark_us.map(|mark_us| {
                 let span_us = length_us.saturating_add(asked.window.lateness_us);
                 mark_us.saturating_sub(span_us)
             });
-            recent.push((time_us, sample.raw), oldest_us);
+            memory.recent.push((time_us, sample.raw), oldest_us);
         }
         Taken::of(taken, asked)
     }
 
     /// Folds what came before into a sliding window that just opened.
     fn recall(&mut self, at: usize, asked: &Asked<'_>) {
-        let (Some(recent), Some(held)) = (&self.recent, self.held.get_mut(at)) else {
+        let (Some(memory), Some(held)) = (&self.memory, self.held.get_mut(at)) else {
             return;
         };
+        let recent = &memory.recent;
         held.partial |= recent
             .lost_us
             .is_some_and(|lost_us| held.start_us <= lost_us);
@@ -591,18 +599,18 @@ impl Windows {
     /// Index of the window of a number of samples that takes more: not one that the device's end
     /// closed, when the rule drops what comes behind.
     fn unfilled(&self, window: &Window) -> Option<usize> {
-        let over = |held: &Held| held.closed_us.is_some() && window.late == Late::Drop;
-        self.held.iter().position(|held| !held.full && !over(held))
+        let takes = |held: &Held| !held.full && held.takes(window.late);
+        self.held.iter().position(takes)
     }
 
     fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
         let (time_us, end_us) = (sample.time_us, sample.time_us.saturating_add(1));
-        let open = self.unfilled(asked.window);
-        let at = open.unwrap_or(self.held.len());
-        if open.is_none() {
+        let at = self.unfilled(asked.window).unwrap_or_else(|| {
+            let at = self.held.len();
             self.insert(at, (time_us, end_us), asked, tide);
             self.held[at].first = Some(Box::new(tide.identity(sample)));
-        }
+            at
+        });
         self.fold(at, sample, asked, tide, asked.counts);
         let held = &mut self.held[at];
         held.start_us = held.start_us.min(time_us);
@@ -648,14 +656,14 @@ impl Windows {
             held.settle();
             let repeats = held.emitted > 0 && is_on(Mutation::RevisionNumberRepeated);
             held.emitted += u32::from(!repeats);
-            held.closed_us.get_or_insert(now_us);
+            held.closed_us = held.closed_us.min(now_us);
         }
     }
 
     /// Emits and forgets the windows that were closed early up to `closed_until_us`, and all
     /// before them.
     pub fn expire(&mut self, closed_until_us: i64, emit: &mut dyn FnMut(&mut Held)) {
-        let expired = |held: &Held| held.closed_us.is_some_and(|at| at <= closed_until_us);
+        let expired = |held: &Held| held.closed_us().is_some_and(|at| at <= closed_until_us);
         let count = self.held.iter().rposition(expired).map_or(0, |at| at + 1);
         self.finish_for_good(count, emit);
     }
@@ -688,10 +696,18 @@ impl Windows {
     }
 }
 
+/// No arrival time: later than all.
+const NEVER_US: i64 = i64::MAX;
+
 impl Held {
+    /// Arrival time of its first early close.
+    fn closed_us(&self) -> Option<i64> {
+        Some(self.closed_us).filter(|at| *at != NEVER_US)
+    }
+
     /// Whether it takes samples still: one that was closed early may not.
     fn takes(&self, late: Late) -> bool {
-        self.closed_us.is_none() || late == Late::Revise
+        self.closed_us().is_none() || late == Late::Revise
     }
 
     /// Samples it stands for.

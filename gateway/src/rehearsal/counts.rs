@@ -1,7 +1,9 @@
 //! Counts: what became of the samples, summed over the devices, sensors and rules named.
 
+use std::collections::BTreeMap;
+
 use super::outcome::Difference;
-use crate::ledger::counters::{Counters, Filter, RuleCounters, SensorCounters};
+use crate::ledger::counters::{Counters, Filter, Rejection, RuleCounters, SensorCounters};
 
 /// Counts that have to come out.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,16 +29,18 @@ pub enum Count {
     Logged,
     /// Samples logged but not usable.
     Rejected,
+    /// Of those, the ones of a reason.
+    RejectedAs(Rejection),
     /// Samples that no rule matched.
     Unmatched,
     /// Samples that a rule matched.
     Matched,
-    /// Of those, outside `keep`.
-    FilteredKeep,
-    /// Of those, within `deadband`.
-    FilteredDeadband,
+    /// Of those, filtered for a reason.
+    Filtered(Filter),
     /// Of those, behind their window's final close.
     Late,
+    /// Of those, examined by an alert.
+    Examined,
     /// Of those, in records.
     Folded,
     /// Of those, in windows not emitted yet.
@@ -45,45 +49,103 @@ pub enum Count {
 
 impl Count {
     /// Its key in a test.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::Logged => "logged",
-            Self::Rejected => "rejected",
-            Self::Unmatched => "unmatched",
-            Self::Matched => "matched",
-            Self::FilteredKeep => "filtered.keep",
-            Self::FilteredDeadband => "filtered.deadband",
-            Self::Late => "late",
-            Self::Folded => "folded",
-            Self::Open => "open",
+            Self::Logged => "logged".into(),
+            Self::Rejected => "rejected".into(),
+            Self::RejectedAs(why) => format!("rejected.{}", rejection(why)),
+            Self::Unmatched => "unmatched".into(),
+            Self::Matched => "matched".into(),
+            Self::Filtered(why) => format!("filtered.{}", filter(why)),
+            Self::Late => "late".into(),
+            Self::Examined => "examined".into(),
+            Self::Folded => "folded".into(),
+            Self::Open => "open".into(),
         }
     }
 
     /// Whether it is counted by rule; else by sensor.
     pub fn is_of_rules(self) -> bool {
-        !matches!(self, Self::Logged | Self::Rejected | Self::Unmatched)
+        !matches!(
+            self,
+            Self::Logged | Self::Rejected | Self::RejectedAs(_) | Self::Unmatched
+        )
     }
 
     fn of_sensor(self, sensor: &SensorCounters) -> u64 {
         match self {
             Self::Logged => sensor.logged,
-            Self::Rejected => sensor.rejected.values().sum(),
             Self::Unmatched => sensor.unmatched,
+            _ => self.of_rejected(&sensor.rejected),
+        }
+    }
+
+    fn of_rejected(self, rejected: &BTreeMap<Rejection, u64>) -> u64 {
+        match self {
+            Self::Rejected => rejected.values().sum(),
+            Self::RejectedAs(why) => rejected.get(&why).copied().unwrap_or(0),
             _ => 0,
         }
     }
 
     fn of_rule(self, rule: &RuleCounters) -> u64 {
-        let filtered = |why| rule.filtered.get(&why).copied().unwrap_or(0);
         match self {
             Self::Matched => rule.matched,
-            Self::FilteredKeep => filtered(Filter::Keep),
-            Self::FilteredDeadband => filtered(Filter::Deadband),
+            Self::Filtered(why) => rule.filtered.get(&why).copied().unwrap_or(0),
             Self::Late => rule.late,
+            Self::Examined => rule.examined,
             Self::Folded => rule.folded,
             Self::Open => rule.open,
-            Self::Logged | Self::Rejected | Self::Unmatched => 0,
+            Self::Logged | Self::Rejected | Self::RejectedAs(_) | Self::Unmatched => 0,
         }
+    }
+}
+
+/// The reasons for which samples are filtered.
+pub const FILTERS: [Filter; 8] = [
+    Filter::Keep,
+    Filter::Rate,
+    Filter::Undefined,
+    Filter::When,
+    Filter::Deadband,
+    Filter::OnChange,
+    Filter::Decimate,
+    Filter::MaxError,
+];
+
+/// A filter's name, as in the ledger.
+pub fn filter(filter: Filter) -> &'static str {
+    match filter {
+        Filter::Keep => "keep",
+        Filter::Rate => "rate",
+        Filter::Undefined => "undefined",
+        Filter::When => "when",
+        Filter::Deadband => "deadband",
+        Filter::OnChange => "on-change",
+        Filter::Decimate => "decimate",
+        Filter::MaxError => "max-error",
+    }
+}
+
+/// The reasons for which samples are rejected.
+pub const REJECTIONS: [Rejection; 6] = [
+    Rejection::Undecodable,
+    Rejection::NoCatalog,
+    Rejection::UnknownSensor,
+    Rejection::BadSample,
+    Rejection::StaleBoot,
+    Rejection::ImplausibleTime,
+];
+
+/// A rejection's name, as in the ledger.
+pub fn rejection(rejection: Rejection) -> &'static str {
+    match rejection {
+        Rejection::Undecodable => "undecodable",
+        Rejection::NoCatalog => "no-catalog",
+        Rejection::UnknownSensor => "unknown-sensor",
+        Rejection::BadSample => "bad-sample",
+        Rejection::StaleBoot => "stale-boot",
+        Rejection::ImplausibleTime => "implausible-time",
     }
 }
 
@@ -104,14 +166,24 @@ impl CountsWanted {
             |wanted: &Option<String>, name: &String| wanted.as_ref().is_none_or(|one| one == name);
         let devices = counters.devices.iter();
         let devices = devices.filter(|(name, _)| is(&self.device, name));
-        let sensors = devices.flat_map(|(_, device)| &device.sensors);
-        let sensors = sensors.filter(|(name, _)| is(&self.sensor, name));
-        sensors
-            .map(|(_, sensor)| {
-                let rules = sensor.rules.iter();
-                let rules = rules.filter(|(name, _)| is(&self.rule, name));
-                let of_rules: u64 = rules.map(|(_, rule)| count.of_rule(rule)).sum();
-                of_rules + count.of_sensor(sensor)
+        devices
+            .map(|(_, device)| {
+                let sensors = device.sensors.iter();
+                let sensors = sensors.filter(|(name, _)| is(&self.sensor, name));
+                let known: u64 = sensors
+                    .map(|(_, sensor)| {
+                        let rules = sensor.rules.iter();
+                        let rules = rules.filter(|(name, _)| is(&self.rule, name));
+                        let of_rules: u64 = rules.map(|(_, rule)| count.of_rule(rule)).sum();
+                        of_rules + count.of_sensor(sensor)
+                    })
+                    .sum();
+                // Of rejected samples the sensor may not be known.
+                let unknown = match self.sensor {
+                    Some(_) => 0,
+                    None => count.of_rejected(&device.samples_rejected),
+                };
+                known + unknown
             })
             .sum()
     }
@@ -131,11 +203,26 @@ pub(super) fn compare(
                     number: one.number,
                     line: one.line,
                     of: one.of(),
-                    name: count.name().to_owned(),
+                    name: count.name(),
                     wanted: *wanted,
                     found,
                 });
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_named_as_in_the_ledger() {
+        for one in FILTERS {
+            assert_eq!(serde_json::to_value(one).unwrap(), filter(one));
+        }
+        for one in REJECTIONS {
+            assert_eq!(serde_json::to_value(one).unwrap(), rejection(one));
         }
     }
 }

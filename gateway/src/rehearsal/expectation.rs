@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::record::{ClockQuality, Emitted, Value, rfc3339};
+use crate::record::{AlertCause, AlertState, ClockQuality, Emitted, Value, rfc3339};
 use crate::rules::Priority;
 
 /// A field of a record, by its name in the record's JSON.
@@ -20,6 +20,8 @@ pub enum Field {
     Start,
     /// `end`.
     End,
+    /// `version` of the rule.
+    Version,
     /// `epoch`.
     Epoch,
     /// `revision`.
@@ -30,6 +32,14 @@ pub enum Field {
     Fresh,
     /// `clock`.
     Clock,
+    /// `partial`: whether samples of the window are not in it.
+    Partial,
+    /// `alert`: what became of it.
+    Alert,
+    /// `cause` of an alert.
+    Cause,
+    /// `historic`, of an alert.
+    Historic,
     /// `priority`, which decides about its place in the queue.
     Priority,
     /// `forward`: the sinks it goes to.
@@ -47,11 +57,16 @@ impl fmt::Display for Field {
             Self::Unit => "unit",
             Self::Start => "start",
             Self::End => "end",
+            Self::Version => "version",
             Self::Epoch => "epoch",
             Self::Revision => "revision",
             Self::Samples => "samples",
             Self::Fresh => "fresh",
             Self::Clock => "clock",
+            Self::Partial => "partial",
+            Self::Alert => "alert",
+            Self::Cause => "cause",
+            Self::Historic => "historic",
             Self::Priority => "priority",
             Self::Forward => "forward",
             Self::Value(name) => return write!(f, "values.{name}"),
@@ -72,6 +87,8 @@ pub enum Datum {
     Names(Vec<String>),
     /// Counts, one after the other.
     Counts(Vec<u64>),
+    /// Yes or no.
+    Flag(bool),
     /// Nothing: the record has no such value.
     Absent,
 }
@@ -84,6 +101,7 @@ impl fmt::Display for Datum {
             Self::Time(utc_us) => f.write_str(&rfc3339(*utc_us)),
             Self::Names(names) => f.write_str(&names.join(", ")),
             Self::Counts(counts) => write!(f, "{counts:?}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
             Self::Absent => f.write_str("absent"),
         }
     }
@@ -146,11 +164,22 @@ pub(super) fn found(emitted: &Emitted, field: &Field) -> Datum {
         Field::Unit => Datum::Text(record.unit.clone()),
         Field::Start => Datum::Time(record.start_us),
         Field::End => Datum::Time(record.end_us),
+        Field::Version => Datum::Number(f64::from(record.version)),
         Field::Epoch => Datum::Number(f64::from(record.epoch)),
         Field::Revision => Datum::Number(f64::from(record.revision)),
         Field::Samples => Datum::Number(record.samples as f64),
         Field::Fresh => Datum::Number(record.fresh as f64),
         Field::Clock => Datum::Text(clock(record.clock).to_owned()),
+        Field::Partial => Datum::Flag(record.partial),
+        Field::Alert => record.alert.map_or(Datum::Absent, |alert| {
+            Datum::Text(state(alert.state).to_owned())
+        }),
+        Field::Cause => record.alert.map_or(Datum::Absent, |alert| {
+            Datum::Text(cause(alert.cause).to_owned())
+        }),
+        Field::Historic => record
+            .alert
+            .map_or(Datum::Absent, |alert| Datum::Flag(alert.historic)),
         Field::Priority => Datum::Text(priority(emitted.priority).to_owned()),
         Field::Forward => Datum::Names(emitted.forward.clone()),
         Field::Value(name) => {
@@ -170,6 +199,21 @@ fn clock(quality: ClockQuality) -> &'static str {
         ClockQuality::Learnt => "learnt",
         ClockQuality::Bounded => "bounded",
         ClockQuality::Untrusted => "untrusted",
+    }
+}
+
+fn state(state: AlertState) -> &'static str {
+    match state {
+        AlertState::Opened => "opened",
+        AlertState::Still => "still",
+        AlertState::Cleared => "cleared",
+    }
+}
+
+fn cause(cause: AlertCause) -> &'static str {
+    match cause {
+        AlertCause::Condition => "condition",
+        AlertCause::Silence => "silence",
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod counts;
 mod expectation;
+mod gateway;
 mod outcome;
 mod pairing;
 mod player;
@@ -27,7 +28,7 @@ mod tests;
 use tidegate_shared::catalog::Kind;
 use tidegate_shared::ids::{DeviceName, SensorName, SiteName};
 
-pub use self::counts::{Count, CountsWanted};
+pub use self::counts::{Count, CountsWanted, FILTERS, REJECTIONS, filter, rejection};
 pub use self::expectation::{Datum, Expected, Field};
 pub use self::outcome::{Difference, FieldDifference, Outcome};
 pub use self::run::rehearse;
@@ -63,6 +64,8 @@ pub struct Test {
     pub rules: RuleSet,
     /// Limits that change what the pipeline does.
     pub limits: Limits,
+    /// What the gateway itself goes through, in order, none of it at one time with another.
+    pub gateway: Vec<GatewayStep>,
     /// The devices.
     pub devices: Vec<Device>,
     /// Records that have to come; `None`: records are not compared.
@@ -71,6 +74,36 @@ pub struct Test {
     pub others_ignored: bool,
     /// Counts that have to come out.
     pub counts: Vec<CountsWanted>,
+}
+
+/// A step of the gateway's own timeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayStep {
+    /// When it begins, in µs.
+    pub at_us: i64,
+    /// What happens.
+    pub act: GatewayAct,
+}
+
+/// What happens to the gateway. Durations in µs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GatewayAct {
+    /// It goes off, and starts again after so long.
+    Restart(i64),
+    /// Its broker is unreachable for so long.
+    Outage(i64),
+    /// Other rules are put in force, with the limits beside them.
+    Rules(Box<(RuleSet, Limits)>),
+}
+
+impl GatewayStep {
+    /// When it is over, in µs.
+    pub fn end_us(&self) -> i64 {
+        match self.act {
+            GatewayAct::Restart(us) | GatewayAct::Outage(us) => self.at_us.saturating_add(us),
+            GatewayAct::Rules(_) => self.at_us,
+        }
+    }
 }
 
 /// A device and what it goes through.
@@ -99,6 +132,8 @@ pub struct Sensor {
     pub kind: Kind,
     /// Digits behind the point: raw values count units of `10^-decimals`.
     pub decimals: u8,
+    /// Its tags.
+    pub tags: Vec<String>,
 }
 
 /// A step of a timeline.
@@ -130,8 +165,8 @@ pub enum Act {
 /// Samples of some sensors on common times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
-    /// By sensor, as an index: raw values.
-    pub columns: Vec<(u16, Vec<i64>)>,
+    /// By sensor, as an index: raw values; `None` for one that the device marks as bad.
+    pub columns: Vec<(u16, Vec<Option<i64>>)>,
     /// When.
     pub times: Times,
     /// How often all of it is said.

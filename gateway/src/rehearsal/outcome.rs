@@ -169,6 +169,7 @@ fn datum_json(datum: &Datum) -> Value {
         Datum::Number(number) => json!(number),
         Datum::Names(names) => json!(names),
         Datum::Counts(counts) => json!(counts),
+        Datum::Flag(flag) => json!(flag),
         Datum::Absent => Value::Null,
         Datum::Text(_) | Datum::Time(_) => json!(datum.to_string()),
     }

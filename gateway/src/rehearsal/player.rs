@@ -18,8 +18,9 @@ use tidegate_shared::message::{
     CatalogPart, ClockSource, DeviceClock, Event, EventCode, up, write,
 };
 
-use super::Device;
+use super::gateway::absences;
 use super::timeline::{Happening, place};
+use super::{Device, Test};
 use crate::entry::{Entry, FrameEntry, LinkChange, LinkEntry, Verdict};
 
 /// Samples of one sensor at which a batch closes, as on a device.
@@ -37,14 +38,15 @@ pub(super) struct Played {
 }
 
 /// Plays a device's timeline.
-pub(super) fn play(device: &Device, number: u32, begin_utc_us: i64) -> Played {
+pub(super) fn play(device: &Device, number: u32, test: &Test) -> Played {
     let mut player = Player {
         device,
-        begin_utc_us,
+        begin_utc_us: test.begin_utc_us,
         incarnation: Incarnation(number + 1),
         entries: Vec::new(),
         waiting: Vec::new(),
         downs: 0,
+        is_gateway_gone: false,
         is_off: true,
         mark: Mark::default(),
         unopened: Vec::new(),
@@ -59,7 +61,10 @@ pub(super) fn play(device: &Device, number: u32, begin_utc_us: i64) -> Played {
         not_taken: 0,
     };
     player.begin();
-    for (at_us, happening) in place(&device.steps) {
+    let mut happenings = absences(&test.gateway);
+    happenings.extend(place(&device.steps));
+    happenings.sort_by_key(|(at_us, _)| *at_us);
+    for (at_us, happening) in happenings {
         player.pass(at_us);
         player.happen(at_us, happening);
     }
@@ -70,8 +75,8 @@ pub(super) fn play(device: &Device, number: u32, begin_utc_us: i64) -> Played {
     }
 }
 
-/// Samples by sensor: uptime in µs and raw value.
-type Columns = BTreeMap<u16, Vec<(u64, i64)>>;
+/// Samples by sensor: uptime in µs and raw value, if it is not bad.
+type Columns = BTreeMap<u16, Vec<(u64, Option<i64>)>>;
 
 struct Player<'d> {
     device: &'d Device,
@@ -82,6 +87,8 @@ struct Player<'d> {
     waiting: Vec<Entry>,
     /// Causes for which the link is down.
     downs: u32,
+    /// Whether the gateway cannot be reached.
+    is_gateway_gone: bool,
     is_off: bool,
     mark: Mark,
     /// Boots that no Hello has opened.
@@ -96,7 +103,7 @@ struct Player<'d> {
     /// Uptime up to which the newest batch said to be complete.
     complete_us: u64,
     /// Samples that arrive on their own, by (arrival, order): sensor, uptime, raw value.
-    late: BTreeMap<(i64, u64), (u16, u64, i64)>,
+    late: BTreeMap<(i64, u64), (u16, u64, Option<i64>)>,
     late_order: u64,
     not_taken: u64,
 }
@@ -156,6 +163,8 @@ impl Player<'_> {
                     None => self.gather(at_us, sensor, uptime_us, raw),
                 }
             }
+            Happening::GatewayGone => self.is_gateway_gone = true,
+            Happening::GatewayBack => self.meet(at_us),
             Happening::Down => self.go_down(at_us),
             Happening::Up => self.come_up(at_us),
             Happening::Off { planned } => self.go_off(at_us, planned),
@@ -172,7 +181,7 @@ impl Player<'_> {
         }
     }
 
-    fn gather(&mut self, at_us: i64, sensor: u16, uptime_us: u64, raw: i64) {
+    fn gather(&mut self, at_us: i64, sensor: u16, uptime_us: u64, raw: Option<i64>) {
         self.batch_began_us.get_or_insert(at_us);
         let column = self.batch.entry(sensor).or_default();
         column.push((uptime_us, raw));
@@ -204,12 +213,20 @@ impl Player<'_> {
     fn send(&mut self, at_us: i64, columns: &Columns) {
         let firsts = columns.values().filter_map(|column| column.first());
         let base_us = firsts.map(|(uptime_us, _)| *uptime_us).min().unwrap_or(0);
-        let split: Vec<(u16, Vec<u32>, Vec<i64>)> = columns
+        let split: Vec<(u16, Vec<u32>, Vec<i64>, BadSet)> = columns
             .iter()
             .map(|(sensor, column)| {
                 let offsets = column.iter().map(|(at, _)| (at - base_us) as u32);
-                let raws = column.iter().map(|(_, raw)| *raw);
-                (*sensor, offsets.collect(), raws.collect())
+                let raws = column.iter().map(|(_, raw)| raw.unwrap_or_default());
+                let mut bad = BadSet::default();
+                for (index, _) in column
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, (_, raw))| raw.is_none())
+                {
+                    bad.insert(index);
+                }
+                (*sensor, offsets.collect(), raws.collect(), bad)
             })
             .collect();
         let head = BatchHead {
@@ -217,13 +234,15 @@ impl Player<'_> {
             base_us,
             complete_until_us: self.complete_us,
         };
-        let blocks = split.iter().map(|(sensor, offsets_us, raws)| BlockSource {
-            sensor: *sensor,
-            first_index: 0,
-            offsets_us,
-            raws,
-            bad: BadSet::default(),
-        });
+        let blocks = split
+            .iter()
+            .map(|(sensor, offsets_us, raws, bad)| BlockSource {
+                sensor: *sensor,
+                first_index: 0,
+                offsets_us,
+                raws,
+                bad: *bad,
+            });
         self.frame(at_us, |writer| batch::write(writer, &head, blocks));
     }
 
@@ -254,8 +273,7 @@ impl Player<'_> {
         };
         self.began_us = at_us;
         self.complete_us = 0;
-        let is_up = self.downs == 0;
-        if is_up {
+        if self.is_reached() {
             self.open(at_us, self.mark.boot);
         } else {
             self.unopened.push(self.mark.boot);
@@ -265,17 +283,35 @@ impl Player<'_> {
 
     fn go_down(&mut self, at_us: i64) {
         self.downs += 1;
-        if self.downs == 1 {
+        if self.downs == 1 && !self.is_gateway_gone {
             self.link(at_us, LinkChange::Up(false));
         }
+    }
+
+    /// The gateway is back: it hears how the link is, and what waits comes.
+    fn meet(&mut self, at_us: i64) {
+        self.is_gateway_gone = false;
+        if self.downs == 0 {
+            self.bring(at_us);
+        } else {
+            self.link(at_us, LinkChange::Up(false));
+        }
+    }
+
+    /// Whether the link to the gateway is up.
+    fn is_reached(&self) -> bool {
+        self.downs == 0 && !self.is_gateway_gone
     }
 
     /// A cause for the link to be down is gone; with the last one comes what waits.
     fn come_up(&mut self, at_us: i64) {
         self.downs = self.downs.saturating_sub(1);
-        if self.downs > 0 {
-            return;
+        if self.is_reached() {
+            self.bring(at_us);
         }
+    }
+
+    fn bring(&mut self, at_us: i64) {
         let unopened = std::mem::take(&mut self.unopened);
         if unopened.is_empty() {
             self.link(at_us, LinkChange::Up(true));
@@ -316,7 +352,7 @@ impl Player<'_> {
                 source: ClockSource::Rtc,
             };
             self.frame(at_us, |writer| write(writer, up::CLOCK, &clock));
-        } else if self.downs == 0 {
+        } else if self.is_reached() {
             self.link(
                 at_us,
                 LinkChange::Offset {
@@ -357,7 +393,7 @@ impl Player<'_> {
             verdict: Verdict::Next,
             bytes: bytes.to_vec(),
         });
-        if self.downs == 0 {
+        if self.is_reached() {
             self.entries.push((at_us, entry));
         } else {
             self.waiting.push(entry);
@@ -372,6 +408,6 @@ fn describe(sensor: &super::Sensor) -> SensorInfo<'_> {
         kind: sensor.kind,
         scale: Scale::decimal(-(sensor.decimals as i8)),
         urgent: false,
-        tags: heapless::Vec::new(),
+        tags: sensor.tags.iter().map(String::as_str).collect(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::ClockQuality;
-use crate::rules::{Look, parse_test};
+use crate::rules::{Look, draw, parse_test};
 
 /// A rule of a minute, before a device `d` whose timeline (and keys) follow.
 const MINUTE: &str = r#"
@@ -229,11 +229,63 @@ fn a_record_that_nobody_expects_is_told_unless_others_are_ignored() {
     assert!(run("others = \"ignored\"", steps).holds());
 }
 
-/// Whole tests on the page, those with devices.
-fn on_page() -> Vec<&'static str> {
-    let blocks = PAGE.split("```toml\n").skip(1);
+const RULES_PAGE: &str = "../docs/rules.md";
+
+/// Whole tests on a page, those with devices.
+fn on(page: &str) -> Vec<&str> {
+    let blocks = page.split("```toml\n").skip(1);
     let blocks = blocks.filter_map(|rest| rest.split("```").next());
     blocks.filter(|block| block.contains("[device.")).collect()
+}
+
+/// Whole tests on the page of tests.
+fn on_page() -> Vec<&'static str> {
+    on(PAGE)
+}
+
+/// A file or folder of the repository, from the gateway's folder.
+fn place(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Why a test does not hold, if it does not; `path` is for people.
+fn fault(path: &str, text: &str) -> Option<String> {
+    let test = match parse_test(text, path, |name| Err(format!("there is no {name}"))) {
+        Ok(test) => test,
+        Err(mistakes) => return Some(draw(&mistakes, text, Look::Plain)),
+    };
+    let outcome = rehearse(&test);
+    (!outcome.holds()).then(|| tell(&test, &outcome, path, Look::Plain))
+}
+
+#[test]
+fn the_tests_on_the_page_of_rules_hold() {
+    let page = std::fs::read_to_string(place(RULES_PAGE)).unwrap();
+    let tests = on(&page);
+    assert!(tests.len() >= 14, "{}", tests.len());
+    let numbered = (1..).zip(tests);
+    let faults: Vec<String> = numbered
+        .filter_map(|(number, text)| fault(&format!("rules.md, test {number}"), text))
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_cases_hold() {
+    let mut paths: Vec<_> = std::fs::read_dir(place("src/rehearsal/cases"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 20, "{}", paths.len());
+    let faults: Vec<String> = paths
+        .iter()
+        .filter_map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            fault(&path.file_name().unwrap().to_string_lossy(), &text)
+        })
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

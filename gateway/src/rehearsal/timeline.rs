@@ -11,12 +11,15 @@ pub(super) enum Happening {
     /// It takes a sample of a sensor; `late_us` after that it arrives on its own, if given.
     Sample {
         sensor: u16,
-        raw: i64,
+        raw: Option<i64>,
         late_us: Option<i64>,
     },
     /// Its link drops, or comes back.
     Down,
     Up,
+    /// The gateway can no longer be reached, or can be again.
+    GatewayGone,
+    GatewayBack,
     /// It goes off: as planned or not.
     Off {
         planned: bool,
@@ -108,7 +111,7 @@ mod tests {
 
     fn samples(raws: &[i64], times: Times, repeat: u64) -> Act {
         Act::Samples(Samples {
-            columns: vec![(0, raws.to_vec())],
+            columns: vec![(0, raws.iter().copied().map(Some).collect())],
             times,
             repeat,
             late_us: None,

@@ -299,7 +299,7 @@ pub enum Shape {
         /// Length in µs.
         length_us: i64,
     },
-    /// Samples with less than a gap between them.
+    /// Samples that are less than a gap apart.
     Session {
         /// That gap in µs.
         gap_us: i64,

@@ -171,7 +171,11 @@ impl Chain {
         for record in &records {
             self.push(&plan, record, around, emission);
         }
-        self.mark(before, &from.rule, around);
+        // Behind the pushes: a stream that began with this entry has its inputs of the entry, too.
+        for record in &records {
+            self.offer(&plan, record);
+        }
+        self.mark(&plan, before, &from.rule, around);
         self.advance(&plan, around, emission);
     }
 
@@ -183,13 +187,6 @@ impl Chain {
         emission: &mut Emission,
     ) {
         let over_site = plan.rule.group == Group::Site;
-        if !plan.rule.inputs.is_empty() {
-            for ((device, _), stream) in &mut self.streams {
-                if over_site || *device == record.device {
-                    stream.offer(plan, record);
-                }
-            }
-        }
         if !plan.takes_record(around.site, record) {
             return;
         }
@@ -203,8 +200,7 @@ impl Chain {
             let room = self.streams.len() < STREAMS_MAX;
             let stream = Stream::new(plan, record, around.site, device).filter(|_| room);
             let Some(stream) = stream else {
-                self.beyond.matched += 1;
-                self.beyond.undefined += 1;
+                self.beyond.undefined();
                 return;
             };
             self.streams.insert(key.clone(), stream);
@@ -221,17 +217,39 @@ impl Chain {
         stream.push(plan, record, around, &stage, emission);
     }
 
-    /// Takes how far the devices have come.
-    fn mark(&mut self, before: &[Chain], source_rule: &str, around: &Around<'_>) {
+    /// Offers a record as an input.
+    fn offer(&mut self, plan: &Plan, record: &Record) {
+        if plan.rule.inputs.is_empty() {
+            return;
+        }
+        let over_site = plan.rule.group == Group::Site;
+        for ((device, _), stream) in &mut self.streams {
+            if over_site || *device == record.device {
+                stream.offer(plan, record);
+            }
+        }
+    }
+
+    /// Takes how far the devices have come. Over the site a device counts from when a sensor of
+    /// it is under the source rule, and so does one that only inputs name.
+    fn mark(&mut self, plan: &Plan, before: &[Chain], source_rule: &str, around: &Around<'_>) {
         let chain = before
             .iter()
             .find(|one| one.plan().rule.name == source_rule);
         // A source over the site may have come further with any device.
         let names = around.touched.iter().map(DeviceName::as_str);
         for name in names.chain([GROUP]) {
-            let Some(mark) = self.marks.get_mut(name) else {
-                continue;
-            };
+            if !self.marks.contains_key(name) {
+                let device = around.devices.get(name);
+                let makes = chain.map_or_else(
+                    || device.is_some_and(|device| device.is_under(source_rule)),
+                    |chain| chain.of(name).next().is_some(),
+                );
+                if !makes || !plan.waits_for(around.site, name) {
+                    continue;
+                }
+            }
+            let mark = self.marks.entry(name.to_owned()).or_default();
             let told = match chain {
                 Some(chain) => Some(chain.told(name)),
                 None => around

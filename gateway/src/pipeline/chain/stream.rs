@@ -84,7 +84,7 @@ impl Stream {
 
     /// What was counted.
     pub fn counted(&self, rule: &Rule) -> Past {
-        let mut counts = self.lane.counts;
+        let mut counts = self.lane.counts.clone();
         counts.matched += self.pending.len() as u64;
         Past::of(rule, &counts)
     }
@@ -132,8 +132,7 @@ impl Stream {
             self.epoch = record.epoch;
         }
         let Some((time_us, raw)) = sample_of(plan, record) else {
-            self.lane.counts.matched += 1;
-            self.lane.counts.undefined += 1;
+            self.lane.counts.undefined();
             return;
         };
         if record.revision > 0 {

@@ -7,12 +7,14 @@ mod chains;
 mod closes;
 mod epochs;
 mod memory;
-mod naive;
+mod model;
 mod rejections;
 pub(super) mod restore;
 pub(crate) mod script;
 mod shapes;
 mod since;
+#[cfg(feature = "network")]
+mod skab;
 mod untrusted;
 mod untrusted_random;
 mod versions;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tidegate_shared::catalog::Kind as SensorKind;
 use tidegate_shared::ids::{DeviceName, SensorName};
-use tidegate_shared::limits::UNIT_BYTES_MAX;
+use tidegate_shared::limits::{TAG_BYTES_MAX, TAGS_MAX, UNIT_BYTES_MAX};
 
 use super::check_most;
 use super::steps::{self, TypedStep};
@@ -48,6 +48,7 @@ struct Described {
     unit: String,
     kind: SensorKind,
     decimals: Option<u8>,
+    tags: Vec<String>,
 }
 
 fn read_device(
@@ -122,6 +123,7 @@ fn sensors_of(
         .map(|(name, one)| Sensor {
             unit: one.unit,
             kind: one.kind,
+            tags: one.tags,
             decimals: one
                 .decimals
                 .or_else(|| decimals.get(&name).copied())
@@ -173,16 +175,36 @@ fn read_sensor(
     let decimals = section
         .get("decimals")
         .map(|value| whole("`decimals`", value, 0..=DECIMALS_MOST, findings));
+    let tags = section
+        .get("tags")
+        .map_or(Some(Vec::new()), |value| read_tags(value, findings));
     section.close(findings);
     let described = Described {
         unit: unit?.to_owned(),
         kind: kind?,
+        tags: tags?,
         decimals: match decimals {
             Some(decimals) => Some(decimals? as u8),
             None => None,
         },
     };
     Some((name?, described))
+}
+
+fn read_tags(value: &Value<'_>, findings: &mut Findings) -> Option<Vec<String>> {
+    let expected = "a list such as [\"zone=north\"]";
+    let values = list("`tags`", value, expected, findings)?;
+    check_most("tags", values.len(), TAGS_MAX, value.span(), findings);
+    let read = |value: &Value<'_>| {
+        let tag = text("a tag", value, "a text such as \"zone=north\"", findings)?;
+        if tag.len() > TAG_BYTES_MAX {
+            let expected = format!("expected at most {TAG_BYTES_MAX} bytes of UTF-8");
+            malformed(value.span(), "a tag is too long", &expected, findings);
+            return None;
+        }
+        Some(tag.to_owned())
+    };
+    values.iter().take(TAGS_MAX).map(read).collect()
 }
 
 fn read_unit<'v>(value: &'v Value<'_>, findings: &mut Findings) -> Option<&'v str> {

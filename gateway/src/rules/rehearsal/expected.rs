@@ -1,37 +1,49 @@
 //! `[[expect]]`: fields of a record that has to come.
 
 use super::time::read_offset;
+use crate::record::GROUP;
 use crate::rehearsal::{Datum, Device, Expected, Field};
 use crate::rules::mistake::{Findings, Kind, nearest};
-use crate::rules::tree::{Section, Value, choice, list, number, short, text, whole};
-use crate::rules::{Aggregate, Group, Rule, RuleSet};
+use crate::rules::tree::{Section, Value, boolean, choice, list, number, short, text, whole};
+use crate::rules::{Aggregate, Group, Rule};
+use toml::de::DeValue;
 
 /// What a test's parts are called, for those that name them.
 pub(super) struct Names<'t> {
     /// The devices; `None` for a mistaken one.
     pub(super) devices: &'t [Option<Device>],
-    /// The rules, if they are known.
-    pub(super) rules: Option<&'t RuleSet>,
+    /// The rules of all rule sets that are in force at some time, if they are known.
+    pub(super) rules: Option<&'t [Rule]>,
     /// When the test begins.
     pub(super) begin_utc_us: i64,
 }
 
 impl<'t> Names<'t> {
-    fn rule(&self, name: &str) -> Option<&'t Rule> {
-        self.rules?.rules.iter().find(|rule| rule.name == name)
+    /// The rules of a name: one of each rule set that has one.
+    fn rules(&self, name: &str) -> Vec<&'t Rule> {
+        let rules = self.rules.unwrap_or_default().iter();
+        rules.filter(|rule| rule.name == name).collect()
+    }
+
+    /// Whether a rule groups its records so; yes if the rules are not known.
+    fn has(&self, group: Group) -> bool {
+        let of_group = |rules: &[Rule]| rules.iter().any(|rule| rule.group == group);
+        self.rules.is_none_or(of_group)
     }
 
     /// The names there are, if all are known.
     fn known(&self, of: &str) -> Option<Vec<&'t str>> {
         match of {
             "rule" => {
-                let rules = self.rules?.rules.iter();
+                let rules = self.rules?.iter();
                 Some(rules.map(|rule| rule.name.as_str()).collect())
             }
             "device" => {
                 let devices = self.devices.iter();
+                let site = self.has(Group::Site).then_some(Some(GROUP));
                 devices
                     .map(|device| Some(device.as_ref()?.name.as_str()))
+                    .chain(site)
                     .collect()
             }
             _ => {
@@ -39,7 +51,8 @@ impl<'t> Names<'t> {
                     let sensors = device.as_ref()?.sensors.iter();
                     Some(sensors.map(|sensor| sensor.name.as_str()).collect())
                 });
-                let sensors: Option<Vec<Vec<&str>>> = sensors.collect();
+                let all = self.has(Group::Device).then(|| Some(vec![GROUP]));
+                let sensors: Option<Vec<Vec<&str>>> = sensors.chain(all).collect();
                 Some(sensors?.concat())
             }
         }
@@ -97,8 +110,8 @@ pub(super) fn read(
     read_numbers(&mut section, &mut fields, findings);
     read_words(&mut section, &mut fields, findings);
     if let Some(value) = section.get("values") {
-        let rule = rule.as_deref().and_then(|name| names.rule(name));
-        read_values(value, rule, &mut fields, findings);
+        let rules = rule.as_deref().map(|name| names.rules(name));
+        read_values(value, &rules.unwrap_or_default(), &mut fields, findings);
     }
     let within = section
         .get("within")
@@ -152,6 +165,7 @@ fn read_numbers(
     findings: &mut Findings,
 ) {
     for (key, field) in [
+        ("version", Field::Version),
         ("epoch", Field::Epoch),
         ("revision", Field::Revision),
         ("samples", Field::Samples),
@@ -178,6 +192,21 @@ fn read_words(
         ("untrusted", "untrusted"),
     ];
     const PRIORITIES: [(&str, &str); 3] = [("low", "low"), ("normal", "normal"), ("high", "high")];
+    const ALERTS: [(&str, &str); 3] = [
+        ("opened", "opened"),
+        ("still", "still"),
+        ("cleared", "cleared"),
+    ];
+    const CAUSES: [(&str, &str); 2] = [("condition", "condition"), ("silence", "silence")];
+    let alert = section.get("alert");
+    let alert = alert.and_then(|value| choice("`alert`", value, &ALERTS, findings));
+    let cause = section.get("cause");
+    let cause = cause.and_then(|value| choice("`cause`", value, &CAUSES, findings));
+    for (key, field) in [("historic", Field::Historic), ("partial", Field::Partial)] {
+        let flag = section.get(key);
+        let flag = flag.and_then(|value| boolean(&format!("`{key}`"), value, findings));
+        fields.extend(flag.map(|flag| (field, Datum::Flag(flag))));
+    }
     let unit = section.get("unit");
     let unit = unit.and_then(|value| text("`unit`", value, "a text such as \"bar\"", findings));
     let clock = section.get("clock");
@@ -188,6 +217,8 @@ fn read_words(
         (Field::Unit, unit),
         (Field::Clock, clock),
         (Field::Priority, priority),
+        (Field::Alert, alert),
+        (Field::Cause, cause),
     ] {
         fields.extend(word.map(|word| (field, Datum::Text(word.to_owned()))));
     }
@@ -205,7 +236,7 @@ fn read_words(
 
 fn read_values(
     value: &Value<'_>,
-    rule: Option<&Rule>,
+    rules: &[&Rule],
     fields: &mut Vec<(Field, Datum)>,
     findings: &mut Findings,
 ) {
@@ -213,7 +244,7 @@ fn read_values(
     let Some(section) = Section::of_value("`values`", value, &[], expected, findings) else {
         return;
     };
-    let known = rule.map(Known::of);
+    let known = (!rules.is_empty()).then(|| Known::of_all(rules));
     for (name, span, value) in section.entries() {
         if let Some(known) = known.as_ref().filter(|known| !known.has(name)) {
             findings
@@ -226,10 +257,18 @@ fn read_values(
                 .help(known.meant(name));
             continue;
         }
-        let datum = if value.get_ref().as_str() == Some("absent") {
-            Some(Datum::Absent)
-        } else {
-            number(&format!("`{}`", short(name)), value, findings).map(Datum::Number)
+        let title = format!("`{}`", short(name));
+        let datum = match value.get_ref() {
+            DeValue::String(text) if text == "absent" => Some(Datum::Absent),
+            DeValue::Array(counts) => {
+                let bounds = 0..=u64::from(u32::MAX);
+                let counts = counts
+                    .iter()
+                    .map(|count| whole("a count", count, bounds.clone(), findings));
+                let counts: Option<Vec<u64>> = counts.collect();
+                counts.map(Datum::Counts)
+            }
+            _ => number(&title, value, findings).map(Datum::Number),
         };
         fields.extend(datum.map(|datum| (Field::Value(name.to_owned()), datum)));
     }
@@ -238,46 +277,49 @@ fn read_values(
 /// The values that records of a rule have.
 struct Known {
     names: Vec<String>,
-    /// Whether a record has them of several sensors, as `SENSOR.NAME`.
-    of_sensors: bool,
+    /// Those that a record has of several sensors each, as `SENSOR.NAME`.
+    of_sensors: Vec<String>,
 }
 
 impl Known {
-    fn of(rule: &Rule) -> Self {
-        // A sample that passed, or one that an alert told of, is a value alone.
-        let names = match rule.window {
-            Some(_) => rule.aggregates.iter().map(Aggregate::name).collect(),
-            None => vec!["value".to_owned()],
+    /// Of the versions of a rule.
+    fn of_all(rules: &[&Rule]) -> Self {
+        let mut known = Self {
+            names: Vec::new(),
+            of_sensors: Vec::new(),
         };
-        Self {
-            names,
-            of_sensors: rule.window.is_some() && rule.group == Group::Device,
+        for rule in rules {
+            // A sample that passed, or one that an alert told of, is a value alone.
+            let names = match rule.window {
+                Some(_) => rule.aggregates.iter().map(Aggregate::name).collect(),
+                None => vec!["value".to_owned()],
+            };
+            if rule.window.is_some() && rule.group == Group::Device {
+                known.of_sensors.extend(names);
+            } else {
+                known.names.extend(names);
+            }
         }
+        known
     }
 
     fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|known| {
-            if self.of_sensors {
-                let sensor = name.strip_suffix(known.as_str());
-                sensor.is_some_and(|sensor| sensor.len() > 1 && sensor.ends_with('.'))
-            } else {
-                known == name
-            }
-        })
+        let is_of_sensor = |known: &String| {
+            let sensor = name.strip_suffix(known.as_str());
+            sensor.is_some_and(|sensor| sensor.len() > 1 && sensor.ends_with('.'))
+        };
+        self.names.iter().any(|known| known == name) || self.of_sensors.iter().any(is_of_sensor)
     }
 
     /// What was meant by a name that is none of them.
     fn meant(&self, name: &str) -> String {
-        if self.of_sensors {
-            let names: Vec<String> = self
-                .names
-                .iter()
-                .map(|one| format!("SENSOR.{one}"))
-                .collect();
-            return format!("it has: {}", names.join(", "));
-        }
+        let of_sensors = self.of_sensors.iter();
+        let all: Vec<String> = of_sensors
+            .map(|one| format!("SENSOR.{one}"))
+            .chain(self.names.iter().cloned())
+            .collect();
         nearest(name, self.names.iter().map(String::as_str)).map_or_else(
-            || format!("it has: {}", self.names.join(", ")),
+            || format!("it has: {}", all.join(", ")),
             |name| format!("did you mean `{name}`?"),
         )
     }
@@ -290,23 +332,23 @@ mod tests {
 
     #[test]
     fn the_values_of_a_rule_are_known() {
-        let passed = Known::of(&Rule::default());
+        let passed = Known::of_all(&[&Rule::default()]);
         assert!(passed.has("value") && !passed.has("mean"));
-        let watched = Known::of(&Rule {
+        let watched = Known::of_all(&[&Rule {
             alert: Some(Alert::default()),
             ..Rule::default()
-        });
+        }]);
         assert!(watched.has("value"));
         let mut rule = Rule {
             window: Some(Window::tumbling(1, 0, Late::Revise)),
             aggregates: vec![Aggregate::Percentile(999), Aggregate::Mean],
             ..Rule::default()
         };
-        let of_one = Known::of(&rule);
+        let of_one = Known::of_all(&[&rule]);
         assert!(of_one.has("p99.9") && !of_one.has("value") && !of_one.has("a.mean"));
         assert_eq!(of_one.meant("men"), "did you mean `mean`?");
         rule.group = Group::Device;
-        let of_all = Known::of(&rule);
+        let of_all = Known::of_all(&[&rule]);
         assert!(of_all.has("flow.p99.9") && of_all.has("a.b.mean"));
         assert!(!of_all.has("mean") && !of_all.has(".mean") && !of_all.has("flowmean"));
         assert_eq!(of_all.meant("mean"), "it has: SENSOR.p99.9, SENSOR.mean");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! top       about, config | [[rule]], begin, until, within, others
+//! gateway   [gateway] timeline ([`gateway`])
 //! device    [device.NAME] hold, clock, sensors, timeline ([`device`], [`steps`])
 //! expected  [[expect]] fields of records, [[counts]] sums of counters ([`expected`])
 //! ```
@@ -10,6 +11,7 @@
 mod counts;
 mod device;
 mod expected;
+mod gateway;
 mod steps;
 mod time;
 
@@ -26,11 +28,13 @@ use self::expected::Names;
 use super::mistake::{Findings, Kind, Mistake};
 use super::parse::parse_as;
 use super::resolve::rules;
-use super::tree::{Section, Value, choice, list, short, text};
+use super::tree::{Section, Value, choice, list, text};
 use super::typed::read_rules;
-use super::{RuleSet, settings::Settings};
+use super::{Rule, RuleSet, settings::Settings};
 use crate::entry::Limits;
-use crate::rehearsal::{CountsWanted, Device, EXPECTED_MAX, Expected, Test};
+use crate::rehearsal::{
+    CountsWanted, Device, EXPECTED_MAX, Expected, GatewayAct, GatewayStep, Test,
+};
 
 /// 2026-01-01T00:00:00Z: the beginning where none is given, a boundary of every window length
 /// that divides a day.
@@ -58,15 +62,15 @@ impl From<Settings> for Ruled {
 }
 
 /// Reads a test; `file` is its name for people. `load` gets the name of a configuration as the
-/// test writes it, and gives what stands there or why it cannot be used.
+/// test writes it, and gives what stands there or why it cannot be used; a test may name several.
 ///
 /// Gives the test, or every mistake in the order of the text.
 pub fn parse_test(
     text: &str,
     file: &str,
-    load: impl FnOnce(&str) -> Result<Ruled, String>,
+    mut load: impl FnMut(&str) -> Result<Ruled, String>,
 ) -> Result<Test, Vec<Mistake>> {
-    let (mut test, _) = parse_as(text, file, |tree, findings| read(tree, load, findings))?;
+    let (mut test, _) = parse_as(text, file, |tree, findings| read(tree, &mut load, findings))?;
     // Until here a line is an offset in the text.
     let line = |offset: usize| {
         let before = text.as_bytes().iter().take(offset);
@@ -83,7 +87,7 @@ pub fn parse_test(
 
 fn read(
     tree: &Spanned<DeTable<'_>>,
-    load: impl FnOnce(&str) -> Result<Ruled, String>,
+    load: &mut dyn FnMut(&str) -> Result<Ruled, String>,
     findings: &mut Findings,
 ) -> Option<Test> {
     let mut top = Section::new("the test", 0..0, tree.get_ref(), &[]);
@@ -106,13 +110,19 @@ fn read(
         choice("`others`", value, &choices, findings)
     });
     let ruled = read_ruled(&mut top, load, findings);
+    let limits = ruled.as_ref().map(|ruled| ruled.limits);
+    let gateway = top.get("gateway").map_or(Some(Vec::new()), |value| {
+        gateway::read(value, limits.unwrap_or_default(), load, findings)
+    });
     let devices = top
         .need("device", "[device.NAME] with a timeline")
         .map(|value| device::read_devices(value, findings))
         .unwrap_or_default();
+    let all_rules = ruled.as_ref().zip(gateway.as_ref());
+    let all_rules = all_rules.map(|(ruled, gateway)| all_rules_of(ruled, gateway));
     let names = Names {
         devices: &devices,
-        rules: ruled.as_ref().map(|ruled| &ruled.rules),
+        rules: all_rules.as_deref(),
         begin_utc_us: begin_utc_us.unwrap_or(BEGIN_UTC_US),
     };
     let within = within.unwrap_or(0.0);
@@ -129,11 +139,21 @@ fn read(
         },
         rules: ruled.rules,
         limits: ruled.limits,
+        gateway: gateway?,
         devices: devices.into_iter().collect::<Option<Vec<Device>>>()?,
         expected,
         others_ignored: others_ignored?,
         counts,
     })
+}
+
+/// The rules that are in force at some time.
+fn all_rules_of(ruled: &Ruled, gateway: &[GatewayStep]) -> Vec<Rule> {
+    let later = gateway.iter().flat_map(|step| match &step.act {
+        GatewayAct::Rules(ruled) => ruled.0.rules.as_slice(),
+        GatewayAct::Restart(_) | GatewayAct::Outage(_) => &[],
+    });
+    ruled.rules.rules.iter().chain(later).cloned().collect()
 }
 
 /// `[[expect]]` and `[[counts]]`, one of which there must be.
@@ -172,7 +192,7 @@ fn read_expectations(
 /// The rules: of the configuration named, or those that stand here.
 fn read_ruled(
     top: &mut Section<'_, '_>,
-    load: impl FnOnce(&str) -> Result<Ruled, String>,
+    load: &mut dyn FnMut(&str) -> Result<Ruled, String>,
     findings: &mut Findings,
 ) -> Option<Ruled> {
     let config = top.get("config");
@@ -180,17 +200,7 @@ fn read_ruled(
     match (config, own) {
         (Some(config), None) => {
             let expected = "a path from this file, such as \"tidegate.toml\"";
-            let path = text("`config`", config, expected, findings)?;
-            let ruled = load(path);
-            if let Err(why) = &ruled {
-                findings.mistake(
-                    Kind::Malformed,
-                    config.span(),
-                    format!("the configuration {} cannot be used", short(path)),
-                    why,
-                );
-            }
-            ruled.ok()
+            gateway::load_named("`config`", config, expected, load, findings)
         }
         (None, Some(own)) => {
             let typed = read_rules(own, findings);

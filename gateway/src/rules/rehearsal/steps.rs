@@ -41,13 +41,15 @@ struct TypedSamples {
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) sensor: SensorName,
-    values: Vec<(f64, Range<usize>)>,
+    /// `None`: the device marks it as bad.
+    values: Vec<(Option<f64>, Range<usize>)>,
 }
 
 impl Column {
     /// The most digits behind the point that a value has, as far as they are read.
     pub(super) fn decimals(&self) -> u8 {
-        let decimals = self.values.iter().map(|(value, _)| {
+        let values = self.values.iter().filter_map(|(value, _)| *value);
+        let decimals = values.map(|value| {
             let written = value.to_string();
             let behind = written
                 .split_once('.')
@@ -291,12 +293,13 @@ fn read_column(
             "expected at least one",
         );
     }
-    let values: Vec<Option<(f64, Range<usize>)>> = values
+    let values: Vec<Option<(Option<f64>, Range<usize>)>> = values
         .iter()
         .map(|value| {
             let typed = match value.get_ref() {
-                DeValue::Boolean(one) => Some(f64::from(u8::from(*one))),
-                _ => number("a value", value, findings),
+                DeValue::Boolean(one) => Some(Some(f64::from(u8::from(*one)))),
+                DeValue::String(text) if text == "bad" => Some(None),
+                _ => number("a value", value, findings).map(Some),
             };
             Some((typed?, value.span()))
         })
@@ -319,7 +322,7 @@ pub(super) fn resolve(
             let act = match step.act {
                 TypedAct::Other(act) => act,
                 TypedAct::Samples(typed) => {
-                    let columns: Vec<Option<(u16, Vec<i64>)>> = typed
+                    let columns: Vec<Option<(u16, Vec<Option<i64>>)>> = typed
                         .columns
                         .iter()
                         .map(|column| raw_column(column, sensors, findings))
@@ -345,13 +348,16 @@ fn raw_column(
     column: &Column,
     sensors: &[Sensor],
     findings: &mut Findings,
-) -> Option<(u16, Vec<i64>)> {
+) -> Option<(u16, Vec<Option<i64>>)> {
     let at = sensors.iter().position(|one| one.name == column.sensor)?;
     let decimals = sensors.get(at)?.decimals;
-    let raws: Vec<Option<i64>> = column
+    let raws: Vec<Option<Option<i64>>> = column
         .values
         .iter()
         .map(|(value, span)| {
+            let Some(value) = value else {
+                return Some(None);
+            };
             let raw = raw(*value, decimals);
             if raw.is_none() {
                 findings
@@ -363,7 +369,7 @@ fn raw_column(
                     )
                     .help("set `decimals` of the sensor, or leave it out");
             }
-            raw
+            raw.map(Some)
         })
         .collect();
     Some((at as u16, raws.into_iter().collect::<Option<_>>()?))

@@ -305,7 +305,7 @@ fn window() -> Value {
             ),
             (
                 "session",
-                about("Samples without a longer gap than this", duration()),
+                about("Samples that are less than this apart", duration()),
             ),
             (
                 "count",
