@@ -118,6 +118,14 @@ impl Accumulator {
         }
     }
 
+    /// A sample before the window came, perhaps a newer one than known so far.
+    pub fn precede(&mut self, time_us: i64, raw: i64) {
+        let more = self.more.as_mut();
+        if let Some(timeline) = more.and_then(|more| more.timeline.as_mut()) {
+            timeline.precede(time_us, raw);
+        }
+    }
+
     /// Takes what a later window that was not emitted holds.
     pub fn merge(&mut self, later: Self, measure: &Measure<'_>) {
         if let (Some(mine), Some(other)) = (&mut self.more, later.more) {

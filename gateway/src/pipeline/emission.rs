@@ -102,7 +102,8 @@ impl Emission {
             ),
             Columns::Many(_) => Vec::new(),
         };
-        let record = of_held(stage, (output.sensor, output.unit), plan, held, values);
+        let unit = plan.unit(meta);
+        let record = of_held(stage, (output.sensor, &unit), plan, held, values);
         self.push(stage.deadline(last_us(plan, held)), plan, record);
     }
 
@@ -148,7 +149,7 @@ impl Emission {
             site: stage.source.site.to_owned(),
             device: stage.source.device.to_owned(),
             sensor: output.sensor.to_owned(),
-            unit: output.unit.to_owned(),
+            unit: plan.unit(meta).into_owned(),
             rule: plan.rule.name.clone(),
             version: plan.version,
             epoch: stage.source.epoch,
@@ -180,7 +181,7 @@ impl Emission {
             site: stage.source.site.to_owned(),
             device: stage.source.device.to_owned(),
             sensor: output.sensor.to_owned(),
-            unit: output.unit.to_owned(),
+            unit: plan.unit(meta).into_owned(),
             rule: plan.rule.name.clone(),
             version: plan.version,
             epoch: stage.source.epoch,

@@ -250,7 +250,8 @@ impl Gate {
                     let apart = decimal::number(apart, scale.exponent);
                     apart < share * number(last, scale).abs()
                 });
-                wide || apart < self.band
+                // A value that stays at 0 says nothing new either.
+                wide || relative.is_some() && apart == 0 || apart < self.band
             }
             Thinning::OnChange => last == raw,
             Thinning::DecimateTime { every_us } => steps

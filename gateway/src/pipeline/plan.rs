@@ -4,6 +4,7 @@
 //! and `priority`. A rule that is removed and comes back counts as changed, so that a window cut
 //! in two by it never has one id with two contents.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use tidegate_shared::mutation::{Mutation, is_on};
 use super::sensor::Meta;
 use crate::record::Record;
 use crate::rules::glob::any_matches;
-use crate::rules::{Group, Rule, RuleSet, Shape, Thinning};
+use crate::rules::{Derivation, Group, Rule, RuleSet, Shape, Thinning, show_duration};
 
 /// Most rules of a set: a lane names its plan by 16 bits, earlier versions included. A larger set
 /// is not taken and counts as an unreadable entry.
@@ -36,7 +37,6 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Output<'a> {
     pub sensor: &'a str,
-    pub unit: &'a str,
     pub kind: Kind,
     pub scale: Scale,
 }
@@ -48,16 +48,37 @@ impl Plan {
         match &self.rule.derive {
             Some(derive) => Output {
                 sensor,
-                unit: derive.unit.as_deref().unwrap_or(&meta.unit),
                 kind: Kind::Gauge,
                 scale: decimals(derive.decimals),
             },
             None => Output {
                 sensor,
-                unit: &meta.unit,
                 kind: meta.kind,
                 scale: meta.scale,
             },
+        }
+    }
+
+    /// The unit of what leaves the gate: of a rate and an integral, where the rule gives none, made
+    /// of the sensor's.
+    pub fn unit<'a>(&'a self, meta: &'a Meta) -> Cow<'a, str> {
+        let Some(derive) = &self.rule.derive else {
+            return Cow::Borrowed(&meta.unit);
+        };
+        let unit = if meta.unit.is_empty() {
+            "1"
+        } else {
+            &meta.unit
+        };
+        match (&derive.unit, &derive.what) {
+            (Some(unit), _) => Cow::Borrowed(unit),
+            (None, Derivation::Value(_)) => Cow::Borrowed(&meta.unit),
+            (None, Derivation::Rate { per_us, .. }) => {
+                Cow::Owned(format!("{unit}/{}", time_unit(*per_us)))
+            }
+            (None, Derivation::Integral { per_us, .. }) => {
+                Cow::Owned(format!("{unit}·{}", time_unit(*per_us)))
+            }
         }
     }
 
@@ -131,6 +152,17 @@ impl Plan {
     /// Whether both are one rule in one version.
     pub fn is_version_of(&self, other: &Self) -> bool {
         self.rule.name == other.rule.name && self.version == other.version
+    }
+}
+
+/// A time as the part of a unit: `s`, `min`, `h`, `d`, others in words of their own.
+fn time_unit(per_us: i64) -> String {
+    match per_us {
+        1_000_000 => "s".to_owned(),
+        60_000_000 => "min".to_owned(),
+        3_600_000_000 => "h".to_owned(),
+        86_400_000_000 => "d".to_owned(),
+        other => show_duration(other),
     }
 }
 

@@ -11,7 +11,8 @@
 //! ```
 //! Sums are integers: raw × µs fits an `i128` for any span. A sample that comes out of order has
 //! no part in it: devices send theirs in order. The carry is the newest sample taken before the
-//! window opened, if it lies before the window: one that opens out of order has none.
+//! window opened, if it lies before the window (one that opens out of order has none), or a newer
+//! one that came while it was open: what ends one window begins the next.
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::catalog::{Kind, Scale};
@@ -64,6 +65,13 @@ impl Timeline {
             covered_us: 0,
             shares_us: Vec::new(),
             growth: 0,
+        }
+    }
+
+    /// A sample before the window came; the newest is the carry.
+    pub fn precede(&mut self, time_us: i64, raw: i64) {
+        if self.carry.is_none_or(|(carry_us, _)| carry_us <= time_us) {
+            self.carry = Some((time_us, raw));
         }
     }
 

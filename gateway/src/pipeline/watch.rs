@@ -137,7 +137,9 @@ impl Watch {
         };
         self.newest = Some(newest);
         if let Some(since_us) = self.silent_us.take() {
-            let span = (since_us.min(time_us), time_us);
+            // What was sent late is older than the silence that was told.
+            let told_us = since_us.saturating_add(alert.silent_for_us.unwrap_or(0));
+            let span = (since_us.min(time_us), time_us.max(told_us));
             tell(newest.tells(AlertCause::Silence, AlertState::Cleared, false, span));
         }
         self.examine(alert, passed, &newest, tide, tell);

@@ -459,10 +459,28 @@ impl Windows {
             Some(newest) if newest.1 <= sample.time_us => {
                 *newest = (column, sample.time_us, sample.raw);
             }
-            Some(_) => {}
+            Some(_) => self.precede(sample, asked),
             None => {
                 newest.reserve_exact(1);
                 newest.push((column, sample.time_us, sample.raw));
+            }
+        }
+    }
+
+    /// Has windows behind a sample that came out of order begin with it.
+    fn precede(&mut self, sample: &Sample, asked: &Asked<'_>) {
+        let behind = self.held.iter_mut();
+        for held in behind.filter(|held| held.start_us > sample.time_us) {
+            let samples = match &mut held.columns {
+                Columns::One(samples) => Some(samples),
+                Columns::Many(columns) => {
+                    let mut columns = columns.iter_mut();
+                    let column = columns.find(|one| Some(one.sensor) == asked.column);
+                    column.map(|one| &mut one.samples)
+                }
+            };
+            if let Some(samples) = samples {
+                samples.precede(sample.time_us, sample.raw);
             }
         }
     }

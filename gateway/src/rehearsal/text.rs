@@ -176,8 +176,18 @@ impl Teller<'_> {
     fn values(&self, record: &Emitted) -> String {
         let names = record.record.values.iter();
         let values = names.map(|(name, _)| Field::Value(name.clone()));
-        let fields: Vec<Field> = [Field::Samples, Field::Fresh]
-            .into_iter()
+        let alert = record.record.alert.map(|note| {
+            let historic = note.historic.then_some(Field::Historic);
+            [
+                Some(Field::Alert),
+                Some(Field::Cause),
+                historic,
+                Some(Field::End),
+            ]
+        });
+        let alert = alert.into_iter().flatten().flatten();
+        let fields: Vec<Field> = alert
+            .chain([Field::Samples, Field::Fresh])
             .chain(values)
             .collect();
         let data: Vec<Datum> = fields.iter().map(|field| found(record, field)).collect();

@@ -47,7 +47,7 @@ impl Stream {
         let from = plan.rule.from.as_ref();
         let meta = Meta {
             name: record.sensor.as_str().try_into().ok()?,
-            unit: record.unit.clone(),
+            unit: unit_of(plan, record).to_owned(),
             kind: Kind::Gauge,
             scale: decimals(from.map_or(0, |from| from.decimals)),
             tags: Vec::new(),
@@ -131,7 +131,10 @@ impl Stream {
             self.watermark_us = None;
             self.epoch = record.epoch;
         }
-        let Some((time_us, raw)) = sample_of(plan, record) else {
+        let sample = sample_of(plan, record);
+        // Over the site numbers of two units are no numbers of one.
+        let sample = sample.filter(|_| unit_of(plan, record) == self.meta.unit);
+        let Some((time_us, raw)) = sample else {
             self.lane.counts.undefined();
             return;
         };
@@ -325,6 +328,17 @@ impl Pending {
             frame: (word(0), word(4), word(8)),
             clock: record.clock,
         }
+    }
+}
+
+/// The unit of the value asked for: a count has none.
+fn unit_of<'r>(plan: &Plan, record: &'r Record) -> &'r str {
+    let from = plan.rule.from.as_ref();
+    let mut values = record.values.iter();
+    let value = values.find(|(name, _)| from.is_some_and(|from| *name == from.value));
+    match value {
+        Some((_, Value::Count(_))) => "",
+        _ => &record.unit,
     }
 }
 

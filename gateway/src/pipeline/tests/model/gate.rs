@@ -121,7 +121,10 @@ impl Gate {
             Thinning::Deadband { absolute, relative } => {
                 let apart = value_of((raw - last).abs(), decimals);
                 let share = relative.map_or(0.0, |share| share * value_of(last, decimals).abs());
-                (apart < share.max(absolute.unwrap_or(0.0)), Filter::Deadband)
+                // A share of 0 is 0: what stays there says nothing new.
+                let stays = relative.is_some() && raw == last;
+                let close = apart < share.max(absolute.unwrap_or(0.0));
+                (stays || close, Filter::Deadband)
             }
             Thinning::OnChange => (raw == last, Filter::OnChange),
             Thinning::DecimateTime { every_us } => (time_us - last_us < every_us, Filter::Decimate),

@@ -162,6 +162,9 @@ impl Windows {
                 held.filter(|at| self.held[*at].holds(time_us)).collect()
             }
         };
+        let before = self.taken.get(&coming.sensor);
+        let newest_us = before.and_then(|all| all.iter().map(|one| one.0).max());
+        let is_newest = newest_us.is_none_or(|newest_us| newest_us <= time_us);
         let mut taken = false;
         for at in into {
             let held = &self.held[at];
@@ -176,6 +179,15 @@ impl Windows {
             self.held.sort_by_key(|held| (held.end_us, held.start_us));
         }
         if taken {
+            // What ends one window begins those behind it.
+            for held in self.held.iter_mut().filter(|held| held.start_us > time_us) {
+                if let Some(column) = held.columns.get_mut(&coming.sensor)
+                    && column.carry.is_none_or(|(carry_us, _)| carry_us <= time_us)
+                    && !is_newest
+                {
+                    column.carry = Some(coming.at);
+                }
+            }
             self.taken.entry(coming.sensor).or_default().push(coming.at);
         }
         taken

@@ -117,7 +117,7 @@ fn check_opening(section: &Section<'_, '_>, findings: &mut Findings) {
         }
         return;
     }
-    for key in ["clear", "for"] {
+    for key in ["clear", "for", "repeat"] {
         if section.holds(key) {
             findings.mistake(
                 Kind::Conflict,
