@@ -23,6 +23,10 @@ use super::plan::Plan;
 use crate::clock::Moment;
 use crate::entry::{Limits, LinkChange};
 
+/// Longest time that a device is taken to hold samples: as long as the device library does. One
+/// that says more would keep windows open.
+const HOLD_US_MAX: i64 = 3_600 * 1_000_000;
+
 impl Device {
     /// The link said something, at a moment.
     pub fn link(&mut self, scene: &Scene<'_>, change: &LinkChange, moment: &Moment) {
@@ -36,7 +40,7 @@ impl Device {
             } => {
                 self.clocks.open(incarnation, boot);
                 self.books.opened((incarnation, boot), now_us);
-                self.link.hold_us = i64::from(hold_ms) * 1_000;
+                self.link.hold_us = (i64::from(hold_ms) * 1_000).min(HOLD_US_MAX);
                 self.come_up(now_us);
             }
             LinkChange::Floor {

@@ -218,7 +218,7 @@ impl Pipeline {
         let around = Around {
             site: &self.site,
             log_incarnation: self.log_incarnation,
-            revise_for_us: self.limits.revise_for_us,
+            limits: &self.limits,
             now_us: self.arrival.now_us(),
             arrived_us: self.arrival.at().wall_us,
             devices: &self.devices,
@@ -428,7 +428,7 @@ impl Pipeline {
     fn due_us(&self, name: &DeviceName) -> Option<i64> {
         let device = self.devices.get(name)?;
         let close_us = device.deadline_us(self.subscribed_us, &self.limits);
-        let quiet_us = device.next_quiet_us(self.arrival.now_us());
+        let quiet_us = device.next_quiet_us(self.arrival.now_us(), self.limits.offline_close_us);
         let quiet_us = quiet_us.filter(|_| !self.chains.is_empty());
         close_us.into_iter().chain(quiet_us).min()
     }

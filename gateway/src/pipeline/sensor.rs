@@ -232,7 +232,7 @@ impl Sensor {
             let lanes = self.lanes.iter_mut();
             for lane in lanes.filter(|lane| is_active(lane) == now) {
                 let plan = &bed.plans[usize::from(lane.plan)];
-                let counts = now || !plan.overlaps() || !in_force.contains(&plan.rule.name);
+                let is_counted = in_force.contains(&plan.rule.name);
                 let gone = taken
                     .entry(&plan.rule.name)
                     .or_insert_with(|| vec![false; samples.len()]);
@@ -244,14 +244,17 @@ impl Sensor {
                             *sample
                         })
                         .collect();
-                    pour(lane, &self.meta, bed, &left, shared, counts, tell);
+                    pour(lane, &self.meta, bed, &left, shared, true, tell);
                     continue;
                 }
                 // One by one: what a sample does to a session or a number of samples decides
                 // whether it takes the next.
                 for (sample, gone) in samples.iter().zip(gone) {
-                    if !*gone && covers(lane, plan, shared, sample.time_us) {
-                        *gone = counts;
+                    // Windows that share samples share them with other versions, too.
+                    let shares = plan.overlaps();
+                    if (shares || !*gone) && covers(lane, plan, shared, sample.time_us) {
+                        let counts = !*gone && !(shares && is_counted);
+                        *gone |= counts;
                         let one = std::slice::from_ref(sample);
                         pour(lane, &self.meta, bed, one, shared, counts, tell);
                     }

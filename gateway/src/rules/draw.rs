@@ -57,6 +57,19 @@ struct Drawn<'m> {
     source: Lines<'m>,
 }
 
+/// Bytes of a line that are shown before a mistake, and of all of it: a line may be a whole file.
+const BEFORE_BYTES: usize = 200;
+const LINE_BYTES: usize = 400;
+
+/// The nearest place at or before an offset where a character begins.
+fn floor(text: &str, offset: usize) -> usize {
+    let mut at = offset.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
 /// A text that shows the whole line of a mistake and no other.
 #[derive(Debug)]
 struct Lines<'m> {
@@ -79,21 +92,19 @@ impl SourceCode for Lines<'_> {
         let start = if lines_before == 0 {
             span.offset()
         } else {
-            line_start
+            line_start.max(floor(self.text, span.offset().saturating_sub(BEFORE_BYTES)))
         };
         let rest = self.text.get(start..).ok_or(MietteError::OutOfBounds)?;
         let shown = rest.split(['\r', '\n']).next().unwrap_or(rest);
+        let shown = &shown[..floor(shown, LINE_BYTES)];
         Ok(Box::new(MietteSpanContents::new_named(
             self.file.to_owned(),
             shown.as_bytes(),
             (start, shown.len()).into(),
             line,
             before.get(line_start..).map_or(0, |left| {
-                if lines_before == 0 {
-                    left.chars().count()
-                } else {
-                    0
-                }
+                let shown = start.saturating_sub(line_start);
+                left.get(..shown).map_or(0, |left| left.chars().count())
             }),
             1,
         )))

@@ -1,4 +1,5 @@
-//! Secrets: what stands in a URL before its `@` or behind its `?` is never shown.
+//! Secrets: what stands in a URL before its `@` or behind its `?` is never shown, nor are texts
+//! behind keys such as `password` and `headers`.
 //!
 //! Masking prefers hiding too much: a password may itself hold `/`, `'`, `@` or blanks, written
 //! raw by mistake, and just such a line is the one that a diagnostic quotes.
@@ -21,7 +22,41 @@ pub fn shown_url(url: &str) -> String {
 /// The configuration's text with every secret replaced by as many `*` bytes, so that offsets
 /// into the text stay what they were.
 pub fn masked(text: &str) -> String {
-    text.split_inclusive('\n').map(masked_line).collect()
+    let lines = text.split_inclusive('\n');
+    lines
+        .map(|line| masked_line(&masked_values(line)))
+        .collect()
+}
+
+/// Keys whose values are nobody's business, as parts of names.
+const SECRET_KEYS: [&str; 6] = ["passw", "token", "secret", "auth", "header", "credential"];
+
+/// The line with every quoted text behind a secret key replaced.
+fn masked_values(line: &str) -> String {
+    let lower = line.to_ascii_lowercase();
+    let begins = SECRET_KEYS.iter().filter_map(|key| {
+        let at = lower.find(key)?;
+        Some(at + lower.get(at..)?.find('=')?)
+    });
+    let Some(begin) = begins.min() else {
+        return line.to_owned();
+    };
+    let mut quote = None;
+    let mut shown = String::with_capacity(line.len());
+    for (offset, sign) in line.char_indices() {
+        let is_quote = offset > begin && matches!(sign, '"' | '\'');
+        match quote {
+            None if is_quote => quote = Some(sign),
+            Some(open) if open == sign => quote = None,
+            Some(_) if !matches!(sign, '\r' | '\n') => {
+                shown.extend(std::iter::repeat_n('*', sign.len_utf8()));
+                continue;
+            }
+            _ => {}
+        }
+        shown.push(sign);
+    }
+    shown
 }
 
 fn masked_line(line: &str) -> String {
@@ -62,6 +97,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn texts_behind_secret_keys_are_masked() {
+        for (line, shown) in [
+            ("password = \"sesame\"\n", "password = \"******\"\n"),
+            (
+                "headers = { Authorization = \"Bearer sesame\", x = 'y' }",
+                "headers = { Authorization = \"*************\", x = '*' }",
+            ),
+            ("api_token='sésame", "api_token='*******"),
+            (
+                "match = { sensor = \"token\" }",
+                "match = { sensor = \"token\" }",
+            ),
+        ] {
+            assert_eq!(masked(line), shown);
+        }
+    }
 
     #[test]
     fn a_shown_url_tells_where_but_not_who() {

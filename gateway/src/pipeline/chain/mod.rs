@@ -33,6 +33,7 @@ use super::emission::{Cause, Emission, Source, Stage};
 use super::lane::LaneCounts;
 use super::plan::Plan;
 use super::sensor::Past;
+use crate::entry::Limits;
 use crate::ledger::counters::Counters;
 use crate::record::{Emitted, GROUP, Record};
 use crate::rules::Group;
@@ -67,7 +68,7 @@ struct Chain {
 pub(super) struct Around<'a> {
     pub site: &'a str,
     pub log_incarnation: u32,
-    pub revise_for_us: i64,
+    pub limits: &'a Limits,
     pub now_us: i64,
     pub arrived_us: i64,
     pub devices: &'a BTreeMap<DeviceName, Device>,
@@ -255,7 +256,7 @@ impl Chain {
                 None => around
                     .devices
                     .get(name)
-                    .map(|device| device.told(source_rule)),
+                    .map(|device| device.told(source_rule, around.limits.offline_close_us)),
             };
             *mark = told.unwrap_or(*mark);
         }

@@ -131,6 +131,14 @@ impl Stream {
             self.watermark_us = None;
             self.epoch = record.epoch;
         }
+        let source = Source {
+            epoch: self.epoch,
+            ..*stage.source
+        };
+        let stage = &Stage {
+            source: &source,
+            ..*stage
+        };
         let sample = sample_of(plan, record);
         // Over the site numbers of two units are no numbers of one.
         let sample = sample.filter(|_| unit_of(plan, record) == self.meta.unit);
@@ -191,7 +199,7 @@ impl Stream {
                 emission,
             );
         }
-        let expired_us = around.now_us.saturating_sub(around.revise_for_us);
+        let expired_us = around.now_us.saturating_sub(around.limits.revise_for_us);
         if self
             .lane
             .closed_us()

@@ -3,7 +3,7 @@
 use super::super::quantity::show_duration;
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::typed::TypedRule;
-use crate::rules::{Aggregate, Late, Shape, Thinning};
+use crate::rules::{Aggregate, Derivation, Group, Late, Shape, Thinning};
 
 /// How long a device holds samples back when its configuration says nothing: silence for less is
 /// none.
@@ -22,6 +22,7 @@ pub(super) fn note(rule: &TypedRule, findings: &mut Findings) {
     note_heartbeat(rule, findings);
     note_window(rule, findings);
     note_aggregates(rule, findings);
+    note_site(rule, findings);
     let Some(alert) = &rule.alert else { return };
     let silent_for_us = alert.settings.silent_for_us;
     if let Some(silent_for_us) = silent_for_us.filter(|us| *us < HOLD_US) {
@@ -38,6 +39,54 @@ pub(super) fn note(rule: &TypedRule, findings: &mut Findings) {
             )
             .help("lengthen `silent_for`, unless every device sends more often");
     }
+}
+
+/// Over the site records of several devices stand at one time: what follows one sample after the
+/// other would go from device to device.
+fn note_site(rule: &TypedRule, findings: &mut Findings) {
+    let group = rule.group.as_ref().map(|group| *group.get_ref());
+    if group != Some(Group::Site) {
+        return;
+    }
+    let mut doubt = |span: std::ops::Range<usize>, what: &str| {
+        findings
+            .warning(
+                Kind::Doubtful,
+                span,
+                format!("{what} of {} goes from device to device", rule.title),
+                "over the site records of several devices stand at one time",
+            )
+            .help("put it into the rule over the sensors that this one takes from");
+    };
+    for aggregate in &rule.aggregates {
+        if needs_order(aggregate.get_ref()) {
+            let name = aggregate.get_ref().name();
+            doubt(aggregate.span(), &format!("`{name}`"));
+        }
+    }
+    if let Some(thin) = &rule.thin {
+        doubt(thin.span(), "the thinning");
+    }
+    if let Some(keep) = rule.keep.as_ref()
+        && keep.get_ref().rate_max.is_some()
+    {
+        doubt(keep.span(), "`rate_max`");
+    }
+    if let Some(derive) = &rule.derive
+        && !matches!(derive.get_ref().what, Derivation::Value(_))
+    {
+        doubt(derive.span(), "`derive`");
+    }
+}
+
+fn needs_order(aggregate: &Aggregate) -> bool {
+    matches!(
+        aggregate,
+        Aggregate::Delta
+            | Aggregate::Rate
+            | Aggregate::TimeWeightedMean
+            | Aggregate::ShareOfTime { .. }
+    )
 }
 
 fn note_deadband(rule: &TypedRule, findings: &mut Findings) {
