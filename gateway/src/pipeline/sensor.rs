@@ -253,7 +253,7 @@ impl Sensor {
                     // Windows that share samples share them with other versions, too.
                     let shares = plan.overlaps();
                     if (shares || !*gone) && covers(lane, plan, shared, sample.time_us) {
-                        let counts = !*gone && !(shares && is_counted);
+                        let counts = !(*gone || shares && is_counted);
                         *gone |= counts;
                         let one = std::slice::from_ref(sample);
                         pour(lane, &self.meta, bed, one, shared, counts, tell);
