@@ -329,11 +329,14 @@ impl Oracle {
         let mut gone = BTreeSet::new();
         for one in &mut instances {
             let is_wanted = one.is_active || one.covers(sensor, sample.0);
-            if !one.takes(sensor) || gone.contains(&one.rule.name) || !is_wanted {
+            // Windows that share samples share them with other versions, too.
+            let shares = one.overlaps() && !one.is_active;
+            let is_gone = gone.contains(&one.rule.name);
+            if !one.takes(sensor) || is_gone && !shares || !is_wanted {
                 continue;
             }
             let is_beside = one.overlaps() && in_force.contains(&one.rule.name);
-            let counts = one.is_active || !is_beside;
+            let counts = one.is_active || !is_beside && !is_gone;
             if counts {
                 gone.insert(one.rule.name.clone());
             }

@@ -6,27 +6,27 @@
 //! Invariant: `plans[..active]` are the rules in force that match the device, in the order of the
 //! file; the plans behind them are earlier versions whose windows are still held by a lane.
 
+mod lanes;
+mod reach;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::{CatalogHash, Incarnation, Mark};
-use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::books::Books;
 use super::catalogs::{Catalogs, Found};
-use super::chain::Reach;
-use super::emission::{Cause, Emission, Source, Stage};
-use super::lane::{Closing, Lane, close_windows};
+use super::emission::{Cause, Emission, Source};
+use super::lane::{Closing, Lane};
 use super::plan::{self, Plan};
 use super::probe::Probe;
-use super::sensor::{Meta, Owner, Sensor};
+use super::sensor::{Owner, Sensor};
 use super::trial::Observed;
-use super::windows::{Columns, Windows};
+use super::windows::Windows;
 use crate::clock::{Clocks, Moment, Wall};
 use crate::entry::Limits;
 use crate::ledger::counters::{DeviceCounters, FrameKind, Rejection};
-use crate::rules::Group;
 
 /// Sensors remembered of a device over all its catalogs: four catalogs of the most sensors.
 /// Samples of further ones are rejected as `unknown-sensor`.
@@ -227,223 +227,6 @@ impl Device {
         device
     }
 
-    /// Puts other rules in force. Windows that are open finish under the version they began with;
-    /// what no window finishes (an open alert, a sample that a swinging door holds) ends now.
-    pub fn set_rules(&mut self, scene: &mut Scene<'_>, rules: &[Arc<Plan>]) {
-        let owner = scene.owner();
-        let takes = |plan: &&Arc<Plan>| plan.takes_device(owner.site, owner.device);
-        let mut plans: Vec<Arc<Plan>> = rules.iter().filter(takes).cloned().collect();
-        let active = plans.len();
-        let mut moved: Vec<Option<u16>> = Vec::with_capacity(self.plans.len());
-        for old in &self.plans {
-            let same = plans[..active]
-                .iter()
-                .position(|new| new.is_version_of(old));
-            let to = same.unwrap_or_else(|| {
-                plans.push(Arc::clone(old));
-                plans.len() - 1
-            });
-            moved.push(u16::try_from(to).ok());
-        }
-        self.end_lanes(scene, |_, at| {
-            moved[at].is_none_or(|to| usize::from(to) >= active)
-        });
-        let goes_on = |at: u16| moved.get(usize::from(at)).copied().flatten();
-        for shared in &mut self.shared {
-            shared.plan = goes_on(shared.plan).unwrap_or(u16::MAX);
-        }
-        self.shared.retain(|shared| shared.plan != u16::MAX);
-        let held = |at: u16, shared: &[Shared]| {
-            let mut windows = shared.iter().filter(|one| one.plan == at);
-            windows.any(|one| !one.windows.is_empty())
-        };
-        for sensor in &mut self.sensors {
-            sensor.settle(&self.plans, &plans, &moved);
-            sensor.retain(&self.plans, |lane| {
-                let to = goes_on(lane.plan);
-                let kept = to.filter(|to| {
-                    let finishes =
-                        lane.has_windows() || lane.is_shared() && held(*to, &self.shared);
-                    let finishes = finishes && !is_on(Mutation::WindowsDroppedAtReload);
-                    usize::from(*to) < active || finishes
-                });
-                lane.plan = kept.unwrap_or(lane.plan);
-                kept.is_some()
-            });
-            sensor.bind(&plans[..active], &owner);
-        }
-        self.plans = plans;
-        self.active = active;
-        self.share_windows();
-        self.forget_retired();
-    }
-
-    /// Makes the windows that rules in force share among sensors, where they are missing.
-    fn share_windows(&mut self) {
-        for (at, plan) in (0_u16..).zip(&self.plans[..self.active]) {
-            let is_known = self.shared.iter().any(|one| one.plan == at);
-            if plan.rule.group == Group::Device && plan.rule.window.is_some() && !is_known {
-                self.shared.push(Shared {
-                    plan: at,
-                    windows: Windows::new(&plan.rule),
-                });
-            }
-        }
-    }
-
-    /// Ends what no window finishes, in some sensors' lanes of some plans.
-    fn end_lanes(&mut self, scene: &mut Scene<'_>, ends: impl Fn(&Meta, usize) -> bool) {
-        let source = scene.source(self.epoch);
-        for sensor in &mut self.sensors {
-            let meta = &sensor.meta;
-            for lane in &mut sensor.lanes {
-                let at = usize::from(lane.plan);
-                if !ends(meta, at) {
-                    continue;
-                }
-                let plan = &self.plans[at];
-                let stage = Stage {
-                    source: &source,
-                    cause: Cause::Entry,
-                    watermark_us: self.watermark_us,
-                };
-                lane.end(plan, &mut |told| {
-                    scene.emission.told(&stage, meta, plan, told);
-                });
-            }
-        }
-    }
-
-    /// Closes what is open in the lanes and shared windows of plans that are due; a plan is due
-    /// since when `due` says. Says how many windows were crowded out.
-    pub fn close(
-        &mut self,
-        scene: &mut Scene<'_>,
-        closing: Closing,
-        due: impl Fn(&Plan, &Open<'_>) -> Option<Cause>,
-    ) -> u64 {
-        let source = scene.source(self.epoch);
-        let watermark_us = self.watermark_us;
-        let mut crowded_out = 0;
-        for sensor in &mut self.sensors {
-            let meta = &sensor.meta;
-            for lane in &mut sensor.lanes {
-                let plan = &self.plans[usize::from(lane.plan)];
-                let Some(cause) = due(plan, &Open::Lane(lane)) else {
-                    continue;
-                };
-                let stage = Stage {
-                    source: &source,
-                    cause,
-                    watermark_us,
-                };
-                crowded_out += lane.close(plan, closing, &mut |told| {
-                    scene.emission.told(&stage, meta, plan, told);
-                });
-            }
-        }
-        for at in 0..self.shared.len() {
-            crowded_out += self.close_shared(scene, at, closing, &due);
-        }
-        crowded_out
-    }
-
-    fn close_shared(
-        &mut self,
-        scene: &mut Scene<'_>,
-        at: usize,
-        closing: Closing,
-        due: &impl Fn(&Plan, &Open<'_>) -> Option<Cause>,
-    ) -> u64 {
-        let source = scene.source(self.epoch);
-        let Shared { plan: at, windows } = &mut self.shared[at];
-        let at = *at;
-        let plan = &self.plans[usize::from(at)];
-        let (Some(cause), Some(window)) = (due(plan, &Open::Shared(windows)), &plan.rule.window)
-        else {
-            return 0;
-        };
-        let stage = Stage {
-            source: &source,
-            cause,
-            watermark_us: self.watermark_us,
-        };
-        let sensors = &mut self.sensors;
-        close_windows(windows, window, closing, &mut |held| {
-            let Columns::Many(columns) = &held.columns else {
-                return;
-            };
-            for column in columns {
-                let lanes = sensors
-                    .get_mut(usize::from(column.sensor))
-                    .map(|one| &mut one.lanes);
-                let lane = lanes.and_then(|lanes| lanes.iter_mut().find(|lane| lane.plan == at));
-                if let Some(lane) = lane {
-                    lane.counts.folded += column.fresh;
-                }
-            }
-            scene.emission.group(&stage, sensors, plan, at, held);
-        })
-    }
-
-    /// Drops earlier versions that have no windows left.
-    pub fn forget_retired(&mut self) {
-        if self.plans.len() == self.active {
-            return;
-        }
-        let active = self.active;
-        let mut held = vec![false; self.plans.len()];
-        for shared in &self.shared {
-            held[usize::from(shared.plan)] |= !shared.windows.is_empty();
-        }
-        let is_held = held.clone();
-        for sensor in &mut self.sensors {
-            sensor.retain(&self.plans, |lane| {
-                let at = usize::from(lane.plan);
-                let kept = at < active || lane.has_windows() || lane.is_shared() && is_held[at];
-                held[at] |= kept;
-                kept
-            });
-        }
-        self.shared.retain(|shared| {
-            let at = usize::from(shared.plan);
-            at < active || held[at]
-        });
-        let mut moved = vec![0_u16; self.plans.len()];
-        let mut plans = Vec::with_capacity(self.plans.len());
-        for (at, plan) in self.plans.iter().enumerate() {
-            moved[at] = plans.len() as u16;
-            if at < active || held[at] {
-                plans.push(Arc::clone(plan));
-            }
-        }
-        for lane in self.sensors.iter_mut().flat_map(|one| &mut one.lanes) {
-            lane.plan = moved[usize::from(lane.plan)];
-        }
-        for shared in &mut self.shared {
-            shared.plan = moved[usize::from(shared.plan)];
-        }
-        self.plans = plans;
-    }
-
-    /// Binds expressions again, which the stored state does not hold.
-    pub fn rebind(&mut self, owner: &Owner<'_>) {
-        for sensor in &mut self.sensors {
-            sensor.rebind(&self.plans, owner);
-        }
-    }
-
-    /// Forgets earlier versions with the windows that they have open.
-    pub fn forget_earlier(&mut self) {
-        let active = self.active;
-        for sensor in &mut self.sensors {
-            sensor.retain(&self.plans, |lane| usize::from(lane.plan) < active);
-        }
-        self.shared
-            .retain(|shared| usize::from(shared.plan) < active);
-        self.plans.truncate(active);
-    }
-
     /// Finds plans of the pipeline again behind equal ones that were read from a part.
     pub fn share_plans(&mut self, pool: &[Arc<Plan>]) {
         plan::share(&mut self.plans, pool);
@@ -563,55 +346,6 @@ impl Device {
             names.position(|one| one == name)?
         };
         self.sensors.get_mut(at)
-    }
-
-    /// Whether a rule works on a sensor of the device.
-    pub fn is_under(&self, rule: &str) -> bool {
-        let mut lanes = self.sensors.iter().flat_map(|sensor| &sensor.lanes);
-        lanes.any(|lane| self.plans[usize::from(lane.plan)].rule.name == rule)
-    }
-
-    /// How far the records of a rule have come.
-    pub fn told(&self, rule: &str, offline_close_us: i64) -> Reach {
-        let mut mark = Reach {
-            complete_us: self.watermark_us,
-            ..Reach::default()
-        };
-        for lane in self.sensors.iter().flat_map(|sensor| &sensor.lanes) {
-            let plan = &self.plans[usize::from(lane.plan)];
-            if plan.rule.name != rule {
-                continue;
-            }
-            mark = mark.and(Reach {
-                complete_us: lane.told_us(plan, self.watermark_us),
-                is_open: lane.is_open(plan.rule.window.as_ref()),
-                quiet_us: self.quiet_us(plan, offline_close_us),
-            });
-        }
-        mark
-    }
-
-    /// From when on no records of a rule are expected soon, in arrival time.
-    fn quiet_us(&self, plan: &Plan, offline_close_us: i64) -> i64 {
-        if self.link.ended {
-            return self.link.frame_us;
-        }
-        let quiet_us = self.link.frame_us.saturating_add(self.link.hold_us);
-        let quiet_us = quiet_us.saturating_add(plan.patience_us());
-        // One whose link is gone is not waited for longer than its own windows are.
-        let gone_us = self.link.down_us.map(|down_us| {
-            let since_us = down_us.max(self.link.frame_us);
-            since_us.saturating_add(offline_close_us)
-        });
-        gone_us.map_or(quiet_us, |gone_us| gone_us.min(quiet_us))
-    }
-
-    /// When rules over this device's records have to look at it next, in arrival time: what they
-    /// have open closes when nothing more is expected.
-    pub fn next_quiet_us(&self, now_us: i64, offline_close_us: i64) -> Option<i64> {
-        let plans = self.plans.iter();
-        let quiet = plans.map(|plan| self.quiet_us(plan, offline_close_us));
-        quiet.filter(|quiet_us| *quiet_us > now_us).min()
     }
 
     /// Counts a frame that could not be used.

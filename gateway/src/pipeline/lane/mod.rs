@@ -10,17 +10,19 @@
 //! samples of the windows held, and the one that a door holds. A window of an earlier version that
 //! shares its samples with the version in force counts none of them.
 
+mod counts;
+
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::counts::LaneCounts;
 use super::accumulator::{Measure, needs_timeline};
 use super::door::{Door, Swung};
-use super::gate::{AsOf, Gate, band, filter_of};
+use super::gate::{AsOf, Gate, band};
 use super::plan::{Output, Plan};
 use super::program::{Constants, Program};
 use super::sensor::Meta;
 use super::watch::{Transition, Watch};
 use super::windows::{Asked, Held, Taken, Windows};
-use crate::ledger::counters::Filter;
 use crate::record::ClockQuality;
 use crate::record::id::SampleIdentity;
 use crate::rules::{Aggregate, Group, Thinning, Window};
@@ -138,81 +140,6 @@ enum Outlet {
     },
     Door(Box<Door>),
     Watch(Box<Watch>),
-}
-
-/// Where a lane's samples went.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LaneCounts {
-    pub matched: u64,
-    pub keep: u64,
-    /// By deadband, decimation or whatever thinning the rule has.
-    pub thinned: u64,
-    pub late: u64,
-    pub folded: u64,
-    rare: Option<Box<Rare>>,
-}
-
-/// What only some rules count.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Rare {
-    examined: u64,
-    rate: u64,
-    undefined: u64,
-    when: u64,
-}
-
-impl LaneCounts {
-    /// Adds another lane's.
-    pub fn add(&mut self, other: &Self) {
-        self.matched += other.matched;
-        self.keep += other.keep;
-        self.thinned += other.thinned;
-        self.late += other.late;
-        self.folded += other.folded;
-        if let Some(other) = &other.rare {
-            let rare = self.rare.get_or_insert_default();
-            rare.examined += other.examined;
-            rare.rate += other.rate;
-            rare.undefined += other.undefined;
-            rare.when += other.when;
-        }
-    }
-
-    /// Those that an alert examined.
-    pub fn examined(&self) -> u64 {
-        self.rare.as_ref().map_or(0, |rare| rare.examined)
-    }
-
-    /// Counts one as matched, and as filtered for having no value.
-    pub fn undefined(&mut self) {
-        self.matched += 1;
-        self.filter(Filter::Undefined);
-    }
-
-    /// Those filtered, by reason.
-    pub fn filtered(&self, thin: Option<&Thinning>) -> [(Filter, u64); 5] {
-        let rare = self.rare.as_deref();
-        let rare = |count: fn(&Rare) -> u64| rare.map_or(0, count);
-        [
-            (Filter::Keep, self.keep),
-            (Filter::Rate, rare(|rare| rare.rate)),
-            (Filter::Undefined, rare(|rare| rare.undefined)),
-            (Filter::When, rare(|rare| rare.when)),
-            (thin.map_or(Filter::Deadband, filter_of), self.thinned),
-        ]
-    }
-
-    fn filter(&mut self, filter: Filter) {
-        *match filter {
-            Filter::Keep => &mut self.keep,
-            Filter::Rate => &mut self.rare.get_or_insert_default().rate,
-            Filter::Undefined => &mut self.rare.get_or_insert_default().undefined,
-            Filter::When => &mut self.rare.get_or_insert_default().when,
-            Filter::Deadband | Filter::OnChange | Filter::Decimate | Filter::MaxError => {
-                &mut self.thinned
-            }
-        } += 1;
-    }
 }
 
 impl Lane {

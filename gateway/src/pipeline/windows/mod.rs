@@ -27,24 +27,25 @@
 //!   a sample belongs to, the one that ends first takes it.
 //! - An earlier version of a rule opens no windows: it finishes those that are held.
 
+mod held;
+mod memory;
+mod shapes;
+
 use serde::{Deserialize, Serialize};
 use tidegate_shared::mutation::{Mutation, is_on};
 
+use self::held::NEVER_US;
+pub(super) use self::held::{Column, Columns, Held};
+use self::memory::Memory;
 use super::accumulator::{Accumulator, Measure, needs_timeline};
 use super::calendar;
 use super::lane::{Sample, Tide};
-use crate::record::ClockQuality;
-use crate::record::id::SampleIdentity;
-use crate::rules::{Aggregate, Late, Rule, Shape, Window};
+use crate::rules::{Aggregate, Rule, Shape, Window};
 
 /// Most windows one rule holds of one sensor: four hours of minutes. Beyond, the oldest is
 /// emitted and final, and counted as crowded out. Only a device whose watermark stands still
 /// while its samples run ahead gets there.
 pub(super) const OPEN_WINDOWS_MAX: usize = 256;
-
-/// Most samples remembered for sliding windows of one sensor. A window that needs older ones is
-/// marked as partial.
-pub(super) const SLIDING_SAMPLES_MAX: usize = 4_096;
 
 /// The windows of a rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,65 +56,6 @@ pub(super) struct Windows {
     /// What only some rules need.
     memory: Option<Box<Memory>>,
 }
-
-/// What windows remember of the samples before them.
-#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-struct Memory {
-    /// Event time and raw of the newest sample of each column that asks for it.
-    newest: Vec<(u16, i64, i64)>,
-    recent: Recent,
-}
-
-/// Samples that sliding windows still to come may hold.
-#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-struct Recent {
-    /// Event time and raw, ascending by time, ties in log order.
-    samples: Vec<(i64, i64)>,
-    /// The newest sample given up for want of room.
-    lost_us: Option<i64>,
-}
-
-/// A window held.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Held {
-    pub start_us: i64,
-    pub end_us: i64,
-    /// How often it was emitted: the next revision's number.
-    pub emitted: u32,
-    /// Samples counted nowhere else and not emitted yet.
-    pub fresh: u64,
-    /// Whether it changed since it was emitted.
-    changed: bool,
-    /// Whether it takes no more for having all it takes.
-    full: bool,
-    /// Arrival time of its first early close; [`NEVER_US`] before.
-    closed_us: i64,
-    /// The worst of its samples'.
-    pub clock: ClockQuality,
-    pub partial: bool,
-    /// The sample it began with, where times alone are no identity.
-    pub first: Option<Box<SampleIdentity>>,
-    pub columns: Columns,
-}
-
-/// What a window remembers, by sensor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Columns {
-    /// Of the only one.
-    One(Accumulator),
-    /// Of several sensors of a device.
-    Many(Vec<Column>),
-}
-
-/// What a window remembers of one of several sensors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Column {
-    /// The sensor's place in the device.
-    pub sensor: u16,
-    pub fresh: u64,
-    pub samples: Accumulator,
-}
-
 /// What a rule asks of its windows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -485,160 +427,6 @@ impl Windows {
         }
     }
 
-    fn slide(&mut self, length_us: i64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) -> Taken {
-        let time_us = sample.time_us;
-        let own_end_us = time_us.saturating_add(1);
-        let mut fresh = asked.counts;
-        let mut taken = false;
-        if asked.opens && !self.is_final(own_end_us, asked.window, tide) {
-            let start_us = own_end_us.saturating_sub(length_us);
-            if let Err(at) = self.find(start_us, own_end_us) {
-                self.insert(at, (start_us, own_end_us), asked, tide);
-                self.recall(at, asked);
-            }
-        }
-        for at in 0..self.held.len() {
-            let held = &self.held[at];
-            if held.start_us <= time_us
-                && time_us < held.end_us
-                && self.fold(at, sample, asked, tide, fresh)
-            {
-                fresh = false;
-                taken = true;
-            }
-        }
-        // What is late stands in no record, nor in those to come.
-        if let Some(memory) = self.memory.as_mut().filter(|_| taken) {
-            let oldest_us = tide.watermark_us.map(|mark_us| {
-                let span_us = length_us.saturating_add(asked.window.lateness_us);
-                mark_us.saturating_sub(span_us)
-            });
-            memory.recent.push((time_us, sample.raw), oldest_us);
-        }
-        Taken::of(taken, asked)
-    }
-
-    /// Folds what came before into a sliding window that just opened.
-    fn recall(&mut self, at: usize, asked: &Asked<'_>) {
-        let (Some(memory), Some(held)) = (&self.memory, self.held.get_mut(at)) else {
-            return;
-        };
-        let recent = &memory.recent;
-        held.partial |= recent
-            .lost_us
-            .is_some_and(|lost_us| held.start_us <= lost_us);
-        let from = recent
-            .samples
-            .partition_point(|(time_us, _)| *time_us < held.start_us);
-        let before = &recent.samples[..from];
-        let Columns::One(samples) = &mut held.columns else {
-            return;
-        };
-        *samples = Accumulator::new(asked.aggregates, before.last().copied());
-        for (time_us, raw) in &recent.samples[from..] {
-            if *time_us < held.end_us {
-                samples.add(*time_us, *raw, asked.aggregates, &asked.measure);
-            }
-        }
-    }
-
-    /// Index of the session that a sample belongs to, the one that ends first if there are
-    /// several.
-    fn session_of(&self, gap_us: i64, length_max_us: i64, time_us: i64) -> Option<usize> {
-        let end_us = time_us.saturating_add(gap_us);
-        self.held.iter().position(|held| {
-            let within = held.start_us <= time_us && time_us < held.end_us;
-            // One that was emitted keeps its start.
-            let before = time_us < held.start_us && held.start_us < end_us && held.emitted == 0;
-            let last_us = held.end_us.max(end_us).saturating_sub(gap_us);
-            let whole_us = last_us.saturating_sub(held.start_us.min(time_us));
-            (within || before) && whole_us < length_max_us
-        })
-    }
-
-    fn join(
-        &mut self,
-        gap_us: i64,
-        length_max_us: i64,
-        sample: &Sample,
-        asked: &Asked<'_>,
-        tide: &Tide,
-    ) -> Taken {
-        let time_us = sample.time_us;
-        let end_us = time_us.saturating_add(gap_us);
-        let Some(at) = self.session_of(gap_us, length_max_us, time_us) else {
-            if self.is_final(end_us, asked.window, tide) {
-                return Taken::Late;
-            }
-            let key = (end_us, time_us);
-            let at = self
-                .held
-                .partition_point(|held| (held.end_us, held.start_us) < key);
-            self.insert(at, (time_us, end_us), asked, tide);
-            return Taken::of(self.fold(at, sample, asked, tide, asked.counts), asked);
-        };
-        if !self.fold(at, sample, asked, tide, asked.counts) {
-            return Taken::Late;
-        }
-        let held = &mut self.held[at];
-        held.start_us = held.start_us.min(time_us);
-        held.end_us = held.end_us.max(end_us);
-        self.unite(at, gap_us, length_max_us, asked);
-        // It may end behind one that was emitted meanwhile.
-        self.held.sort_by_key(|held| (held.end_us, held.start_us));
-        Taken::of(true, asked)
-    }
-
-    /// Unites a session with one that begins behind it if they touch now and that one was not
-    /// emitted.
-    fn unite(&mut self, at: usize, gap_us: i64, length_max_us: i64, asked: &Asked<'_>) {
-        let (start_us, end_us) = (self.held[at].start_us, self.held[at].end_us);
-        let touched = self.held.iter().position(|next| {
-            let behind = (start_us, end_us) < (next.start_us, next.end_us);
-            let last_us = next.end_us.max(end_us).saturating_sub(gap_us);
-            let fits = last_us.saturating_sub(start_us) < length_max_us;
-            behind && next.start_us < end_us && next.emitted == 0 && fits
-        });
-        let Some(touched) = touched else {
-            return;
-        };
-        let next = self.held.remove(touched);
-        let held = &mut self.held[if touched < at { at - 1 } else { at }];
-        held.end_us = held.end_us.max(next.end_us);
-        held.fresh += next.fresh;
-        held.changed |= next.changed;
-        held.clock = held.clock.max(next.clock);
-        held.partial |= next.partial;
-        if let (Columns::One(mine), Columns::One(other)) = (&mut held.columns, next.columns) {
-            mine.merge(other, &asked.measure);
-        }
-    }
-
-    /// Index of the window of a number of samples that takes more: not one that the device's end
-    /// closed, when the rule drops what comes behind.
-    fn unfilled(&self, window: &Window) -> Option<usize> {
-        let takes = |held: &Held| !held.full && held.takes(window.late);
-        self.held.iter().position(takes)
-    }
-
-    fn count(&mut self, samples: u64, sample: &Sample, asked: &Asked<'_>, tide: &Tide) {
-        let (time_us, end_us) = (sample.time_us, sample.time_us.saturating_add(1));
-        let at = self.unfilled(asked.window).unwrap_or_else(|| {
-            let at = self.held.len();
-            self.insert(at, (time_us, end_us), asked, tide);
-            self.held[at].first = Some(Box::new(tide.identity(sample)));
-            at
-        });
-        self.fold(at, sample, asked, tide, asked.counts);
-        let held = &mut self.held[at];
-        held.start_us = held.start_us.min(time_us);
-        held.end_us = held.end_us.max(end_us);
-        let Columns::One(taken) = &held.columns else {
-            return;
-        };
-        held.full = taken.count >= samples;
-    }
-
     /// Emits and forgets the windows that the watermark has passed, and those that are full.
     pub fn close_passed(
         &mut self,
@@ -710,60 +498,6 @@ impl Windows {
             if held.changed {
                 emit(&mut held);
             }
-        }
-    }
-}
-
-/// No arrival time: later than all.
-const NEVER_US: i64 = i64::MAX;
-
-impl Held {
-    /// Arrival time of its first early close.
-    fn closed_us(&self) -> Option<i64> {
-        Some(self.closed_us).filter(|at| *at != NEVER_US)
-    }
-
-    /// Whether it takes samples still: one that was closed early may not.
-    fn takes(&self, late: Late) -> bool {
-        self.closed_us().is_none() || late == Late::Revise
-    }
-
-    /// Samples it stands for.
-    pub fn samples(&self) -> u64 {
-        match &self.columns {
-            Columns::One(samples) => samples.count,
-            Columns::Many(columns) => columns.iter().map(|one| one.samples.count).sum(),
-        }
-    }
-
-    /// What was fresh has been emitted.
-    fn settle(&mut self) {
-        self.fresh = 0;
-        self.changed = false;
-        if let Columns::Many(columns) = &mut self.columns {
-            for one in columns {
-                one.fresh = 0;
-            }
-        }
-    }
-}
-
-impl Recent {
-    fn push(&mut self, sample: (i64, i64), oldest_us: Option<i64>) {
-        if let Some(oldest_us) = oldest_us {
-            let gone = self
-                .samples
-                .partition_point(|(time_us, _)| *time_us < oldest_us);
-            // One is kept: a window's timeline begins with what came before it.
-            self.samples.drain(..gone.saturating_sub(1));
-        }
-        let at = self
-            .samples
-            .partition_point(|(time_us, _)| *time_us <= sample.0);
-        self.samples.insert(at, sample);
-        if self.samples.len() > SLIDING_SAMPLES_MAX {
-            let (time_us, _) = self.samples.remove(0);
-            self.lost_us = self.lost_us.max(Some(time_us));
         }
     }
 }
