@@ -66,6 +66,9 @@ pub enum Closes {
 pub struct Witness {
     /// Checks of the entries known to be durable, by position, and what they were about.
     entries: Vec<(u32, Moment)>,
+    /// How many of them a gateway has said to be durable. Behind them stands what a kill has left
+    /// in files that nobody synced: the next start makes it durable, if it comes so far.
+    sure: usize,
     offered: Vec<(Logged, u64)>,
     /// Highest sequence accounted for.
     accounted: BTreeMap<Pair, u32>,
@@ -192,6 +195,7 @@ impl Witness {
         for (logged, world_us) in std::mem::take(&mut self.offered) {
             self.note(&logged, world_us, story);
         }
+        self.sure = self.entries.len();
         story.check("positions follow each other", self.end() == end, || {
             format!("{} entries are durable, the log ends at {end}", self.end())
         });
@@ -374,12 +378,13 @@ impl Witness {
                 noted.unaware = known.unaware;
             }
         }
-        let kept = found.len() >= known.len();
+        let kept = found.len() >= before.sure;
+        self.sure = before.sure.min(found.len());
         story.check("what is durable stays", kept || is_older, || {
             format!(
                 "{} of {} durable entries are left",
                 found.len(),
-                known.len()
+                before.sure
             )
         });
         let delivered = before.highest_delivered.filter(|_| !is_older);
