@@ -14,6 +14,7 @@ use super::decimal;
 use super::plan::Plan;
 use super::program::{Constants, Program};
 use super::sensor::Meta;
+use super::timeline;
 use crate::ledger::counters::Filter;
 use crate::rules::{Derivation, Keep, Rule, Thinning};
 
@@ -324,10 +325,7 @@ impl Steps {
 
 /// Change from one raw to a later one, in the unit; a counter that fell began anew at 0.
 pub(super) fn growth(kind: Kind, scale: &Scale, before: i64, after: i64) -> f64 {
-    if kind == Kind::Counter && after < before {
-        return number(after, scale);
-    }
-    let apart = (i128::from(after) - i128::from(before)) * i128::from(scale.step);
+    let apart = timeline::growth(kind, before, after) * i128::from(scale.step);
     decimal::number(apart, scale.exponent)
 }
 

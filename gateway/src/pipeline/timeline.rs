@@ -207,7 +207,7 @@ fn hold(shares_us: &mut [i64], raw: i64, span_us: i64, measure: &Measure<'_>) {
 }
 
 /// Raw growth from one sample to the next; a counter that fell began anew at 0.
-fn growth(kind: Kind, before: i64, after: i64) -> i128 {
+pub(super) fn growth(kind: Kind, before: i64, after: i64) -> i128 {
     if kind == Kind::Counter && after < before {
         return i128::from(after);
     }

@@ -112,7 +112,12 @@ impl Watch {
         self.anew = true;
     }
 
-    /// Takes a sample.
+    /// Samples came, whether or not the rule's filter lets them pass: the sensor is not silent.
+    pub fn hear(&mut self, now_us: i64) {
+        self.heard_us = Some(now_us);
+    }
+
+    /// Takes a sample that passed.
     pub fn take(
         &mut self,
         alert: &Alert,
@@ -121,7 +126,6 @@ impl Watch {
         tide: &Tide,
         tell: &mut dyn FnMut(Transition),
     ) {
-        self.heard_us = Some(tide.now_us);
         let time_us = sample.time_us;
         let is_newer = self
             .newest

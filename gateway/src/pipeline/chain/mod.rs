@@ -10,7 +10,7 @@
 //!                                              └▶ others at once                              │
 //!                                emission, in the same entry ◀── watermark, early close ──────┘
 //! ```
-//! A record stands at its window's start, a sliding window's at its sample. Invariants:
+//! A record stands at its window's start. Invariants:
 //! - Chained rules come behind their sources: they see what those emitted in the same entry.
 //! - A record counts as a sample once: a revision of one that was taken counts as late.
 //! - An alert's records are no samples; a record without the value asked for is filtered as
@@ -191,10 +191,7 @@ impl Chain {
         if !plan.takes_record(around.site, record) {
             return;
         }
-        let known = self.marks.contains_key(&record.device);
-        if !known {
-            self.marks.insert(record.device.clone(), Reach::default());
-        }
+        self.marks.entry(record.device.clone()).or_default();
         let device = if over_site { GROUP } else { &record.device };
         let key = (device.to_owned(), record.sensor.clone());
         if !self.streams.contains_key(&key) {

@@ -426,6 +426,11 @@ fn single(
     let Folding {
         plan, meta, tide, ..
     } = *folding;
+    if let Outlet::Watch(watch) = outlet
+        && !samples.is_empty()
+    {
+        watch.hear(tide.now_us);
+    }
     for sample in samples {
         let passed = match gate.take(plan, meta, (sample.time_us, sample.raw), folding.as_of) {
             Ok(passed) => passed,
