@@ -1,6 +1,6 @@
 //! TCP ports of 127.0.0.1: the two that the documentation names, and free ones.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,12 +50,36 @@ pub fn free() -> u16 {
     panic!("no free port between 10000 and 20000 on 127.0.0.1");
 }
 
-/// Whether a port can be listened on.
+/// Whether nothing listens on a port. Asked by connecting, not by listening for a moment: a child
+/// that another thread forks in that moment would hold the listening socket until its exec.
 pub fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    !answers(port)
 }
 
 /// Whether something accepts connections on a port.
 pub fn answers(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Failed when `free` looked at a port by listening on it.
+    #[test]
+    fn a_free_port_is_not_taken_by_a_child_forked_meanwhile() {
+        let forking = std::thread::spawn(|| {
+            for _ in 0..100 {
+                Command::new("true").status().unwrap();
+            }
+        });
+        while !forking.is_finished() {
+            let port = free();
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        }
+        forking.join().unwrap();
+    }
 }
