@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::record::{Emitted, to_json};
 use crate::rules::Priority;
-use crate::rules::settings::{SinkKind, SinkSettings};
+use crate::rules::settings::{Compression, SinkKind, SinkSettings};
 use crate::sinks::http;
 use crate::spool::counters::up_to;
 use crate::time::Timestamp;
@@ -156,8 +156,11 @@ impl Upstream {
 impl Sink {
     fn new(settings: &SinkSettings) -> Self {
         let (head_bytes, gzip) = match &settings.kind {
-            SinkKind::Http { url, gzip } => (Some(http::head_bytes(url, *gzip)), *gzip),
-            SinkKind::File { .. } => (None, false),
+            SinkKind::Http(http) => (
+                Some(http::head_bytes(&http.endpoint.url.0, http.compression)),
+                http.compression == Compression::Gzip,
+            ),
+            _ => (None, false),
         };
         Self {
             records_max: settings.batch_records_max.max(1),

@@ -1,12 +1,16 @@
 //! Settings: a whole configuration as it runs, every default filled in and every check passed.
 
+mod sink;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tidegate_shared::ids::SiteName;
 
-use super::{RuleSet, shown_url};
+pub use sink::*;
+
+use super::RuleSet;
 use crate::entry::Limits;
 use crate::session::{PENDING_BYTES_MAX, WINDOW_DEFAULT};
 
@@ -70,19 +74,6 @@ impl fmt::Debug for MqttSettings {
     }
 }
 
-impl fmt::Debug for SinkKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http { url, gzip } => f
-                .debug_struct("Http")
-                .field("url", &shown_url(url))
-                .field("gzip", gzip)
-                .finish(),
-            Self::File { path } => f.debug_struct("File").field("path", path).finish(),
-        }
-    }
-}
-
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
@@ -122,66 +113,4 @@ impl Default for IntakeSettings {
             window_max: WINDOW_DEFAULT,
         }
     }
-}
-
-/// One sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SinkSettings {
-    /// Its name: the part behind `sink.`.
-    pub name: String,
-    /// What it is.
-    pub kind: SinkKind,
-    /// `spool_bytes_max`: budget of each of its queues; default 256 MiB.
-    pub spool_bytes_max: u64,
-    /// `batch_records_max`: most records of one request; default 1,000.
-    pub batch_records_max: usize,
-    /// `batch_bytes_max`: most body bytes of one request before compression; default 1 MiB.
-    pub batch_bytes_max: usize,
-    /// `timeout` in ms: longest time one request may take; default 30 s.
-    pub timeout_ms: u64,
-    /// `drain_bytes_per_s`: most body bytes before compression that a backlog sends a second;
-    /// default 1 MiB for `http`, none for `file`.
-    pub drain_bytes_per_s: Option<u64>,
-    /// `drain_records_per_s`: most records that a backlog sends a second; default 5,000 for
-    /// `http`, none for `file`.
-    pub drain_records_per_s: Option<u64>,
-    /// `drain_spread` in ms: longest wait, drawn by lot, before a backlog begins to go out after
-    /// an outage; default 30 s for `http`, 0 for `file`.
-    pub drain_spread_ms: u64,
-}
-
-impl SinkSettings {
-    /// Default of `spool_bytes_max`: days of summaries on a flash card of a few GB.
-    pub const SPOOL_BYTES_MAX: u64 = 256 << 20;
-    /// Default of `batch_records_max`.
-    pub const BATCH_RECORDS_MAX: u64 = 1_000;
-    /// Default of `batch_bytes_max`: what most receivers take as a body without being set up.
-    pub const BATCH_BYTES_MAX: u64 = 1 << 20;
-    /// Default of `timeout`, in ms.
-    pub const TIMEOUT_MS: u64 = 30_000;
-    /// Default of `drain_bytes_per_s` over HTTP: a batch of the default size a second, about
-    /// 1 Mbit/s when compressed; thirty times the live bytes of 1,000 devices with 8 sensors and
-    /// minute windows, so that a day away is caught up within the hour.
-    pub const DRAIN_BYTES_PER_S: u64 = 1 << 20;
-    /// Default of `drain_records_per_s` over HTTP: about as many records as the bytes above hold.
-    pub const DRAIN_RECORDS_PER_S: u64 = 5_000;
-    /// Default of `drain_spread` over HTTP, in ms: a thousand gateways begin 30 ms apart.
-    pub const DRAIN_SPREAD_MS: u64 = 30_000;
-}
-
-/// What a sink is. Its `Debug` hides what is secret in a URL.
-#[derive(Clone, PartialEq, Eq)]
-pub enum SinkKind {
-    /// `type = "http"`: POST of NDJSON.
-    Http {
-        /// `url`.
-        url: String,
-        /// `compress`: gzip (the default) or none.
-        gzip: bool,
-    },
-    /// `type = "file"`: NDJSON appended to a file.
-    File {
-        /// `path`.
-        path: PathBuf,
-    },
 }

@@ -1,20 +1,20 @@
-//! Batches: records of one class that travel in one request, rendered once.
+//! Batches: records of one class that travel in one request, encoded once.
 //!
 //! The body is fixed before the first attempt, so every attempt sends the same bytes under the
-//! same key. After a restart the same records may travel in other batches; their ids are the
-//! same.
+//! same key. It is the records' pieces one after another: what stands around them (the brackets
+//! of a JSON array) is the transport's to add.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use super::encoding::Encoding;
 use super::queue::Waiting;
-use crate::record::RecordId;
-use crate::record::to_json;
+use crate::record::Record;
 use crate::rules::Priority;
 
-/// Records of one class, oldest first, as one NDJSON body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Records of one class, oldest first, as one body.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Class.
     pub class: Priority,
@@ -22,48 +22,62 @@ pub struct Batch {
     pub first: u64,
     /// Index of its last record.
     pub last: u64,
-    /// Ids, in order.
-    pub ids: Vec<RecordId>,
-    /// One JSON object a line, each line ended by `\n`.
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// Their pieces, one after another.
     pub body: Vec<u8>,
+    /// Where each record's piece ends in the body, in bytes.
+    pub ends: Vec<usize>,
 }
 
 impl Batch {
-    /// Renders the longest prefix of `waiting` within `records_max` records and `bytes_max` body
+    /// Encodes the longest prefix of `waiting` within `records_max` records and `bytes_max` body
     /// bytes; a first record that is larger travels alone. None when nothing waits.
     pub fn render(
         class: Priority,
         waiting: &[Waiting],
         records_max: usize,
         bytes_max: usize,
+        encoding: &Encoding,
     ) -> Option<Self> {
         let first = waiting.first()?.index;
         let mut batch = Self {
             class,
             first,
             last: first,
-            ids: Vec::new(),
+            records: Vec::new(),
             body: Vec::new(),
+            ends: Vec::new(),
         };
         for waiting in waiting.iter().take(records_max.max(1)) {
-            let line = to_json(&waiting.record);
-            if !batch.ids.is_empty() && batch.body.len() + line.len() + 1 > bytes_max {
+            let before = batch.body.len();
+            encoding.encode(&waiting.record, &mut batch.body);
+            if before > 0 && batch.body.len() > bytes_max {
+                batch.body.truncate(before);
                 break;
             }
-            batch.body.extend_from_slice(line.as_bytes());
-            batch.body.push(b'\n');
-            batch.ids.push(waiting.record.id);
+            batch.ends.push(batch.body.len());
+            batch.records.push(waiting.record.clone());
             batch.last = waiting.index;
         }
         Some(batch)
+    }
+
+    /// Each record with its piece of the body.
+    pub fn pieces(&self) -> impl Iterator<Item = (&Record, &[u8])> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let pieces = begins
+            .zip(&self.ends)
+            .map(|(begin, end)| &self.body[begin..*end]);
+        self.records.iter().zip(pieces)
     }
 
     /// A name of the batch: 128 bits of SHA-256 over its ids, in hexadecimal. Equal for every
     /// attempt at it.
     pub fn key(&self) -> String {
         let mut hash = Sha256::new();
-        for id in &self.ids {
-            hash.update(id.0);
+        for record in &self.records {
+            hash.update(record.id.0);
         }
         hash.finalize()
             .iter()

@@ -40,6 +40,7 @@ use pace::Pace;
 
 use super::SinkError;
 use super::batch::Batch;
+use super::encoding::Encoding;
 use super::queue::{CLASSES, Delivery, Waiting};
 use super::status::{Counters, Drain, Phase, Status};
 use crate::backoff::Backoff;
@@ -120,6 +121,7 @@ struct Gathering {
 #[derive(Debug)]
 pub struct Machine {
     limits: BatchLimits,
+    encoding: Encoding,
     backoff: Backoff,
     pace: Pace,
     state: State,
@@ -138,9 +140,10 @@ impl Machine {
     /// A delivery that knows of nothing yet: tell it [`Event::RecordsWaiting`] first, because the
     /// spool may hold records from before. Its backlog goes as fast as the sink confirms, unless
     /// [`Self::with_drain`] says otherwise.
-    pub fn new(limits: BatchLimits, seed: u64) -> Self {
+    pub fn new(limits: BatchLimits, encoding: Encoding, seed: u64) -> Self {
         Self {
             limits,
+            encoding,
             backoff: Backoff::new(RETRY_FIRST_US, RETRY_MOST_US, seed),
             pace: Pace::new(DrainLimits::NONE),
             state: State::Idle,
@@ -224,7 +227,7 @@ impl Machine {
                 .into_iter()
                 .find_map(Clone::clone),
             attempts: underway.map_or(0, |underway| underway.spent.attempts),
-            records_underway: underway.map_or(0, |underway| underway.batch.ids.len() as u64),
+            records_underway: underway.map_or(0, |underway| underway.batch.records.len() as u64),
             records_waiting: None,
             drain: self.drain(),
             counters: self.counters,
@@ -372,10 +375,10 @@ impl Machine {
             records_max,
             bytes_max,
         } = self.limits;
-        let Some(batch) = Batch::render(class, free, records_max, bytes_max) else {
+        let Some(batch) = Batch::render(class, free, records_max, bytes_max, &self.encoding) else {
             return self.rest(effects);
         };
-        let more = fills || batch.ids.len() < free.len();
+        let more = fills || batch.records.len() < free.len();
         let was_behind = self.pace.is_class_behind(rank);
         let backoff = &mut self.backoff;
         let begins = self
@@ -443,7 +446,7 @@ impl Machine {
         self.counters.attempts += 1;
         if underway.is_backlog {
             let batch = &underway.batch;
-            let (records, bytes) = (batch.ids.len() as u64, batch.body.len() as u64);
+            let (records, bytes) = (batch.records.len() as u64, batch.body.len() as u64);
             self.pace.spend(now.mono_us, records, bytes);
         }
         effects.extend([Effect::Send(Arc::clone(&underway.batch))]);
@@ -509,10 +512,10 @@ impl Machine {
             effects.extend([Effect::Tell(News::Recovered { attempts })]);
         }
         self.counters.batches += 1;
-        self.counters.records += underway.batch.ids.len() as u64;
+        self.counters.records += underway.batch.records.len() as u64;
         self.counters.body_bytes += underway.batch.body.len() as u64;
         if underway.is_backlog {
-            self.counters.drained_records += underway.batch.ids.len() as u64;
+            self.counters.drained_records += underway.batch.records.len() as u64;
             self.counters.drained_bytes += underway.batch.body.len() as u64;
         }
         self.commit(underway, effects);

@@ -16,9 +16,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::batch::Batch;
 use super::delivery::{Answer, Outcome};
+use super::transport::{Attempt, Transport};
+use crate::rules::settings::FileSettings;
 
 /// Bytes at the file's end whose ids are known: four default batches.
 pub const TAIL_BYTES: u64 = 4 << 20;
@@ -26,6 +29,36 @@ pub const TAIL_BYTES: u64 = 4 << 20;
 const LINE_START: &[u8] = b"{\"id\":\"";
 /// Hexadecimal digits of an id.
 const ID_DIGITS: usize = 32;
+
+/// Carries batches to one file, on a thread that may block.
+#[derive(Debug)]
+pub struct FileTransport(Arc<Mutex<FileSink>>);
+
+impl FileTransport {
+    /// A transport to the file of these settings. Nothing is opened before the first batch.
+    pub fn new(settings: &FileSettings) -> Self {
+        Self(Arc::new(Mutex::new(FileSink::new(&settings.path))))
+    }
+}
+
+impl Transport for FileTransport {
+    fn deliver<'a>(&'a mut self, batch: &'a Arc<Batch>) -> Attempt<'a> {
+        let (file, batch) = (Arc::clone(&self.0), Arc::clone(batch));
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || {
+                file.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .deliver(&batch)
+            })
+            .await
+            .unwrap_or_else(|broken| Answer::unsent(format!("the writer broke off: {broken}")))
+        })
+    }
+
+    fn may_be_given_up(&self) -> bool {
+        false
+    }
+}
 
 /// Appends batches to one file.
 #[derive(Debug)]

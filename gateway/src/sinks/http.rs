@@ -10,7 +10,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -18,7 +17,9 @@ use reqwest::{Client, Response, StatusCode, Url};
 use super::SinkError;
 use super::batch::Batch;
 use super::delivery::{Answer, Outcome};
+use super::transport::{Attempt, Transport};
 use crate::causes;
+use crate::rules::settings::{Compression, HttpSettings};
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -35,14 +36,15 @@ const USER_AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
 pub struct HttpSink {
     client: Client,
     url: String,
-    gzip: bool,
+    compression: Compression,
     /// Bytes of a request's head that do not change.
     head_bytes: u64,
 }
 
 impl HttpSink {
-    /// A sink that posts to `url`; `timeout` bounds a whole attempt.
-    pub fn new(name: &str, url: &str, gzip: bool, timeout: Duration) -> Result<Self, SinkError> {
+    /// A sink that posts as the settings say; `timeout` bounds a whole attempt.
+    pub fn new(name: &str, settings: &HttpSettings, timeout: Duration) -> Result<Self, SinkError> {
+        let url = &settings.endpoint.url.0;
         // Fails where another part of the program was first; then a provider is there.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
@@ -65,13 +67,12 @@ impl HttpSink {
         Ok(Self {
             client,
             url: url.to_owned(),
-            gzip,
-            head_bytes: head_bytes(url, gzip),
+            compression: settings.compression,
+            head_bytes: head_bytes(url, settings.compression),
         })
     }
 
-    /// Makes one attempt.
-    pub async fn deliver(&self, batch: &Arc<Batch>) -> Answer {
+    async fn attempt(&self, batch: &Arc<Batch>) -> Answer {
         let body = match self.body(batch).await {
             Ok(body) => body,
             Err(error) => {
@@ -88,7 +89,7 @@ impl HttpSink {
             .post(&self.url)
             .header("content-type", "application/x-ndjson")
             .header("idempotency-key", batch.key());
-        if self.gzip {
+        if self.compression == Compression::Gzip {
             request = request.header("content-encoding", "gzip");
         }
         // Content-Length's digits are the only part of the head that changes.
@@ -109,13 +110,19 @@ impl HttpSink {
     }
 
     async fn body(&self, batch: &Arc<Batch>) -> io::Result<Vec<u8>> {
-        if !self.gzip {
+        if self.compression != Compression::Gzip {
             return Ok(batch.body.clone());
         }
         let batch = Arc::clone(batch);
         tokio::task::spawn_blocking(move || gzip(&batch.body))
             .await
             .map_err(io::Error::other)?
+    }
+}
+
+impl Transport for HttpSink {
+    fn deliver<'a>(&'a mut self, batch: &'a Arc<Batch>) -> Attempt<'a> {
+        Box::pin(self.attempt(batch))
     }
 }
 
@@ -131,13 +138,13 @@ fn unsent(outcome: Outcome) -> Answer {
 /// Compresses at the best level: a byte on a metered link costs more than a millisecond. The same
 /// bytes in give the same bytes out.
 pub(crate) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::best());
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::best());
     encoder.write_all(body)?;
     encoder.finish()
 }
 
 /// Bytes of a request's head as HTTP/1.1, but for the digits of Content-Length.
-pub(crate) fn head_bytes(url: &str, gzip: bool) -> u64 {
+pub(crate) fn head_bytes(url: &str, compression: Compression) -> u64 {
     let (path, host) = Url::parse(url).map_or_else(
         |_| (String::new(), String::new()),
         |url| {
@@ -146,7 +153,7 @@ pub(crate) fn head_bytes(url: &str, gzip: bool) -> u64 {
             (path, url.authority().to_owned())
         },
     );
-    let encoding = if gzip {
+    let encoding = if compression == Compression::Gzip {
         "content-encoding: gzip\r\n"
     } else {
         ""

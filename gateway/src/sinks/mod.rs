@@ -4,18 +4,22 @@
 //! - *sink*: one destination with its own queues in the spool, one for each priority class.
 //! - *batch*: records of one class in one request ([`batch`]).
 //! - *delivery*: the machine that picks, resends and commits batches ([`delivery`]).
-//! - *transport*: what carries a batch and says what became of it: [`mod@http`], [`mod@file`].
+//! - *encoding*: how records are spelled in a batch ([`encoding`]).
+//! - *transport*: what carries a batch and says what became of it ([`transport`]): [`mod@http`],
+//!   [`mod@file`].
 //!
 //! [`spawn`] runs one sink: it owns the socket or file, the timer and the thread for blocking
 //! calls, and leaves every decision to the machine.
 
 pub mod batch;
 pub mod delivery;
+pub mod encoding;
 pub mod file;
 pub mod http;
 pub mod queue;
 mod shell;
 pub mod status;
+pub mod transport;
 
 pub use queue::{Delivery, Queue, Waiting};
 pub use shell::{STOP_MAX, SinkHandle, spawn};
@@ -34,6 +38,14 @@ pub enum SinkError {
         sink: String,
         /// What the client said.
         why: String,
+    },
+    /// No transport for this type.
+    #[error("sink `{sink}`: sinks of type \"{type_name}\" are not in this version")]
+    NotBuilt {
+        /// Sink's name.
+        sink: String,
+        /// Its type.
+        type_name: &'static str,
     },
     /// The spool cannot be read or a delivery not recorded.
     #[error("the spool failed: {why}; records wait, and nothing is sent until it works")]

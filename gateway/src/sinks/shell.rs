@@ -1,7 +1,7 @@
 //! The shell of one sink: socket or file, timer, and a thread for what blocks.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -9,14 +9,14 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use super::batch::Batch;
-use super::delivery::{Answer, BatchLimits, DrainLimits, Effect, Event, Machine, News, Outcome};
-use super::file::FileSink;
-use super::http::HttpSink;
+use super::delivery::{Answer, BatchLimits, DrainLimits, Effect, Event, Machine, News};
+use super::encoding::Encoding;
 use super::queue::Queue;
 use super::status::Status;
+use super::transport::{self, Transport};
 use super::{SinkError, delivery};
 use crate::backoff::seed;
-use crate::rules::settings::{SinkKind, SinkSettings};
+use crate::rules::settings::SinkSettings;
 use crate::time::Clock;
 
 /// How long a stop waits for the request in flight; abandoned, its batch is sent again at the
@@ -34,12 +34,6 @@ pub struct SinkHandle {
     pub status: watch::Receiver<Status>,
 }
 
-/// What carries batches.
-enum Transport {
-    Http(HttpSink),
-    File(Arc<Mutex<FileSink>>),
-}
-
 /// Starts delivery to one sink from `queue`, first of what it holds already. `notify` wakes it
 /// when records were added; `stop` going true ends it within [`STOP_MAX`] of a request in flight.
 /// Must be called within a tokio runtime.
@@ -51,12 +45,7 @@ pub fn spawn(
     stop: watch::Receiver<bool>,
 ) -> Result<SinkHandle, SinkError> {
     let timeout = Duration::from_millis(settings.timeout_ms);
-    let transport = match &settings.kind {
-        SinkKind::Http { url, gzip } => {
-            Transport::Http(HttpSink::new(&settings.name, url, *gzip, timeout)?)
-        }
-        SinkKind::File { path } => Transport::File(Arc::new(Mutex::new(FileSink::new(path)))),
-    };
+    let transport = transport::open(settings)?;
     let limits = BatchLimits {
         records_max: settings.batch_records_max,
         bytes_max: settings.batch_bytes_max,
@@ -71,7 +60,7 @@ pub fn spawn(
         name: settings.name.clone(),
         timeout: timeout + TIMEOUT_GRACE,
         transport,
-        machine: Machine::new(limits, seed()).with_drain(drain),
+        machine: Machine::new(limits, Encoding::of(&settings.kind), seed()).with_drain(drain),
         queue,
         clock,
         notify,
@@ -87,7 +76,7 @@ pub fn spawn(
 struct Shell {
     name: String,
     timeout: Duration,
-    transport: Transport,
+    transport: Box<dyn Transport>,
     machine: Machine,
     queue: Arc<dyn Queue>,
     clock: Arc<dyn Clock>,
@@ -163,7 +152,7 @@ impl Shell {
                     () = stop_passed(&mut stop) => {
                         warn!(
                             sink = self.name,
-                            records = batch.ids.len(),
+                            records = batch.records.len(),
                             "stopped with a request in flight; its records are sent again"
                         );
                         None
@@ -177,14 +166,15 @@ impl Shell {
         }
     }
 
-    async fn send(&self, batch: &Arc<Batch>) -> Answer {
-        match &self.transport {
-            Transport::Http(http) => tokio::time::timeout(self.timeout, http.deliver(batch))
+    async fn send(&mut self, batch: &Arc<Batch>) -> Answer {
+        let attempt = self.transport.may_be_given_up();
+        let answer = self.transport.deliver(batch);
+        if attempt {
+            tokio::time::timeout(self.timeout, answer)
                 .await
-                .unwrap_or_else(|_| unanswered("no answer within the timeout".into())),
-            // No timeout: a write cannot be called back, and one given up could still happen
-            // after its batch was written again.
-            Transport::File(file) => deliver_to_file(file, batch).await,
+                .unwrap_or_else(|_| Answer::unsent("no answer within the timeout".into()))
+        } else {
+            answer.await
         }
     }
 
@@ -236,28 +226,6 @@ async fn passed(wait: Option<Duration>) {
 async fn stop_passed(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
     tokio::time::sleep(STOP_MAX).await;
-}
-
-async fn deliver_to_file(file: &Arc<Mutex<FileSink>>, batch: &Arc<Batch>) -> Answer {
-    let (file, batch) = (Arc::clone(file), Arc::clone(batch));
-    spawn_blocking(move || {
-        file.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .deliver(&batch)
-    })
-    .await
-    .unwrap_or_else(|broken| unanswered(format!("the writer broke off: {broken}")))
-}
-
-fn unanswered(why: String) -> Answer {
-    Answer {
-        outcome: Outcome::Retry {
-            why,
-            after_us: None,
-        },
-        sent_bytes: 0,
-        header_bytes: 0,
-    }
 }
 
 fn flatten<T>(

@@ -68,6 +68,13 @@ pub(super) fn sink() -> Value {
                 ),
             ),
             (
+                "dead_letters_max",
+                about(
+                    "Records that the receiver refused and that are kept; when full, delivery stops",
+                    by_default(SinkSettings::DEAD_LETTERS_MAX, whole(0, 1_000_000)),
+                ),
+            ),
+            (
                 "drain_bytes_per_s",
                 about(
                     "Pace of a backlog after an outage: body bytes before compression; a file has none by default",

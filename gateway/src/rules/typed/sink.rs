@@ -7,7 +7,10 @@ use url::Url;
 use super::gateway::path;
 use super::{Named, check_name};
 use crate::rules::mistake::{Findings, Kind, nearest};
-use crate::rules::settings::{SinkKind, SinkSettings};
+use crate::rules::settings::{
+    Compression, Endpoint, FileFormat, FileSettings, HttpAuth, HttpFormat, HttpSettings, Rotation,
+    SinkKind, SinkSettings, SinkUrl, TlsSettings,
+};
 use crate::rules::tree::{Section, Value, choice, duration, short, size, text, whole};
 
 /// Types of later versions.
@@ -93,9 +96,12 @@ fn read_settings(
     let timeout = section
         .get("timeout")
         .map(|value| duration("`timeout`", value, 100_000..=3_600_000_000, findings));
+    let dead_letters = section
+        .get("dead_letters_max")
+        .map(|value| whole("`dead_letters_max`", value, 0..=1_000_000, findings));
     let drain = TypedDrain::read(&mut section, findings);
     section.close(findings);
-    let is_remote = matches!(kind, Some(SinkKind::Http { .. }));
+    let is_remote = kind.as_ref().is_some_and(SinkKind::is_remote);
     Some(SinkSettings {
         name: name.to_owned(),
         kind: kind?,
@@ -105,6 +111,7 @@ fn read_settings(
         timeout_ms: timeout.map_or(Some(SinkSettings::TIMEOUT_MS), |us| {
             us.map(|us| (us / 1_000).unsigned_abs())
         })?,
+        dead_letters_max: dead_letters.unwrap_or(Some(SinkSettings::DEAD_LETTERS_MAX))?,
         drain_bytes_per_s: drain
             .bytes
             .or(is_remote.then_some(SinkSettings::DRAIN_BYTES_PER_S)),
@@ -168,15 +175,21 @@ fn read_http(section: &mut Section<'_, '_>, findings: &mut Findings) -> Option<S
         .and_then(|value| read_url(value, findings));
     let gzip = section
         .get("compress")
-        .map_or(Some(true), |value| read_compress(value, findings));
+        .map_or(Some(Compression::Gzip), |value| read_compress(value, findings));
     misplaced(section, "path", "file", findings);
-    Some(SinkKind::Http {
-        url: url?,
-        gzip: gzip?,
-    })
+    Some(SinkKind::Http(HttpSettings {
+        endpoint: Endpoint {
+            url: SinkUrl(url?),
+            auth: HttpAuth::None,
+            headers: Vec::new(),
+            tls: TlsSettings::default(),
+        },
+        format: HttpFormat::Ndjson,
+        compression: gzip?,
+    }))
 }
 
-fn read_compress(value: &Value<'_>, findings: &mut Findings) -> Option<bool> {
+fn read_compress(value: &Value<'_>, findings: &mut Findings) -> Option<Compression> {
     if value.get_ref().as_str() == Some("zstd") {
         findings.mistake(
             Kind::NotInThisVersion,
@@ -189,7 +202,7 @@ fn read_compress(value: &Value<'_>, findings: &mut Findings) -> Option<bool> {
     choice(
         "`compress`",
         value,
-        &[("gzip", true), ("none", false)],
+        &[("gzip", Compression::Gzip), ("none", Compression::None)],
         findings,
     )
 }
@@ -201,7 +214,11 @@ fn read_file(section: &mut Section<'_, '_>, findings: &mut Findings) -> Option<S
     for key in ["url", "compress"] {
         misplaced(section, key, "http", findings);
     }
-    Some(SinkKind::File { path: path? })
+    Some(SinkKind::File(FileSettings {
+        path: path?,
+        format: FileFormat::Ndjson,
+        rotation: Rotation::default(),
+    }))
 }
 
 /// Refuses a key of the other type.

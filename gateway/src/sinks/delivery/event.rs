@@ -48,6 +48,20 @@ pub struct Answer {
     pub header_bytes: u64,
 }
 
+impl Answer {
+    /// Nothing left this machine: try again.
+    pub fn unsent(why: String) -> Self {
+        Self {
+            outcome: Outcome::Retry {
+                why,
+                after_us: None,
+            },
+            sent_bytes: 0,
+            header_bytes: 0,
+        }
+    }
+}
+
 /// What a sink made of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

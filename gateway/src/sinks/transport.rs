@@ -1,0 +1,46 @@
+//! Transport: what carries a batch to its receiver and says what became of it.
+//!
+//! Every type of sink has one, in a file of its own with the same shape: `new` from its settings,
+//! without touching the network, and [`Transport::deliver`], one attempt. It decides nothing: when
+//! to send what is for the delivery machine.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SinkError;
+use super::batch::Batch;
+use super::delivery::Answer;
+use super::file::FileTransport;
+use super::http::HttpSink;
+use crate::rules::settings::{SinkKind, SinkSettings};
+
+/// One attempt underway.
+pub type Attempt<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// Carries batches to one receiver.
+pub trait Transport: Send + Sync {
+    /// Makes one attempt. Given up halfway (its future dropped) it may or may not have arrived.
+    fn deliver<'a>(&'a mut self, batch: &'a Arc<Batch>) -> Attempt<'a>;
+
+    /// Whether an attempt may be given up: not where a write cannot be called back, since one
+    /// given up could still happen after its batch was written again.
+    fn may_be_given_up(&self) -> bool {
+        true
+    }
+}
+
+/// The transport of a sink. Nothing is connected or opened before the first attempt.
+pub fn open(settings: &SinkSettings) -> Result<Box<dyn Transport>, SinkError> {
+    let timeout = Duration::from_millis(settings.timeout_ms);
+    Ok(match &settings.kind {
+        SinkKind::Http(http) => Box::new(HttpSink::new(&settings.name, http, timeout)?),
+        SinkKind::File(file) => Box::new(FileTransport::new(file)),
+        other => {
+            return Err(SinkError::NotBuilt {
+                sink: settings.name.clone(),
+                type_name: other.type_name(),
+            });
+        }
+    })
+}
