@@ -149,3 +149,28 @@ pub struct Emitted {
     /// The record.
     pub record: Record,
 }
+
+/// A record to test with; its id is made of the number.
+#[cfg(test)]
+pub(crate) fn example(number: u8) -> Record {
+    let minute = i64::from(number) * 60_000_000;
+    Record {
+        id: RecordId([number; 16]),
+        site: "pump-house".into(),
+        device: "pump-1".into(),
+        sensor: "Pressure".into(),
+        unit: "bar".into(),
+        rule: "minute".into(),
+        version: 1,
+        epoch: 0,
+        start_us: 1_581_168_600_000_000 + minute,
+        end_us: 1_581_168_660_000_000 + minute,
+        revision: 0,
+        samples: 1,
+        fresh: 1,
+        clock: ClockQuality::Device,
+        partial: false,
+        alert: None,
+        values: vec![("count".into(), Value::Count(1))],
+    }
+}

@@ -483,6 +483,7 @@ pub(crate) fn queues(sinks: &[SinkSettings]) -> Vec<QueueSettings> {
                 sink: sink.name.clone(),
                 priority,
                 bytes_max: sink.spool_bytes_max,
+                letters_max: sink.dead_letters_max,
             })
         })
         .collect()

@@ -254,6 +254,7 @@ fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Idle => "idle",
         Phase::Reading => "reading",
+        Phase::Filling => "filling",
         Phase::Sending => "sending",
         Phase::BackingOff => "backing-off",
         Phase::CircuitOpen => "circuit-open",

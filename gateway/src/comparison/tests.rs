@@ -9,10 +9,11 @@ use crate::disk::{Disk, FaultDisk};
 use crate::explain::stretch::{Asked, Edge};
 use crate::explain::{ExplainError, Past};
 use crate::pipeline::tests::script::{EPOCH_US, S, Script, passing, rule, value};
-use crate::record::{ClockQuality, Emitted, Record, RecordId, Value, rfc3339};
+use crate::record::{ClockQuality, Emitted, Record, RecordId, Value, example, rfc3339};
 use crate::rules::expression::{Scope, Type, parse as parse_expression};
 use crate::rules::settings::Settings;
 use crate::rules::{Aggregate, Alert, Keep, Match, Rule, RuleSet, Thinning, parse};
+use crate::spool::journal::{Share, Shares};
 use crate::spool::{Delivery, Outcome};
 use crate::store::Store;
 use crate::time::{SECOND_US, Timestamp};
@@ -516,10 +517,23 @@ fn what_sinks_confirmed_stands_beside_the_estimate() {
         header_bytes: 80,
         attempts: 1,
     };
+    let mut pieces = Shares::default();
+    let record = example(1);
+    let part = Share {
+        bytes: 1,
+        ..Share::default()
+    };
+    pieces.add(
+        &Record {
+            rule: "r".into(),
+            ..record
+        },
+        part,
+    );
     spool
         .lock()
         .unwrap()
-        .commit(id.unwrap(), 1..=4, delivery)
+        .commit(id.unwrap(), 1..=4, delivery, &pieces)
         .unwrap();
     let (report, _) = world.tried(&[mean("r", 60)], Asked::default());
     let cloud = report.sinks.iter().find(|row| row.sink == "cloud").unwrap();

@@ -13,7 +13,7 @@ use crate::disk::Disk;
 use crate::record::{Emitted, Place, rfc3339};
 use crate::rules::Priority;
 use crate::rules::settings::SinkSettings;
-use crate::spool::journal::{Dropped, Left};
+use crate::spool::journal::{Dropped, Left, Resent};
 use crate::spool::{Journaled, Outcome, Spool};
 use crate::store;
 
@@ -56,6 +56,8 @@ pub(super) fn find(
         match entry?.1 {
             Journaled::Left(left) => apply_left(&mut wanted, &left),
             Journaled::Dropped(dropped) => apply_dropped(&mut wanted, &dropped),
+            Journaled::Resent(resent) => apply_resent(records, &mut wanted, &resent),
+            Journaled::Begun(_) | Journaled::Tried(_) => {}
         }
     }
     for (_, one) in &mut wanted {
@@ -90,6 +92,16 @@ fn want<'a>(emitted: &Emitted, sink: &'a str) -> Wanted<'a> {
 /// Bytes of a record in a queue.
 fn stored_bytes(emitted: &Emitted) -> u64 {
     postcard::to_stdvec(&(emitted.place, &emitted.record)).map_or(0, |bytes| bytes.len() as u64)
+}
+
+/// A dead letter was delivered after all.
+fn apply_resent(records: &[(usize, Emitted)], wanted: &mut [(usize, Wanted<'_>)], resent: &Resent) {
+    for (at, one) in wanted {
+        if one.sink == resent.sink && records[*at].1.record.id == resent.id {
+            one.delivery.state = State::Delivered;
+            one.delivery.at = Some(rfc3339(resent.cost.at.wall_us));
+        }
+    }
 }
 
 fn apply_left(wanted: &mut [(usize, Wanted<'_>)], left: &Left) {

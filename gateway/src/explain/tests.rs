@@ -14,6 +14,7 @@ use crate::pipeline::tests::script::{EPOCH_US, S, Script, name, passing, rule};
 use crate::record::rfc3339;
 use crate::rules::settings::Settings;
 use crate::rules::{Keep, Priority, Rule, parse};
+use crate::spool::journal::Shares;
 use crate::spool::{Delivery as Left, Outcome};
 use crate::store::Store;
 use crate::time::{SECOND_US, Timestamp};
@@ -86,7 +87,9 @@ impl World {
             header_bytes: 0,
             attempts: 1,
         };
-        spool.commit(id, range, delivery).unwrap();
+        spool
+            .commit(id, range, delivery, &Shares::default())
+            .unwrap();
     }
 
     fn ask(&self, sensor: &str, time_s: i64) -> Answer {

@@ -270,6 +270,18 @@ pub fn journal_json(number: u64, bytes: &[u8]) -> Value {
             value["at"] = json!(record::rfc3339(dropped.at.wall_us));
             ("dropped".to_owned(), json!(dropped))
         }
+        Ok(Journaled::Begun(begun)) => {
+            value["at"] = json!(record::rfc3339(begun.at.wall_us));
+            ("begun".to_owned(), json!(begun))
+        }
+        Ok(Journaled::Tried(tried)) => {
+            value["at"] = json!(record::rfc3339(tried.cost.at.wall_us));
+            ("tried".to_owned(), json!(tried))
+        }
+        Ok(Journaled::Resent(resent)) => {
+            value["at"] = json!(record::rfc3339(resent.cost.at.wall_us));
+            ("resent".to_owned(), json!(resent))
+        }
         Err(_) => (
             "unreadable".to_owned(),
             json!({ "bytes": frames::hex(bytes) }),
@@ -311,6 +323,33 @@ pub fn journal_line(number: u64, bytes: &[u8]) -> String {
             dropped.sink,
             dropped.priority,
             dropped.records.len(),
+        ),
+        Ok(Journaled::Begun(begun)) => format!(
+            "{number:>10}  {:<27}  {} {:?}  records {} to {} begin",
+            record::rfc3339(begun.at.wall_us),
+            begun.sink,
+            begun.priority,
+            begun.first,
+            begun.last,
+        ),
+        Ok(Journaled::Tried(tried)) => format!(
+            "{number:>10}  {:<27}  {} {:?}  failed attempts took {} bytes, {} as sent, {} of headers",
+            record::rfc3339(tried.cost.at.wall_us),
+            tried.sink,
+            tried.priority,
+            tried.cost.bytes_before,
+            tried.cost.bytes_after,
+            tried.cost.header_bytes,
+        ),
+        Ok(Journaled::Resent(resent)) => format!(
+            "{number:>10}  {:<27}  {} {:?}  dead letter {} was delivered: {} bytes, {} as sent, {} of headers",
+            record::rfc3339(resent.cost.at.wall_us),
+            resent.sink,
+            resent.priority,
+            resent.id,
+            resent.cost.bytes_before,
+            resent.cost.bytes_after,
+            resent.cost.header_bytes,
         ),
         Err(_) => format!(
             "{number:>10}  {} bytes that cannot be understood",

@@ -183,23 +183,31 @@ impl Departures {
                     self.terms(&dropped.sink, key).dropped += counted.fresh.cast_signed();
                 }
             }
+            Journaled::Resent(resent) => {
+                let counted = &resent.counted;
+                let key = (
+                    counted.rule.clone(),
+                    counted.device.clone(),
+                    counted.sensor.clone(),
+                );
+                let terms = self.terms(&resent.sink, key);
+                terms.dead_lettered -= counted.fresh.cast_signed();
+                terms.delivered += counted.fresh.cast_signed();
+            }
+            Journaled::Begun(_) | Journaled::Tried(_) => {}
         }
     }
 
     fn add_shares(&mut self, sink: &str, shares: &Shares, outcome: Outcome) {
-        for (rule, devices) in shares {
-            for (device, sensors) in devices {
-                for (sensor, fresh) in sensors {
-                    let key = (rule.clone(), device.clone(), sensor.clone());
-                    let terms = self.terms(sink, key);
-                    let term = match outcome {
-                        Outcome::Confirmed => &mut terms.delivered,
-                        Outcome::Refused => &mut terms.dead_lettered,
-                        Outcome::Evicted => &mut terms.evicted,
-                    };
-                    *term += fresh.cast_signed();
-                }
-            }
+        for (rule, device, sensor, share) in shares.iter() {
+            let key = (rule.to_owned(), device.to_owned(), sensor.to_owned());
+            let terms = self.terms(sink, key);
+            let term = match outcome {
+                Outcome::Confirmed => &mut terms.delivered,
+                Outcome::Refused => &mut terms.dead_lettered,
+                Outcome::Evicted => &mut terms.evicted,
+            };
+            *term += share.fresh.cast_signed();
         }
     }
 

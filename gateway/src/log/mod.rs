@@ -93,7 +93,7 @@ impl LogError {
         matches!(self, Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull)
     }
 
-    fn write(path: &str, source: io::Error) -> Self {
+    pub(crate) fn write(path: &str, source: io::Error) -> Self {
         let path = path.to_owned();
         Self::Write { path, source }
     }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::settings::{
-    IntakeSettings, LogSettings, MqttSettings, Settings, SinkKind, SinkSettings,
+    Compression, Endpoint, HttpFormat, HttpSettings, IntakeSettings, LogSettings, MqttSettings,
+    Settings, SinkKind, SinkSettings,
 };
 use super::*;
 use crate::entry::Limits;
@@ -191,20 +192,14 @@ fn a_whole_configuration_becomes_settings() {
             segment_bytes: 16 << 20,
             bytes_max: 1 << 30,
         },
-        sinks: vec![SinkSettings {
-            name: "cloud".into(),
-            kind: SinkKind::Http {
-                url: "http://127.0.0.1:28080/records".into(),
-                gzip: false,
-            },
-            spool_bytes_max: 256 << 20,
-            batch_records_max: 1_000,
-            batch_bytes_max: 1 << 20,
-            timeout_ms: 30_000,
-            drain_bytes_per_s: Some(1 << 20),
-            drain_records_per_s: Some(5_000),
-            drain_spread_ms: 30_000,
-        }],
+        sinks: vec![SinkSettings::new(
+            "cloud",
+            SinkKind::Http(HttpSettings {
+                endpoint: Endpoint::plain("http://127.0.0.1:28080/records"),
+                format: HttpFormat::Ndjson,
+                compression: Compression::None,
+            }),
+        )],
         rules: RuleSet {
             rules: vec![Rule {
                 name: "minute".into(),

@@ -3,9 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::rules::Priority;
-use crate::sinks::queue::CLASSES;
+use crate::sinks::batch::Batch;
+use crate::sinks::queue::{CLASSES, Found, Letter, Written};
 use crate::sinks::{Delivery, Queue, SinkError, Waiting};
+use crate::spool::letters::Stored;
 use crate::spool::{self, Outcome, QueueId, Spool};
+use crate::time::Timestamp;
 
 /// One sink's queues.
 pub struct SpoolQueue {
@@ -39,46 +42,123 @@ fn failed(why: &dyn ToString) -> SinkError {
     }
 }
 
+fn journaled(outcome: Outcome, delivery: &Delivery) -> spool::Delivery {
+    spool::Delivery {
+        outcome,
+        at: delivery.at,
+        bytes_before: delivery.bytes_before,
+        bytes_after: delivery.bytes_after,
+        header_bytes: delivery.header_bytes,
+        attempts: delivery.attempts,
+    }
+}
+
 impl Queue for SpoolQueue {
     fn read(
         &self,
         class: Priority,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<Waiting>, SinkError> {
+    ) -> Result<Found, SinkError> {
         let mut spool = self.spool();
         let id = self.id(&spool, class)?;
+        let begun = spool.begun(id).map_err(|error| failed(&error))?;
+        let (records_max, bytes_max) = match begun {
+            Some((first, last)) => ((last + 1 - first) as usize, usize::MAX),
+            None => (records_max, bytes_max),
+        };
         let waiting = spool.read(id, 0, records_max, bytes_max);
         let waiting = waiting.map_err(|error| failed(&error))?;
-        Ok(waiting
-            .into_iter()
-            .map(|one| Waiting {
-                index: one.index,
-                place: one.place,
-                record: one.record,
-            })
-            .collect())
+        let letter = spool.letters().again(&self.sink);
+        let letter = letter.map_err(|error| failed(&error))?;
+        Ok(Found {
+            waiting: waiting
+                .into_iter()
+                .map(|one| Waiting {
+                    index: one.index,
+                    place: one.place,
+                    record: one.record,
+                })
+                .collect(),
+            bound: begun.map(|(_, last)| last),
+            letter: letter.map(|stored| Letter {
+                class: stored.priority,
+                index: stored.index,
+                record: stored.record,
+            }),
+        })
     }
 
-    fn commit(
+    fn begin(&self, batch: &Batch, now: Timestamp) -> Result<(), SinkError> {
+        let mut spool = self.spool();
+        let id = self.id(&spool, batch.class)?;
+        let begun = spool.begin(id, batch.first..=batch.last, now);
+        begun.map_err(|error| failed(&error))
+    }
+
+    fn commit(&self, batch: &Batch, delivery: &Delivery) -> Result<(), SinkError> {
+        let mut spool = self.spool();
+        let id = self.id(&spool, batch.class)?;
+        let delivery = journaled(Outcome::Confirmed, delivery);
+        let committed = spool.commit(id, batch.first..=batch.last, delivery, &batch.shares());
+        committed.map(drop).map_err(|error| failed(&error))
+    }
+
+    fn bury(&self, batch: &Batch, why: &str, delivery: &Delivery) -> Result<Written, SinkError> {
+        let mut spool = self.spool();
+        let id = self.id(&spool, batch.class)?;
+        let letter = Stored {
+            sink: self.sink.clone(),
+            priority: batch.class,
+            index: batch.first,
+            at: delivery.at,
+            attempts: delivery.attempts,
+            why: why.to_owned(),
+            record: batch.records[0].clone(),
+        };
+        let delivery = journaled(Outcome::Refused, delivery);
+        let buried = spool.bury(id, &letter, &batch.shares(), delivery);
+        Ok(match buried.map_err(|error| failed(&error))? {
+            Some(letters_max) => Written::NoRoom { letters_max },
+            None => Written::Done,
+        })
+    }
+
+    fn settle(
         &self,
-        class: Priority,
-        first: u64,
-        last: u64,
+        batch: &Batch,
+        refused: Option<&str>,
         delivery: &Delivery,
     ) -> Result<(), SinkError> {
         let mut spool = self.spool();
-        let id = self.id(&spool, class)?;
-        let journaled = spool::Delivery {
-            outcome: Outcome::Confirmed,
-            at: delivery.at,
-            bytes_before: delivery.bytes_before,
-            bytes_after: delivery.bytes_after,
-            header_bytes: delivery.header_bytes,
-            attempts: delivery.attempts,
+        let id = batch.records[0].id;
+        let delivery = journaled(Outcome::Refused, delivery);
+        let settled = match refused {
+            None => spool.resent(&self.sink, id, &batch.shares(), delivery.cost()),
+            Some(why) => {
+                let queue = self.id(&spool, batch.class)?;
+                spool.refused_again(queue, id, why, &batch.shares(), delivery)
+            }
         };
-        let committed = spool.commit(id, first..=last, journaled);
-        committed.map(drop).map_err(|error| failed(&error))
+        settled.map_err(|error| failed(&error))
+    }
+
+    fn charge(&self, batch: &Batch, delivery: &Delivery) {
+        let mut spool = self.spool();
+        let cost = journaled(Outcome::Confirmed, delivery).cost();
+        let charged = self.id(&spool, batch.class).and_then(|id| {
+            spool
+                .tried(id, &batch.shares(), cost)
+                .map_err(|error| failed(&error))
+        });
+        if let Err(error) = charged {
+            tracing::warn!(sink = self.sink, %error, "the bytes of failed attempts are not charged");
+        }
+    }
+
+    fn letters(&self) -> Option<u64> {
+        let spool = self.spool.try_lock().ok()?;
+        Some(spool.letters().count(&self.sink))
     }
 
     /// Not while the store holds the spool: a status is not worth waiting for its disk.

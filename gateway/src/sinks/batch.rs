@@ -9,9 +9,10 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::encoding::Encoding;
-use super::queue::Waiting;
+use super::queue::{Letter, Waiting};
 use crate::record::Record;
 use crate::rules::Priority;
+use crate::spool::journal::{Share, Shares};
 
 /// Records of one class, oldest first, as one body.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Batch {
     pub body: Vec<u8>,
     /// Where each record's piece ends in the body, in bytes.
     pub ends: Vec<usize>,
+    /// Each record's index in its queue.
+    pub indices: Vec<u64>,
 }
 
 impl Batch {
@@ -48,6 +51,7 @@ impl Batch {
             records: Vec::new(),
             body: Vec::new(),
             ends: Vec::new(),
+            indices: Vec::new(),
         };
         for waiting in waiting.iter().take(records_max.max(1)) {
             let before = batch.body.len();
@@ -58,9 +62,53 @@ impl Batch {
             }
             batch.ends.push(batch.body.len());
             batch.records.push(waiting.record.clone());
+            batch.indices.push(waiting.index);
             batch.last = waiting.index;
         }
         Some(batch)
+    }
+
+    /// A dead letter's only record.
+    pub fn of_letter(letter: &Letter, encoding: &Encoding) -> Self {
+        let mut body = Vec::new();
+        encoding.encode(&letter.record, &mut body);
+        Self {
+            class: letter.class,
+            first: letter.index,
+            last: letter.index,
+            records: vec![letter.record.clone()],
+            ends: vec![body.len()],
+            body,
+            indices: vec![letter.index],
+        }
+    }
+
+    /// The first so many records, at least one.
+    #[must_use]
+    pub fn first(&self, records: usize) -> Self {
+        let records = records.clamp(1, self.records.len());
+        Self {
+            class: self.class,
+            first: self.first,
+            last: self.indices[records - 1],
+            records: self.records[..records].to_vec(),
+            body: self.body[..self.ends[records - 1]].to_vec(),
+            ends: self.ends[..records].to_vec(),
+            indices: self.indices[..records].to_vec(),
+        }
+    }
+
+    /// What each rule, device and sensor has of the body.
+    pub fn shares(&self) -> Shares {
+        let mut shares = Shares::default();
+        for (record, piece) in self.pieces() {
+            let part = Share {
+                bytes: piece.len() as u64,
+                ..Share::default()
+            };
+            shares.add(record, part);
+        }
+        shares
     }
 
     /// Each record with its piece of the body.

@@ -1,81 +1,83 @@
 //! Delivery: which records go to a sink next, and what its answers mean. A machine without I/O.
 //!
 //! ```text
-//!  Idle ──waiting──▶ Gathering ──batch──▶ Sending ──confirmed──▶ Committing ──▶ Gathering …
-//!   ▲                 │    ▲               │  ▲                   │    ▲
-//!   └──nothing left───┤    │deadline   else│  │deadline     failed│    │deadline
-//!      failed, backlog▼    │               ▼  │                   ▼    │
-//!            ReadLater, Draining          Pausing              CommitLater
+//!  Idle ──waiting──▶ Gathering ──batch──▶ Recording(begin) ──▶ Sending ──confirmed──▶ Recording(commit)
+//!   ▲                 │  ▲  ▲                 ▲  ▲ half of it   │  ▲                        │
+//!   └──nothing left───┤  │  └─────────────────┼──┼──────────────┼──┼────────────────────────┘
+//!      not full, young▼  │deadline            │  └──refused─────┤  │deadline
+//!             Filling, Draining,              │                 ▼  │
+//!             ReadLater                       └───────────── Pausing
 //! ```
 //!
 //! # Invariants
-//! - One request is in flight. A batch is fixed before its first attempt and resent identically
-//!   until it is confirmed; nothing is committed that was not, nothing is dropped here.
+//! - One request is in flight. A batch's bounds are written down before its first attempt and
+//!   taken up again after a crash, so every attempt carries the same records under the same key.
+//!   Nothing is committed that was not confirmed, nothing is dropped here.
 //! - Within a class records leave oldest first; the highest class that has any goes first.
 //! - **Revision n is never sent after n+1.** Within a class by order. Across classes (a rule's
 //!   priority was changed while its windows were open) by place: a record with revision > 0 is
 //!   held while any other class still holds an older record, which may be the revision before
 //!   it. Only revisions wait for this: they correct what the sink has already.
-//! - No batch waits to be filled: what waits when the sink is free goes, so that a group of
-//!   windows that close together makes one request.
+//! - What waits when the sink is free goes, so that a group of windows that close together makes
+//!   one request; where an age is set, a batch that is not full waits up to it for more. The
+//!   highest class never waits.
 //! - Backlog goes at the pace of its cap; what is not backlog never waits for it.
+//! - A record is dead-lettered only when it was refused alone. While the store of dead letters is
+//!   full, or too many in a row were refused alone, nothing leaves the queue.
 //!
 //! # Answers
 //! | outcome | cause | then |
 //! |---|---|---|
-//! | confirmed | 2xx, fsync | commit |
+//! | confirmed | 2xx, fsync, acknowledged | commit |
 //! | retry | network, timeout, 408, 425, 429, 5xx | again after a growing wait up to 60 s, or what Retry-After asks (at most 1 h) |
 //! | broken | 401, 403, 404, 405, 407, 421, redirects, DNS, TLS | circuit open: a person is needed; again every 30–60 s |
-//! | refused | other 4xx | as broken: this version drops nothing |
+//! | too large | 413, a message beyond the server's limit | the first half of it; later batches are as small. Alone: as refused |
+//! | refused | 400, 415, 422, other 4xx | the first half of it, down to the record; refused alone it is dead-lettered |
+//! | of any of these, some taken | brokers, message by message | those are committed, the rest comes again |
 
 mod event;
+mod gathering;
 mod pace;
-
-use std::sync::Arc;
+mod sending;
 
 pub use event::{Answer, BatchLimits, Effect, Event, News, Outcome};
 pub use pace::DrainLimits;
 
+use gathering::Gathering;
 use pace::Pace;
+use sending::Underway;
 
-use super::SinkError;
 use super::batch::Batch;
 use super::encoding::Encoding;
-use super::queue::{CLASSES, Delivery, Waiting};
+use super::queue::CLASSES;
 use super::status::{Counters, Drain, Phase, Status};
 use crate::backoff::Backoff;
-use crate::record::Place;
 use crate::rules::Priority;
 use crate::time::Timestamp;
 
 /// Most effects of one event.
-pub const EFFECTS_MAX: usize = 3;
+pub const EFFECTS_MAX: usize = 4;
 /// First wait after a failed attempt, in µs.
 pub const RETRY_FIRST_US: u64 = 500_000;
 /// Longest wait after a failed attempt, and between attempts at a broken sink, in µs.
 pub const RETRY_MOST_US: u64 = 60_000_000;
 /// Longest wait that a Retry-After may ask for, in µs: longer ones are typing errors or malice.
 pub const RETRY_AFTER_MAX_US: u64 = 3_600_000_000;
+/// Records that may be refused alone, one after another with none taken between, before the
+/// circuit opens: so many are the receiver's trouble, not the records'.
+pub const REFUSED_ROW_MAX: u32 = 8;
 
-/// A batch on its way.
-#[derive(Debug)]
-struct Underway {
-    batch: Arc<Batch>,
-    /// What its attempts took so far.
-    spent: Delivery,
-    /// It was chosen of a class that was behind.
-    is_backlog: bool,
-}
-
-impl Underway {
-    /// Adds an attempt's bytes; one that reached nobody has none.
-    fn spend(&mut self, sent_bytes: u64, header_bytes: u64) {
-        if sent_bytes > 0 {
-            self.spent.bytes_before += self.batch.body.len() as u64;
-        }
-        self.spent.bytes_after += sent_bytes;
-        self.spent.header_bytes += header_bytes;
-    }
+/// What the spool is to write down about a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Note {
+    /// That it begins: before its first attempt.
+    Begin,
+    /// That it was confirmed. `then` is when the next batch may go, if not at once.
+    Commit { then: Option<Timestamp> },
+    /// That its only record was refused, and why.
+    Bury { why: String },
+    /// What became of a dead letter: confirmed, or refused again, and why.
+    Settle { refused: Option<String> },
 }
 
 #[derive(Debug)]
@@ -84,6 +86,16 @@ enum State {
     Idle,
     /// Looking for the next batch.
     Gathering(Gathering),
+    /// What waits is less than a batch and not old yet: looked at again at the deadline.
+    Filling { until: Timestamp },
+    /// The spool is writing something down.
+    Recording { underway: Underway, note: Note },
+    /// The spool could not write it down; again at the deadline. Nothing is sent meanwhile.
+    RecordLater {
+        underway: Underway,
+        note: Note,
+        until: Timestamp,
+    },
     /// A request is in flight.
     Sending(Underway),
     /// The same batch goes again at the deadline.
@@ -91,30 +103,19 @@ enum State {
         underway: Underway,
         until: Timestamp,
     },
-    /// Confirmed; the spool is recording it.
-    Committing(Underway),
-    /// The spool could not record it; again at the deadline. It is not sent again meanwhile.
-    CommitLater {
-        underway: Underway,
-        until: Timestamp,
-    },
-    /// The spool could not be read; again at the deadline.
+    /// The queues are read again at the deadline: the spool could not be read, or the sink took
+    /// only part of a batch.
     ReadLater { until: Timestamp },
     /// Backlog of the class at this rank goes at the deadline; higher classes go meanwhile.
     Draining { until: Timestamp, rank: usize },
 }
 
-/// What is known while queues are read, highest class first.
-#[derive(Debug, Default)]
-struct Gathering {
-    /// Oldest place of each class that was read, in the order of [`CLASSES`].
-    heads: [Option<Place>; CLASSES.len()],
-    /// Records to send, unless they turn out to be held.
-    chosen: Option<(Priority, Vec<Waiting>)>,
-    /// All heads are known and the class of the oldest is being read.
-    oldest_first: bool,
-    /// The backlog that waits for its pace meanwhile: only what is above it is looked for.
-    below: Option<(usize, Timestamp)>,
+/// Records of which one at least was refused among others.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    class: Priority,
+    /// Index of the last of them.
+    last: u64,
 }
 
 /// Delivery to one sink.
@@ -127,6 +128,14 @@ pub struct Machine {
     state: State,
     /// Records arrived since the reading began.
     arrived: bool,
+    /// Until when what waits may wait for more, if it is less than a batch.
+    fill_until: Option<Timestamp>,
+    /// What the receiver called too large, halved: the most body bytes of a batch, if that is
+    /// less than its limit, and the batches confirmed since. It doubles now and then.
+    bytes_shrunk: Option<(usize, u32)>,
+    suspect: Option<Suspect>,
+    /// Records refused alone since one was taken.
+    refused_row: u32,
     /// Why attempts fail, if they do.
     failing: Option<String>,
     /// Why the circuit is open, if it is.
@@ -148,6 +157,10 @@ impl Machine {
             pace: Pace::new(DrainLimits::NONE),
             state: State::Idle,
             arrived: false,
+            fill_until: None,
+            bytes_shrunk: None,
+            suspect: None,
+            refused_row: 0,
             failing: None,
             circuit: None,
             spool_failing: None,
@@ -165,7 +178,9 @@ impl Machine {
     /// Takes an event; one that the state does not await is ignored.
     pub fn handle(&mut self, now: Timestamp, event: Event, effects: &mut impl Extend<Effect>) {
         match (event, std::mem::replace(&mut self.state, State::Idle)) {
-            (Event::RecordsWaiting, State::Idle) => self.gather(None, effects),
+            (Event::RecordsWaiting, State::Idle | State::Filling { .. }) => {
+                self.gather(None, effects);
+            }
             (Event::RecordsWaiting, State::Draining { until, rank }) if rank > 0 => {
                 self.gather(Some((rank, until)), effects);
             }
@@ -174,9 +189,9 @@ impl Machine {
                 self.state = state;
             }
             (Event::Read { class, result }, State::Gathering(gathering)) => match result {
-                Ok(waiting) => {
+                Ok(found) => {
                     self.spool_failing = None;
-                    self.gathered(now, gathering, class, waiting, effects);
+                    self.gathered(now, gathering, class, found, effects);
                 }
                 Err(failed) => {
                     let until = self.spool_failed(now, failed.to_string(), effects);
@@ -186,9 +201,22 @@ impl Machine {
             (Event::Answer(answer), State::Sending(underway)) => {
                 self.answered(now, underway, answer, effects);
             }
-            (Event::Committed(result), State::Committing(underway)) => {
-                self.committed(now, underway, result, effects);
-            }
+            (Event::Recorded(result), State::Recording { underway, note }) => match result {
+                Ok(written) => {
+                    self.spool_failing = None;
+                    self.recorded(now, underway, note, written, effects);
+                }
+                Err(failed) => {
+                    let until = self.spool_failed(now, failed.to_string(), effects);
+                    self.state = State::RecordLater {
+                        underway,
+                        note,
+                        until,
+                    };
+                }
+            },
+            (Event::Resume, state) => self.resume(now, state, effects),
+            (Event::Stopping, state) => self.stop(state, effects),
             (Event::Deadline, state) => self.wake(now, state, effects),
             (_, state) => self.state = state,
         }
@@ -198,10 +226,11 @@ impl Machine {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Pausing { until, .. }
-            | State::CommitLater { until, .. }
+            | State::RecordLater { until, .. }
             | State::ReadLater { until }
+            | State::Filling { until }
             | State::Draining { until, .. } => Some(*until),
-            State::Idle | State::Gathering(_) | State::Sending(_) | State::Committing(_) => None,
+            State::Idle | State::Gathering(_) | State::Sending(_) | State::Recording { .. } => None,
         }
     }
 
@@ -210,11 +239,13 @@ impl Machine {
         let (phase, underway) = match &self.state {
             State::Idle => (Phase::Idle, None),
             State::Gathering(_) => (Phase::Reading, None),
+            State::Filling { .. } => (Phase::Filling, None),
             State::Sending(underway) => (Phase::Sending, Some(underway)),
             State::Pausing { underway, .. } => (Phase::BackingOff, Some(underway)),
-            State::Committing(underway) => (Phase::Committing, Some(underway)),
-            State::CommitLater { underway, .. } => (Phase::SpoolFailing, Some(underway)),
-            State::ReadLater { .. } => (Phase::SpoolFailing, None),
+            State::Recording { underway, .. } => (Phase::Committing, Some(underway)),
+            State::RecordLater { underway, .. } => (Phase::SpoolFailing, Some(underway)),
+            State::ReadLater { .. } if self.spool_failing.is_some() => (Phase::SpoolFailing, None),
+            State::ReadLater { .. } => (Phase::BackingOff, None),
             State::Draining { .. } => (Phase::Draining, None),
         };
         let phase = match (phase, &self.circuit) {
@@ -226,9 +257,10 @@ impl Machine {
             last_error: [&self.spool_failing, &self.circuit, &self.failing]
                 .into_iter()
                 .find_map(Clone::clone),
-            attempts: underway.map_or(0, |underway| underway.spent.attempts),
-            records_underway: underway.map_or(0, |underway| underway.batch.records.len() as u64),
+            attempts: underway.map_or(0, Underway::attempts),
+            records_underway: underway.map_or(0, |underway| underway.batch().records.len() as u64),
             records_waiting: None,
+            dead_letters: None,
             drain: self.drain(),
             counters: self.counters,
         }
@@ -246,311 +278,6 @@ impl Machine {
         })
     }
 
-    /// Reads the queues, highest class first; all of them, or those above a backlog that waits.
-    fn gather(&mut self, below: Option<(usize, Timestamp)>, effects: &mut impl Extend<Effect>) {
-        self.arrived = false;
-        self.state = State::Gathering(Gathering {
-            below,
-            ..Gathering::default()
-        });
-        effects.extend([self.read_batch(CLASSES[0])]);
-    }
-
-    fn read_batch(&self, class: Priority) -> Effect {
-        Effect::Read {
-            class,
-            records_max: self.limits.records_max.max(1),
-            bytes_max: self.limits.bytes_max,
-        }
-    }
-
-    fn gathered(
-        &mut self,
-        now: Timestamp,
-        mut gathering: Gathering,
-        class: Priority,
-        waiting: Vec<Waiting>,
-        effects: &mut impl Extend<Effect>,
-    ) {
-        let rank = rank(class);
-        gathering.heads[rank] = waiting.first().map(|waiting| waiting.place);
-        if gathering.oldest_first {
-            gathering.chosen = Some((class, waiting));
-            return self.choose(now, gathering, effects);
-        }
-        if waiting.is_empty() {
-            self.pace.emptied(rank);
-        }
-        if gathering.chosen.is_none() && !waiting.is_empty() {
-            gathering.chosen = Some((class, waiting));
-        }
-        let looking_on = gathering
-            .chosen
-            .as_ref()
-            .is_none_or(|(_, chosen)| chosen.iter().any(|waiting| waiting.record.revision > 0));
-        if let Some((backlog, until)) = gathering.below
-            && gathering.chosen.is_none()
-            && rank + 1 == backlog
-        {
-            self.state = State::Draining {
-                until,
-                rank: backlog,
-            };
-            return;
-        }
-        match CLASSES.get(rank + 1) {
-            Some(&next) if looking_on => {
-                let read = if gathering.chosen.is_some() {
-                    // Only its oldest place is asked for.
-                    Effect::Read {
-                        class: next,
-                        records_max: 1,
-                        bytes_max: 1,
-                    }
-                } else {
-                    self.read_batch(next)
-                };
-                self.state = State::Gathering(gathering);
-                effects.extend([read]);
-            }
-            _ => self.choose(now, gathering, effects),
-        }
-    }
-
-    /// Sends what may go of the records chosen; where none may, the class of the oldest first.
-    fn choose(
-        &mut self,
-        now: Timestamp,
-        mut gathering: Gathering,
-        effects: &mut impl Extend<Effect>,
-    ) {
-        let Some((class, waiting)) = gathering.chosen.take() else {
-            return self.rest(effects);
-        };
-        let others = gathering
-            .heads
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| *at != rank(class))
-            .filter_map(|(at, head)| head.map(|place| (place, at)))
-            .min();
-        let free = match others {
-            Some((oldest, _)) => waiting
-                .iter()
-                .take_while(|waiting| waiting.record.revision == 0 || waiting.place < oldest)
-                .count(),
-            None => waiting.len(),
-        };
-        match (free, others) {
-            (0, Some((_, at))) if !gathering.oldest_first => {
-                gathering.oldest_first = true;
-                self.state = State::Gathering(gathering);
-                effects.extend([self.read_batch(CLASSES[at])]);
-            }
-            // What was seen has been evicted meanwhile: look again, if anything is left.
-            (0, Some(_)) => self.gather(None, effects),
-            (0, None) => self.rest(effects),
-            _ => {
-                let fills = waiting.len() >= self.limits.records_max.max(1);
-                self.offer(now, class, &waiting[..free], fills, effects);
-            }
-        }
-    }
-
-    /// Sends a batch of these records now, or when the pace allows. `fills` says that the read
-    /// they came of held as many records as a batch takes: there may be more.
-    fn offer(
-        &mut self,
-        now: Timestamp,
-        class: Priority,
-        free: &[Waiting],
-        fills: bool,
-        effects: &mut impl Extend<Effect>,
-    ) {
-        let rank = rank(class);
-        if self.pace.wait(now.mono_us, rank).is_some() {
-            return self.drain_later(now, rank);
-        }
-        let BatchLimits {
-            records_max,
-            bytes_max,
-        } = self.limits;
-        let Some(batch) = Batch::render(class, free, records_max, bytes_max, &self.encoding) else {
-            return self.rest(effects);
-        };
-        let more = fills || batch.records.len() < free.len();
-        let was_behind = self.pace.is_class_behind(rank);
-        let backoff = &mut self.backoff;
-        let begins = self
-            .pace
-            .choose(now.mono_us, rank, more, |most| backoff.draw_up_to(most));
-        if begins {
-            self.begin_drain(now, rank, effects);
-        }
-        if self.pace.wait(now.mono_us, rank).is_some() {
-            return self.drain_later(now, rank);
-        }
-        if !more && was_behind {
-            self.end_drain(rank, effects);
-        }
-        let underway = Underway {
-            batch: Arc::new(batch),
-            spent: Delivery::default(),
-            is_backlog: more || was_behind,
-        };
-        self.send(now, underway, effects);
-    }
-
-    fn begin_drain(&mut self, now: Timestamp, rank: usize, effects: &mut impl Extend<Effect>) {
-        self.counters.drains += 1;
-        let until_us = self.pace.wait(now.mono_us, rank).unwrap_or(now.mono_us);
-        // Every minute's group of windows may be more than a batch: that is no news.
-        let wait_us = until_us - now.mono_us;
-        if wait_us > 0 {
-            effects.extend([Effect::Tell(News::Draining {
-                limits: self.pace.limits(),
-                wait_us,
-            })]);
-        }
-    }
-
-    fn end_drain(&mut self, rank: usize, effects: &mut impl Extend<Effect>) {
-        self.pace.emptied(rank);
-        if !self.pace.is_behind() && self.pace.is_told() {
-            effects.extend([Effect::Tell(News::Drained {
-                records: self.pace.drained().records,
-            })]);
-        }
-    }
-
-    fn drain_later(&mut self, now: Timestamp, rank: usize) {
-        let until_us = self.pace.wait(now.mono_us, rank).unwrap_or(now.mono_us);
-        self.counters.drain_waits += 1;
-        self.state = State::Draining {
-            until: later(now, until_us - now.mono_us),
-            rank,
-        };
-    }
-
-    /// Nothing waits; unless something arrived while the queues were read.
-    fn rest(&mut self, effects: &mut impl Extend<Effect>) {
-        if self.arrived {
-            self.gather(None, effects);
-        } else {
-            self.state = State::Idle;
-        }
-    }
-
-    fn send(&mut self, now: Timestamp, mut underway: Underway, effects: &mut impl Extend<Effect>) {
-        underway.spent.attempts = underway.spent.attempts.saturating_add(1);
-        self.counters.attempts += 1;
-        if underway.is_backlog {
-            let batch = &underway.batch;
-            let (records, bytes) = (batch.records.len() as u64, batch.body.len() as u64);
-            self.pace.spend(now.mono_us, records, bytes);
-        }
-        effects.extend([Effect::Send(Arc::clone(&underway.batch))]);
-        self.state = State::Sending(underway);
-    }
-
-    fn answered(
-        &mut self,
-        now: Timestamp,
-        mut underway: Underway,
-        answer: Answer,
-        effects: &mut impl Extend<Effect>,
-    ) {
-        underway.spend(answer.sent_bytes, answer.header_bytes);
-        self.counters.sent_bytes += answer.sent_bytes;
-        self.counters.header_bytes += answer.header_bytes;
-        let wait_us = match answer.outcome {
-            Outcome::Confirmed => return self.confirmed(now, underway, effects),
-            Outcome::Retry { why, after_us } => {
-                self.counters.retries += 1;
-                if self.failing.is_none() && self.circuit.is_none() {
-                    effects.extend([Effect::Tell(News::Failing { why: why.clone() })]);
-                }
-                self.failing = Some(why);
-                let asked_us = after_us.unwrap_or(0).min(RETRY_AFTER_MAX_US);
-                self.backoff.next_us().max(asked_us)
-            }
-            Outcome::Broken { why } | Outcome::Refused { why } => {
-                self.counters.broken += 1;
-                if self.circuit.as_ref() != Some(&why) {
-                    effects.extend([Effect::Tell(News::CircuitOpened { why: why.clone() })]);
-                }
-                self.circuit = Some(why);
-                self.backoff.jitter_us(RETRY_MOST_US)
-            }
-        };
-        self.counters.failed_bytes += answer.sent_bytes + answer.header_bytes;
-        self.pace.away(now.mono_us);
-        let rank = rank(underway.batch.class);
-        let paced = underway
-            .is_backlog
-            .then(|| self.pace.wait(now.mono_us, rank));
-        let paced_us = paced.flatten().map_or(0, |until_us| until_us - now.mono_us);
-        self.state = State::Pausing {
-            underway,
-            until: later(now, wait_us.max(paced_us)),
-        };
-    }
-
-    fn confirmed(
-        &mut self,
-        now: Timestamp,
-        mut underway: Underway,
-        effects: &mut impl Extend<Effect>,
-    ) {
-        underway.spent.at = now;
-        self.backoff.reset();
-        self.pace.back(now.mono_us);
-        let was_failing = self.failing.take().is_some();
-        let was_open = self.circuit.take().is_some();
-        if was_failing || was_open {
-            let attempts = underway.spent.attempts;
-            effects.extend([Effect::Tell(News::Recovered { attempts })]);
-        }
-        self.counters.batches += 1;
-        self.counters.records += underway.batch.records.len() as u64;
-        self.counters.body_bytes += underway.batch.body.len() as u64;
-        if underway.is_backlog {
-            self.counters.drained_records += underway.batch.records.len() as u64;
-            self.counters.drained_bytes += underway.batch.body.len() as u64;
-        }
-        self.commit(underway, effects);
-    }
-
-    fn commit(&mut self, underway: Underway, effects: &mut impl Extend<Effect>) {
-        effects.extend([Effect::Commit {
-            class: underway.batch.class,
-            first: underway.batch.first,
-            last: underway.batch.last,
-            delivery: underway.spent,
-        }]);
-        self.state = State::Committing(underway);
-    }
-
-    fn committed(
-        &mut self,
-        now: Timestamp,
-        underway: Underway,
-        result: Result<(), SinkError>,
-        effects: &mut impl Extend<Effect>,
-    ) {
-        match result {
-            Ok(()) => {
-                self.spool_failing = None;
-                self.backoff.reset();
-                self.gather(None, effects);
-            }
-            Err(failed) => {
-                let until = self.spool_failed(now, failed.to_string(), effects);
-                self.state = State::CommitLater { underway, until };
-            }
-        }
-    }
-
     fn spool_failed(
         &mut self,
         now: Timestamp,
@@ -565,14 +292,42 @@ impl Machine {
         later(now, self.backoff.next_us())
     }
 
+    /// A person says that the receiver was mended: what waits for its next attempt goes at once.
+    fn resume(&mut self, now: Timestamp, state: State, effects: &mut impl Extend<Effect>) {
+        self.refused_row = 0;
+        self.backoff.reset();
+        match state {
+            State::Pausing { underway, .. } => self.send(now, underway, effects),
+            state => self.state = state,
+        }
+    }
+
+    /// The gateway stops: what failed attempts took is charged now. What is in flight or about to
+    /// go comes again after the next start.
+    fn stop(&mut self, state: State, effects: &mut impl Extend<Effect>) {
+        let mut state = state;
+        if let State::Sending(underway) | State::Pausing { underway, .. } = &mut state {
+            effects.extend(underway.charge());
+        }
+        self.state = state;
+    }
+
     fn wake(&mut self, now: Timestamp, state: State, effects: &mut impl Extend<Effect>) {
         let due = |until: Timestamp| until.mono_us <= now.mono_us;
         match state {
             State::Pausing { underway, until } if due(until) => {
                 self.send(now, underway, effects);
             }
-            State::CommitLater { underway, until } if due(until) => self.commit(underway, effects),
-            State::ReadLater { until } | State::Draining { until, .. } if due(until) => {
+            State::RecordLater {
+                underway,
+                note,
+                until,
+            } if due(until) => self.record(now, underway, note, effects),
+            State::ReadLater { until }
+            | State::Filling { until }
+            | State::Draining { until, .. }
+                if due(until) =>
+            {
                 self.gather(None, effects);
             }
             state => self.state = state,

@@ -113,6 +113,7 @@ impl FileSink {
             outcome,
             sent_bytes,
             header_bytes: 0,
+            taken: 0,
         }
     }
 

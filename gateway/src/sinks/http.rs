@@ -99,12 +99,14 @@ impl HttpSink {
                 sent_bytes,
                 header_bytes: request_head_bytes + response_head_bytes(&response),
                 outcome: answered(response).await,
+                taken: 0,
             },
             Err(error) if error.is_connect() || error.is_builder() => unsent(failed(error)),
             Err(error) => Answer {
                 sent_bytes,
                 header_bytes: request_head_bytes,
                 outcome: failed(error),
+                taken: 0,
             },
         }
     }
@@ -132,13 +134,17 @@ fn unsent(outcome: Outcome) -> Answer {
         outcome,
         sent_bytes: 0,
         header_bytes: 0,
+        taken: 0,
     }
 }
 
 /// Compresses at the best level: a byte on a metered link costs more than a millisecond. The same
 /// bytes in give the same bytes out.
 pub(crate) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::best());
+    let mut encoder = GzEncoder::new(
+        Vec::with_capacity(body.len() / 8),
+        flate2::Compression::best(),
+    );
     encoder.write_all(body)?;
     encoder.finish()
 }
@@ -212,6 +218,7 @@ fn classify(status: StatusCode, after_us: Option<u64>, excerpt: &[u8]) -> Outcom
             after_us,
         },
         300..=399 | 401 | 403 | 404 | 405 | 407 | 421 => Outcome::Broken { why: why() },
+        413 => Outcome::TooLarge { why: why() },
         _ => Outcome::Refused { why: why() },
     }
 }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use super::batch::Batch;
 use super::delivery::{Answer, BatchLimits, DrainLimits, Effect, Event, Machine, News};
 use super::encoding::Encoding;
-use super::queue::Queue;
+use super::queue::{Queue, carry_out};
 use super::status::Status;
 use super::transport::{self, Transport};
 use super::{SinkError, delivery};
 use crate::backoff::seed;
+use crate::rules::Priority;
 use crate::rules::settings::SinkSettings;
 use crate::time::Clock;
 
@@ -49,6 +50,7 @@ pub fn spawn(
     let limits = BatchLimits {
         records_max: settings.batch_records_max,
         bytes_max: settings.batch_bytes_max,
+        age_us: settings.batch_age_ms.saturating_mul(1_000),
     };
     let drain = DrainLimits {
         bytes_per_s: settings.drain_bytes_per_s,
@@ -88,13 +90,23 @@ struct Shell {
 impl Shell {
     async fn run(mut self) {
         let mut effects = VecDeque::with_capacity(delivery::EFFECTS_MAX);
-        self.step(Event::RecordsWaiting, &mut effects);
+        self.work(&mut effects).await;
+        effects.clear();
+        self.step(Event::Stopping, &mut effects);
+        for effect in effects {
+            self.execute(effect).await;
+        }
+    }
+
+    /// Delivers until the stop.
+    async fn work(&mut self, effects: &mut VecDeque<Effect>) {
+        self.step(Event::RecordsWaiting, effects);
         loop {
             while let Some(effect) = effects.pop_front() {
                 let Some(event) = self.execute(effect).await else {
                     continue;
                 };
-                self.step(event, &mut effects);
+                self.step(event, effects);
             }
             if *self.stop.borrow() {
                 return;
@@ -106,7 +118,7 @@ impl Shell {
                 // Nobody left to stop it is a stop, too.
                 _ = self.stop.wait_for(|stop| *stop) => return,
             };
-            self.step(event, &mut effects);
+            self.step(event, effects);
         }
     }
 
@@ -114,6 +126,7 @@ impl Shell {
         self.machine.handle(self.clock.now(), event, effects);
         self.status.send_replace(Status {
             records_waiting: self.queue.waiting(),
+            dead_letters: self.queue.letters(),
             ..self.machine.status()
         });
     }
@@ -121,30 +134,6 @@ impl Shell {
     /// Carries an effect out; returns what comes of it. None: nothing, or the stop came first.
     async fn execute(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::Read {
-                class,
-                records_max,
-                bytes_max,
-            } => {
-                // A batch confirmed is recorded even when stopping; a next one is not begun.
-                if *self.stop.borrow() {
-                    return None;
-                }
-                let queue = Arc::clone(&self.queue);
-                let result = spawn_blocking(move || queue.read(class, records_max, bytes_max));
-                let result = flatten(result.await);
-                Some(Event::Read { class, result })
-            }
-            Effect::Commit {
-                class,
-                first,
-                last,
-                delivery,
-            } => {
-                let queue = Arc::clone(&self.queue);
-                let result = spawn_blocking(move || queue.commit(class, first, last, &delivery));
-                Some(Event::Committed(flatten(result.await)))
-            }
             Effect::Send(batch) => {
                 let mut stop = self.stop.clone();
                 tokio::select! {
@@ -162,6 +151,19 @@ impl Shell {
             Effect::Tell(news) => {
                 self.tell(&news);
                 None
+            }
+            // A batch confirmed is recorded even when stopping; a next one is not begun.
+            Effect::Read { .. } | Effect::Begin { .. } if *self.stop.borrow() => None,
+            of_queue => {
+                let queue = Arc::clone(&self.queue);
+                let asked = match &of_queue {
+                    Effect::Read { class, .. } => Some(*class),
+                    _ => None,
+                };
+                match spawn_blocking(move || carry_out(&*queue, of_queue)).await {
+                    Ok(carried) => carried.ok().flatten(),
+                    Err(broken) => Some(broken_off(asked, &broken)),
+                }
             }
         }
     }
@@ -191,6 +193,12 @@ impl Shell {
             News::Failing { why } => {
                 warn!(sink, why, "delivery fails; records wait and are sent again");
             }
+            News::DeadLetter { id, why } => warn!(
+                sink,
+                record = %id,
+                why,
+                "the sink refused a record; it is kept as a dead letter, see `tidegate sink dead-letter`"
+            ),
             News::CircuitOpened { why } => error!(
                 sink,
                 why,
@@ -214,6 +222,18 @@ impl Shell {
     }
 }
 
+/// What a call of the spool that broke off amounts to: a read of a class, or a note.
+fn broken_off(read: Option<Priority>, broken: &JoinError) -> Event {
+    let why = format!("a call broke off: {broken}");
+    match read {
+        Some(class) => Event::Read {
+            class,
+            result: Err(SinkError::Queue { why }),
+        },
+        None => Event::Recorded(Err(SinkError::Queue { why })),
+    }
+}
+
 /// Ends after the wait; never without one.
 async fn passed(wait: Option<Duration>) {
     match wait {
@@ -226,16 +246,6 @@ async fn passed(wait: Option<Duration>) {
 async fn stop_passed(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
     tokio::time::sleep(STOP_MAX).await;
-}
-
-fn flatten<T>(
-    result: Result<Result<T, SinkError>, tokio::task::JoinError>,
-) -> Result<T, SinkError> {
-    result.unwrap_or_else(|broken| {
-        Err(SinkError::Queue {
-            why: format!("a call broke off: {broken}"),
-        })
-    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub struct Status {
     /// Records that wait in its queues, those underway among them; unknown when the spool is busy
     /// or was not asked.
     pub records_waiting: Option<u64>,
+    /// Records that it refused and that are kept; unknown when the spool is busy or was not asked.
+    pub dead_letters: Option<u64>,
     /// The draining of a backlog, while there is one.
     pub drain: Option<Drain>,
     /// Counted since the gateway's start.
@@ -44,13 +46,15 @@ pub enum Phase {
     Idle,
     /// Its queues are being read.
     Reading,
+    /// Less than a batch waits, and waits for more.
+    Filling,
     /// A request is in flight.
     Sending,
     /// The last attempt failed; the next one is due.
     BackingOff,
     /// A person is needed: see the error. It is tried again slowly.
     CircuitOpen,
-    /// Confirmed; the spool is recording it.
+    /// The spool is recording a batch: that it begins, was confirmed or refused.
     Committing,
     /// The spool cannot be read or written.
     SpoolFailing,
@@ -69,8 +73,14 @@ pub struct Counters {
     pub attempts: u64,
     /// Attempts that ended in a retry.
     pub retries: u64,
-    /// Attempts that found the sink broken or were refused.
+    /// Attempts that found the sink broken.
     pub broken: u64,
+    /// Attempts after which a batch was halved: something in it was refused, or it was too large.
+    pub halved: u64,
+    /// Attempts at a record alone that were refused.
+    pub refused: u64,
+    /// Records that were put among the dead letters.
+    pub dead_letters: u64,
     /// Body bytes confirmed, before compression.
     pub body_bytes: u64,
     /// Body bytes as sent, by all attempts.

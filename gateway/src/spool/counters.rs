@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::journal::{Cost, Shares};
 use crate::record::Record;
 
 /// What became of a record.
@@ -72,7 +73,7 @@ pub struct RuleCounts {
     /// Records dropped.
     pub dropped_records: u64,
     /// Body bytes before compression. A batch's bytes are shared among its rules in proportion to
-    /// the stored size of their records; the shares add up exactly.
+    /// their records' part of its body; the shares add up exactly.
     pub bytes_before: u64,
     /// Body bytes as sent.
     pub bytes_after: u64,
@@ -122,7 +123,7 @@ impl RuleCounts {
 }
 
 /// `map[key]`, made when missing, without a copy of the key when not.
-fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, key: &str) -> &'a mut V {
+pub(super) fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, key: &str) -> &'a mut V {
     if !map.contains_key(key) {
         map.insert(key.to_owned(), V::default());
     }
@@ -181,8 +182,24 @@ impl Counters {
         *counts.sensor(&record.device, &record.sensor).slot(fate) += record.fresh;
     }
 
+    /// A dead letter was delivered after all.
+    pub(super) fn revive(&mut self, sink: &str, record: &Counted) {
+        let counts = entry(entry(&mut self.sinks, sink), &record.rule);
+        counts.refused_records = counts.refused_records.saturating_sub(1);
+        counts.delivered_records += 1;
+        let sensor = counts.sensor(&record.device, &record.sensor);
+        sensor.refused_fresh = sensor.refused_fresh.saturating_sub(record.fresh);
+        sensor.delivered_fresh += record.fresh;
+    }
+
+    /// Charges what attempts took to the rules whose records they carried, by body bytes.
+    pub(super) fn charge(&mut self, sink: &str, shares: &Shares, cost: &Cost) {
+        let bytes = (cost.bytes_before, cost.bytes_after, cost.header_bytes);
+        self.share_bytes(sink, &shares.weights(), bytes);
+    }
+
     /// Shares a batch's bytes among rules by weight.
-    pub(super) fn share_bytes(
+    fn share_bytes(
         &mut self,
         sink: &str,
         weights: &BTreeMap<String, u64>,

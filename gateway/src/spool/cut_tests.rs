@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::journal::Shares;
 use super::*;
 use crate::log::{Base, LocalLog, Log, LogError, Opened, Part};
 use crate::rules::settings::LogSettings;
@@ -127,7 +128,12 @@ fn step(store: &mut Store, known: &mut Known, step: u64, run: u64) -> Result<(),
                 known
                     .committed
                     .extend(batch.iter().map(|one| (id, one.place)));
-                spool.commit(id, first.index..=last.index, delivery(Outcome::Confirmed))?;
+                spool.commit(
+                    id,
+                    first.index..=last.index,
+                    delivery(Outcome::Confirmed),
+                    &Shares::default(),
+                )?;
             }
         }
     }

@@ -1,11 +1,13 @@
 //! The delivery journal: what became of every batch, beside the log.
 //!
 //! Entries are postcard of [`Journaled`], in a log of their own (`journal/`) whose bases are the
-//! spool's state. Applying an entry twice changes nothing: a batch counts only those of its
-//! indices that were still waiting, a drop only beyond the place dropped so far. A commit is
+//! spool's state. Records count once however often an entry is applied: a batch counts only those
+//! of its indices that were still waiting, a drop only beyond the place dropped so far. What
+//! attempts took is charged by each entry behind the base. A commit is
 //! written at once, and so outlives the process; it is synced with the spool at most every
-//! 30 s, so a power cut may forget the newest commits. Their records wait again and are
-//! sent again under the same ids, and the counters say so.
+//! 30 s, so a power cut may forget the newest commits, and which batches had begun. Their records
+//! wait again and are sent again under the same ids, perhaps in other batches, and the counters
+//! say so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +15,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::SpoolError;
-use super::counters::Counted;
+use super::counters::{Counted, entry};
 use crate::disk::Disk;
 use crate::log::{Base, LocalLog, Log, Opened, Recovery};
-use crate::record::Place;
+use crate::record::{Place, Record, RecordId};
 use crate::rules::Priority;
 use crate::rules::settings::LogSettings;
 use crate::time::Timestamp;
@@ -55,18 +57,70 @@ pub struct Delivery {
     pub outcome: Outcome,
     /// When.
     pub at: Timestamp,
-    /// Body bytes before compression, over all attempts.
+    /// Body bytes before compression, over the attempts that are in no [`Tried`].
     pub bytes_before: u64,
-    /// Body bytes as sent, over all attempts.
+    /// Body bytes as sent, over the same attempts.
     pub bytes_after: u64,
-    /// Header bytes, over all attempts.
+    /// Header bytes, estimated, over the same attempts.
     pub header_bytes: u64,
     /// Times it was sent.
     pub attempts: u32,
 }
 
-/// Fresh samples by rule, device and sensor.
-pub type Shares = BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>;
+/// What one sensor has of a batch under one rule.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Records.
+    pub records: u64,
+    /// Fresh samples in them.
+    pub fresh: u64,
+    /// Body bytes before compression.
+    pub bytes: u64,
+}
+
+/// What each sensor has of a batch, by rule, device and sensor.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares(pub BTreeMap<String, BTreeMap<String, BTreeMap<String, Share>>>);
+
+impl Shares {
+    /// Adds a record's part.
+    pub fn add(&mut self, record: &Record, part: Share) {
+        let sensors = entry(entry(&mut self.0, &record.rule), &record.device);
+        let share = entry(sensors, &record.sensor);
+        share.records += part.records;
+        share.fresh += part.fresh;
+        share.bytes += part.bytes;
+    }
+
+    /// Every rule, device and sensor with its share.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &str, &Share)> {
+        self.0.iter().flat_map(|(rule, devices)| {
+            devices.iter().flat_map(move |(device, sensors)| {
+                let shares = sensors.iter();
+                shares.map(move |(sensor, share)| {
+                    (rule.as_str(), device.as_str(), sensor.as_str(), share)
+                })
+            })
+        })
+    }
+
+    /// Body bytes of each rule.
+    pub(super) fn weights(&self) -> BTreeMap<String, u64> {
+        let mut weights = BTreeMap::new();
+        for (rule, _, _, share) in self.iter() {
+            *entry(&mut weights, rule) += share.bytes;
+        }
+        weights
+    }
+
+    /// Takes the body bytes of another account of the same batch.
+    pub(super) fn set_bytes(&mut self, pieces: &Self) {
+        for (rule, device, sensor, piece) in pieces.iter() {
+            let sensors = entry(entry(&mut self.0, rule), device);
+            entry(sensors, sensor).bytes += piece.bytes;
+        }
+    }
+}
 
 /// A batch that left its queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +139,8 @@ pub struct Left {
     pub last_place: Place,
     /// Records of it that were waiting until now.
     pub records: u64,
-    /// The fresh samples in those.
+    /// What each sensor has of those, and of the body as it was sent: records that were evicted
+    /// meanwhile have bytes there, too.
     pub shares: Shares,
     /// How it left.
     pub delivery: Delivery,
@@ -104,6 +159,65 @@ pub struct Dropped {
     pub records: Vec<(Place, Counted)>,
 }
 
+/// A batch that is about to be sent for the first time: a gateway that is ended before it is
+/// answered takes the same records up again, under the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Sink of the queue.
+    pub sink: String,
+    /// Class of the queue.
+    pub priority: Priority,
+    /// When.
+    pub at: Timestamp,
+    /// First index of the batch.
+    pub first: u64,
+    /// Last index of the batch.
+    pub last: u64,
+}
+
+/// Attempts that failed and took bytes all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Sink of the queue.
+    pub sink: String,
+    /// Class of the queue.
+    pub priority: Priority,
+    /// What each sensor has of the body; records and fresh samples are those of the delivery.
+    pub shares: Shares,
+    /// What they took; nothing came of it.
+    pub cost: Cost,
+}
+
+/// What attempts took.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// When.
+    pub at: Timestamp,
+    /// Body bytes before compression.
+    pub bytes_before: u64,
+    /// Body bytes as sent.
+    pub bytes_after: u64,
+    /// Header bytes, estimated.
+    pub header_bytes: u64,
+}
+
+/// A dead letter that was delivered after all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resent {
+    /// Sink of the queue.
+    pub sink: String,
+    /// Class of the queue.
+    pub priority: Priority,
+    /// The record.
+    pub id: RecordId,
+    /// What it counts.
+    pub counted: Counted,
+    /// What it has of the body: all.
+    pub shares: Shares,
+    /// What it took.
+    pub cost: Cost,
+}
+
 /// An entry of the journal. Kinds are added at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Journaled {
@@ -111,6 +225,24 @@ pub enum Journaled {
     Left(Left),
     /// Records were dropped.
     Dropped(Dropped),
+    /// A batch begins.
+    Begun(Begun),
+    /// Attempts failed.
+    Tried(Tried),
+    /// A dead letter was delivered.
+    Resent(Resent),
+}
+
+impl Delivery {
+    /// What it took.
+    pub fn cost(&self) -> Cost {
+        Cost {
+            at: self.at,
+            bytes_before: self.bytes_before,
+            bytes_after: self.bytes_after,
+            header_bytes: self.header_bytes,
+        }
+    }
 }
 
 impl Journaled {
@@ -119,6 +251,20 @@ impl Journaled {
         match self {
             Self::Left(left) => &left.delivery.at,
             Self::Dropped(dropped) => &dropped.at,
+            Self::Begun(begun) => &begun.at,
+            Self::Tried(tried) => &tried.cost.at,
+            Self::Resent(resent) => &resent.cost.at,
+        }
+    }
+
+    /// The queue it is about.
+    pub fn queue(&self) -> (&str, Priority) {
+        match self {
+            Self::Left(left) => (&left.sink, left.priority),
+            Self::Dropped(dropped) => (&dropped.sink, dropped.priority),
+            Self::Begun(begun) => (&begun.sink, begun.priority),
+            Self::Tried(tried) => (&tried.sink, tried.priority),
+            Self::Resent(resent) => (&resent.sink, resent.priority),
         }
     }
 }

@@ -1,21 +1,25 @@
 //! Leaving a queue: commits, evictions and losses, counted once.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::{ControlFlow, RangeInclusive};
 
 use super::counters::{Counted, Counters, Fate};
-use super::journal::{Delivery, Journaled, Left, Outcome, Shares};
+use super::journal::{
+    Begun, Cost, Delivery, Journaled, Left, Outcome, Resent, Share, Shares, Tried,
+};
+use super::letters::Stored;
 use super::queue::Found;
 use super::{QueueId, Spool, SpoolError};
-use crate::record::Place;
+use crate::record::{Place, RecordId};
+use crate::time::Timestamp;
 
 /// Indices that were waiting and cannot be read.
 type Unread = Vec<RangeInclusive<u64>>;
 
 impl Spool {
     /// Notes that a batch left its queue, `range` being the indices of its first and last record.
-    /// Returns how many records that were: those done before, by an eviction for instance, do not
-    /// count again.
+    /// `pieces` says what each sensor had of the body. Returns how many records left: those done
+    /// before, by an eviction for instance, do not count again.
     ///
     /// It is written at once; see [the journal](super::journal) for what a power cut may forget.
     pub fn commit(
@@ -23,14 +27,13 @@ impl Spool {
         id: QueueId,
         range: RangeInclusive<u64>,
         delivery: Delivery,
+        pieces: &Shares,
     ) -> Result<u64, SpoolError> {
-        let next = self.get(id)?.next();
-        let (first, last) = (*range.start(), *range.end());
-        if first == 0 || first > last || last >= next {
-            return Err(SpoolError::UnknownRecords { first, last, next });
-        }
+        self.check(id, &range)?;
         self.journal.make_room()?;
-        let Some(left) = self.leave(id, range, delivery)? else {
+        let Some(left) = self.leave(id, range, delivery, pieces)? else {
+            // Evicted to the last record while it was sent: the bytes were spent all the same.
+            self.tried(id, pieces, delivery.cost())?;
             return Ok(0);
         };
         let records = left.records;
@@ -41,16 +44,172 @@ impl Spool {
         Ok(records)
     }
 
+    /// Puts a record among the dead letters and takes it out of its queue. Returns how many may be
+    /// kept when that many are: then nothing happens.
+    pub fn bury(
+        &mut self,
+        id: QueueId,
+        letter: &Stored,
+        pieces: &Shares,
+        delivery: Delivery,
+    ) -> Result<Option<u64>, SpoolError> {
+        self.check(id, &(letter.index..=letter.index))?;
+        let letters_max = self.get(id)?.letters_max;
+        if self.letters.count(&letter.sink) >= letters_max {
+            return Ok(Some(letters_max));
+        }
+        self.letters.bury(letter)?;
+        let left = self.commit(id, letter.index..=letter.index, delivery, pieces);
+        if !matches!(left, Ok(1)) {
+            // Evicted meanwhile, or not written down: it is not a dead letter then.
+            self.letters.remove(&letter.sink, letter.record.id)?;
+        }
+        left.map(|_| None)
+    }
+
+    /// Notes that a dead letter was delivered after all.
+    pub fn resent(
+        &mut self,
+        sink: &str,
+        id: RecordId,
+        pieces: &Shares,
+        cost: Cost,
+    ) -> Result<(), SpoolError> {
+        let Some(letter) = self.letters.sent(sink, id)? else {
+            return Ok(());
+        };
+        let resent = Resent {
+            sink: sink.to_owned(),
+            priority: letter.priority,
+            id,
+            counted: Counted::from(&letter.record),
+            shares: pieces.clone(),
+            cost,
+        };
+        self.journal.hold(&Journaled::Resent(resent.clone()))?;
+        self.journal.sync()?;
+        self.apply_resent(&resent);
+        self.letters.remove(sink, id)
+    }
+
+    /// Notes that a dead letter was refused again, and what that took.
+    pub fn refused_again(
+        &mut self,
+        queue: QueueId,
+        id: RecordId,
+        why: &str,
+        pieces: &Shares,
+        delivery: Delivery,
+    ) -> Result<(), SpoolError> {
+        let sink = self.get(queue)?.sink.clone();
+        let said = (why, delivery.at, delivery.attempts);
+        self.letters.refused_again(&sink, id, said)?;
+        self.tried(queue, pieces, delivery.cost())
+    }
+
+    pub(super) fn apply_resent(&mut self, resent: &Resent) {
+        self.counters.revive(&resent.sink, &resent.counted);
+        self.counters
+            .charge(&resent.sink, &resent.shares, &resent.cost);
+    }
+
+    /// Brings to an end what a crash left half done with dead letters.
+    pub(super) fn settle_letters(&mut self) -> Result<(), SpoolError> {
+        let buried = self.letters.half_buried(|sink, priority, index| {
+            let queue = self.queue(sink, priority).map(|id| &self.queues[id.0]);
+            queue.is_some_and(|queue| index < queue.next() && !queue.done.contains(index))
+        });
+        for (sink, id) in buried {
+            self.letters.remove(&sink, id)?;
+        }
+        let sent = self.letters.half_sent();
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let mut journaled = BTreeSet::new();
+        for entry in self.journal(0)? {
+            if let Journaled::Resent(resent) = entry?.1 {
+                journaled.insert((resent.sink, resent.id));
+            }
+        }
+        for (sink, id) in sent {
+            if journaled.contains(&(sink.clone(), id)) {
+                self.letters.remove(&sink, id)?;
+            } else {
+                self.resent(&sink, id, &Shares::default(), Cost::default())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether indices are those of durable records.
+    fn check(&self, id: QueueId, range: &RangeInclusive<u64>) -> Result<(), SpoolError> {
+        let next = self.get(id)?.next();
+        let (first, last) = (*range.start(), *range.end());
+        if first == 0 || first > last || last >= next {
+            return Err(SpoolError::UnknownRecords { first, last, next });
+        }
+        Ok(())
+    }
+
+    /// Notes that a batch of these indices is about to be sent for the first time.
+    pub fn begin(
+        &mut self,
+        id: QueueId,
+        range: RangeInclusive<u64>,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        self.check(id, &range)?;
+        self.journal.make_room()?;
+        let queue = self.get(id)?;
+        let begun = Journaled::Begun(Begun {
+            sink: queue.sink.clone(),
+            priority: queue.priority,
+            at: now,
+            first: *range.start(),
+            last: *range.end(),
+        });
+        self.journal.hold(&begun)?;
+        self.journal.write()?;
+        self.get_mut(id)?.begun = Some((*range.start(), *range.end()));
+        Ok(())
+    }
+
+    /// Charges what failed attempts took.
+    pub fn tried(&mut self, id: QueueId, pieces: &Shares, cost: Cost) -> Result<(), SpoolError> {
+        if cost.bytes_after + cost.header_bytes == 0 {
+            return Ok(());
+        }
+        self.journal.make_room()?;
+        let queue = self.get(id)?;
+        let tried = Tried {
+            sink: queue.sink.clone(),
+            priority: queue.priority,
+            shares: pieces.clone(),
+            cost,
+        };
+        self.counters.charge(&tried.sink, &tried.shares, &cost);
+        self.journal.hold(&Journaled::Tried(tried))?;
+        if let Err(error) = self.journal.write() {
+            tracing::warn!(%error, "failed attempts could not be journaled yet; tried again");
+        }
+        Ok(())
+    }
+
     /// [`Self::finish`], with what cannot be read any more counted as lost.
     pub(super) fn leave(
         &mut self,
         id: QueueId,
         range: RangeInclusive<u64>,
         delivery: Delivery,
+        pieces: &Shares,
     ) -> Result<Option<Left>, SpoolError> {
-        let Some((left, lost)) = self.finish(id, range, delivery)? else {
+        let Some((mut left, lost)) = self.finish(id, range, delivery)? else {
             return Ok(None);
         };
+        left.shares.set_bytes(pieces);
+        let cost = delivery.cost();
+        self.counters.charge(&left.sink, &left.shares, &cost);
         if !lost.is_empty() {
             self.lose(id, &lost)?;
         }
@@ -78,42 +237,39 @@ impl Spool {
         let sink = queue.sink.clone();
         let mut places: Option<(Place, Place)> = None;
         let (mut records, mut lost) = (0, Vec::new());
-        let mut weights: BTreeMap<String, u64> = BTreeMap::new();
-        let mut shares = Shares::new();
-        let counters = &mut self.counters;
+        let mut shares = Shares::default();
+        let (counters, letters) = (&mut self.counters, &mut self.letters);
+        let mut superseded = Ok(());
         let before = queue.done.count();
         queue.walk(first, last + 1, |found| {
             match found {
                 Found::Lost(range) => lost.push(range),
-                Found::Record {
-                    place,
-                    record,
-                    bytes,
-                    ..
-                } => {
+                Found::Record { place, record, .. } => {
                     places = Some((places.map_or(place, |(first, _)| first), place));
                     records += 1;
                     counters.count(&sink, &Counted::from(&record), fate);
-                    *weights.entry(record.rule.clone()).or_default() += bytes.len() as u64;
-                    let sensors = shares.entry(record.rule).or_default();
-                    let sensors = sensors.entry(record.device).or_default();
-                    *sensors.entry(record.sensor).or_default() += record.fresh;
+                    if fate == Fate::Delivered && superseded.is_ok() {
+                        superseded = letters.supersede(&sink, &record);
+                    }
+                    shares.add(
+                        &record,
+                        Share {
+                            records: 1,
+                            fresh: record.fresh,
+                            bytes: 0,
+                        },
+                    );
                 }
             }
             ControlFlow::Continue(())
         })?;
+        if let Err(error) = superseded {
+            tracing::warn!(%error, "a dead letter is older than what was delivered, which could not be noted: do not resend it");
+        }
         queue
             .done
             .insert(first..=last, places.map(|(_, last)| last));
         let newly = queue.done.count() - before;
-        if !weights.is_empty() {
-            let bytes = (
-                delivery.bytes_before,
-                delivery.bytes_after,
-                delivery.header_bytes,
-            );
-            self.counters.share_bytes(&sink, &weights, bytes);
-        }
         let (first_place, last_place) = places.unwrap_or_default();
         let left = Left {
             sink,

@@ -28,6 +28,7 @@ pub mod counters;
 pub mod extent;
 pub mod journal;
 mod leaving;
+pub mod letters;
 mod open;
 mod queue;
 mod ranges;
@@ -49,6 +50,7 @@ pub use self::queue::Waiting;
 
 use self::counters::{Counted, Counters, Fate};
 use self::journal::{Dropped, Journal};
+use self::letters::Letters;
 use self::queue::{Found, Pending, Queue};
 use crate::disk::Disk;
 use crate::log::LogError;
@@ -112,6 +114,8 @@ pub struct QueueSettings {
     /// Its budget; the queues of a sink share theirs. At least two segments (8 KiB) per queue make
     /// sense.
     pub bytes_max: u64,
+    /// Dead letters that its sink may have.
+    pub letters_max: u64,
 }
 
 /// What opening a spool has found.
@@ -132,6 +136,10 @@ pub struct SpoolReport {
     pub commits_uncounted: u64,
     /// Parts of the state (a queue, a rule's counters), or whole bases, that were damaged.
     pub parts_damaged: u64,
+    /// Dead letters that are kept.
+    pub letters: u64,
+    /// Files of dead letters that hold none.
+    pub letters_unreadable: u64,
     /// Whether counters of some sink had to be found by reading its queues.
     pub recounted: bool,
 }
@@ -153,6 +161,7 @@ pub struct Spool {
     by_name: BTreeMap<String, BTreeMap<Priority, QueueId>>,
     journal: Journal,
     counters: Counters,
+    letters: Letters,
     drops_held: bool,
     base_due: bool,
     base_wait: u32,
@@ -195,6 +204,25 @@ impl Spool {
         let id = name.and_then(|(sink, priority)| self.queue(&sink, priority));
         let queue = id.and_then(|id| self.queues.get(id.0));
         queue.is_some_and(|queue| index < queue.next() && !queue.done.contains(index))
+    }
+
+    /// Index of the last record of the batch that was begun with a queue's oldest record, or
+    /// before it, if that is not done.
+    pub fn begun(&self, id: QueueId) -> Result<Option<(u64, u64)>, SpoolError> {
+        let queue = self.get(id)?;
+        let head = queue.done.next_free(1);
+        let begun = queue.begun;
+        Ok(begun.filter(|(first, last)| (*first..=*last).contains(&head)))
+    }
+
+    /// The dead letters.
+    pub fn letters(&self) -> &Letters {
+        &self.letters
+    }
+
+    /// The dead letters, to be resent or dropped.
+    pub fn letters_mut(&mut self) -> &mut Letters {
+        &mut self.letters
     }
 
     /// How much waits in a queue.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::counters::{Counted, Fate};
 use super::journal::{Journal, Journaled, Left};
+use super::letters::Letters;
 use super::queue::{FOLDER, Found, Queue, parse_prefix};
 use super::state::{self, QueueState, State};
 use super::{ORPHANS_MAX, QueueId, QueueSettings, Spool, SpoolError, SpoolReport};
@@ -17,7 +18,7 @@ use crate::rules::Priority;
 type Name = (String, Priority);
 
 impl Spool {
-    /// Opens the spool; writes nothing. Queues on the disk whose sinks are not in `configured` are
+    /// Opens the spool; writes nothing, but for what a crash left half done with dead letters. Queues on the disk whose sinks are not in `configured` are
     /// kept and reported.
     pub fn open(
         disk: Arc<dyn Disk>,
@@ -45,12 +46,18 @@ impl Spool {
             base_bytes: base.as_ref().map_or(0, Base::bytes),
             grown: 0,
             synced_us: 0,
+            letters: Letters::open(Arc::clone(&disk))?,
             disk,
         };
         spool.open_queues(configured, &mut state)?;
         spool.count_new(&state)?;
         suspect |= spool.replay_journal(recovery.from, &mut state, &mut report)?;
         spool.find_ends(&state, suspect, &mut report)?;
+        if let Err(error) = spool.settle_letters() {
+            tracing::warn!(%error, "dead letters that a crash left half done stay so until the next start");
+        }
+        report.letters = spool.letters.len();
+        report.letters_unreadable = spool.letters.unreadable();
         let orphan = |queue: &&Queue| queue.bytes_max.is_none() && queue.waiting() > 0;
         for queue in spool.queues.iter().filter(orphan) {
             if report.orphans.len() < ORPHANS_MAX {
@@ -78,6 +85,9 @@ impl Spool {
         for settings in configured {
             let name = (settings.sink.clone(), settings.priority);
             self.open_queue(name, Some(settings.bytes_max), state)?;
+            if let Some(id) = self.queue(&settings.sink, settings.priority) {
+                self.get_mut(id)?.letters_max = settings.letters_max;
+            }
         }
         let mut others: BTreeSet<Name> = state.queues.keys().cloned().collect();
         let names = self
@@ -138,15 +148,22 @@ impl Spool {
         let mut uncounted = false;
         let entries: Vec<_> = self.journal(from)?.collect::<Result<_, _>>()?;
         for (_, entry) in entries {
-            let (Journaled::Left(Left { sink, priority, .. })
-            | Journaled::Dropped(super::journal::Dropped { sink, priority, .. })) = &entry;
-            self.open_queue((sink.clone(), *priority), None, state)?;
-            let Some(id) = self.queue(sink, *priority) else {
+            let (sink, priority) = entry.queue();
+            self.open_queue((sink.to_owned(), priority), None, state)?;
+            let Some(id) = self.queue(sink, priority) else {
                 continue;
             };
             match entry {
                 Journaled::Dropped(dropped) => self.apply_dropped(id, &dropped)?,
                 Journaled::Left(left) => uncounted |= self.leave_again(id, &left, report)?,
+                Journaled::Begun(begun) => {
+                    self.get_mut(id)?.begun = Some((begun.first, begun.last));
+                }
+                Journaled::Tried(tried) => {
+                    self.counters
+                        .charge(&tried.sink, &tried.shares, &tried.cost);
+                }
+                Journaled::Resent(resent) => self.apply_resent(&resent),
             }
         }
         Ok(uncounted)
@@ -164,6 +181,8 @@ impl Spool {
         queue.segments.advance_to(left.last + 1);
         let already = queue.done.count();
         let again = self.finish(id, left.first..=left.last, left.delivery)?;
+        let cost = left.delivery.cost();
+        self.counters.charge(&left.sink, &left.shares, &cost);
         let queue = self.get_mut(id)?;
         queue
             .done

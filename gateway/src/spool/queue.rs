@@ -70,6 +70,10 @@ pub(super) struct Queue {
     pub pending_bytes: u64,
     /// Records that found no room and are not journaled yet.
     pub dropped: Vec<(Place, Counted)>,
+    /// First and last index of the batch that was begun last.
+    pub begun: Option<(u64, u64)>,
+    /// Dead letters that its sink may have; none may a sink that is no longer configured.
+    pub letters_max: u64,
     cursor: Option<Cursor>,
     /// Segments, by number, of which a durable base knows that they are done, up to an index: the
     /// one being written may have grown since, by records whose leaving is not durable yet.
@@ -173,6 +177,8 @@ impl Queue {
             pending: Vec::new(),
             pending_bytes: 0,
             dropped: Vec::new(),
+            begun: state.begun,
+            letters_max: 0,
             cursor: None,
             covered: Vec::new(),
         })

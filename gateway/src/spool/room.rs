@@ -1,5 +1,6 @@
 //! Room for new segments: recycling what is done, evicting what must go, and the bases between.
 
+use super::journal::Shares;
 use super::journal::{Delivery, Journaled, Outcome};
 use super::{
     BASE_RETRY_SYNCS, DONE_RANGES_MAX, GROWTH_BYTES, GROWTH_PER_BASE, QueueId, Spool, SpoolError,
@@ -112,7 +113,12 @@ impl Spool {
             return Ok(true);
         }
         self.journal.make_room()?;
-        if let Some(left) = self.leave(victim, range.start..=range.end - 1, evicted(now))? {
+        if let Some(left) = self.leave(
+            victim,
+            range.start..=range.end - 1,
+            evicted(now),
+            &Shares::default(),
+        )? {
             tracing::error!(
                 sink,
                 records = left.records,
@@ -127,7 +133,7 @@ impl Spool {
     pub(super) fn bound_ranges(&mut self, id: QueueId, now: Timestamp) -> Result<(), SpoolError> {
         while let Some(gap) = self.get(id)?.done.first_gap_beyond(DONE_RANGES_MAX) {
             self.journal.make_room()?;
-            if let Some(left) = self.leave(id, gap, evicted(now))? {
+            if let Some(left) = self.leave(id, gap, evicted(now), &Shares::default())? {
                 tracing::error!(
                     sink = left.sink,
                     records = left.records,

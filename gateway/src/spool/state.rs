@@ -14,7 +14,7 @@ use crate::rules::Priority;
 
 const QUEUE: u16 = 1;
 const COUNTS: u16 = 2;
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// A part's key is for people: the names inside are whole.
 const KEY_CHARS_MAX: usize = 200;
 
@@ -29,6 +29,8 @@ pub(super) struct QueueState {
     pub lost_records: u64,
     /// First, last, place of the last.
     pub done: Vec<(u64, u64, Option<Place>)>,
+    /// First and last of the batch that was begun last.
+    pub begun: Option<(u64, u64)>,
 }
 
 impl From<&Queue> for QueueState {
@@ -39,6 +41,7 @@ impl From<&Queue> for QueueState {
             dropped_through: queue.dropped_through,
             lost_records: queue.lost_records,
             done: queue.done.iter().collect(),
+            begun: queue.begun,
         }
     }
 }

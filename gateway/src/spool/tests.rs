@@ -4,12 +4,15 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::counters::SensorCounts;
+use super::journal::{Share, Shares};
 use super::*;
 use crate::disk::fault::{FaultDisk, Torn};
 use crate::record::{ClockQuality, Record, RecordId, Value};
 
 #[path = "cut_tests.rs"]
 mod cut_tests;
+#[path = "letter_tests.rs"]
+mod letter_tests;
 
 pub(super) fn place(position: u64, ordinal: u32) -> Place {
     Place { position, ordinal }
@@ -61,6 +64,7 @@ pub(super) fn settings(sink: &str, priority: Priority, bytes_max: u64) -> QueueS
         sink: sink.to_owned(),
         priority,
         bytes_max,
+        letters_max: 100,
     }
 }
 
@@ -81,6 +85,18 @@ pub(super) fn delivery(outcome: Outcome) -> Delivery {
         header_bytes: 150,
         attempts: 1,
     }
+}
+
+/// A batch's body, all of one sensor.
+pub(super) fn pieces() -> Shares {
+    let mut pieces = Shares::default();
+    let part = Share {
+        bytes: 10,
+        ..Share::default()
+    };
+    let emitted = emitted(place(1, 0), &["cloud"], Priority::Normal);
+    pieces.add(&emitted.record, part);
+    pieces
 }
 
 fn cloud() -> Vec<QueueSettings> {
@@ -162,19 +178,19 @@ fn records_wait_until_they_are_committed_and_outlive_a_cut() {
     assert_eq!(spool.read(id, 0, 10, 1).unwrap().len(), 1);
     assert_eq!(
         spool
-            .commit(id, 1..=10, delivery(Outcome::Confirmed))
+            .commit(id, 1..=10, delivery(Outcome::Confirmed), &pieces())
             .unwrap(),
         10
     );
     assert_eq!(
         spool
-            .commit(id, 1..=10, delivery(Outcome::Confirmed))
+            .commit(id, 1..=10, delivery(Outcome::Confirmed), &pieces())
             .unwrap(),
         0
     );
     assert_eq!(
         spool
-            .commit(id, 31..=32, delivery(Outcome::Refused))
+            .commit(id, 31..=32, delivery(Outcome::Refused), &pieces())
             .unwrap(),
         2
     );
@@ -193,7 +209,8 @@ fn records_wait_until_they_are_committed_and_outlive_a_cut() {
     let bill = spool.counters().rule("cloud", "minute").unwrap().clone();
     assert_eq!(
         (bill.bytes_before, bill.bytes_after, bill.header_bytes),
-        (2_000, 600, 300)
+        (3_000, 900, 450),
+        "what was sent in vain was sent, too"
     );
     assert_eq!(
         (
@@ -218,7 +235,7 @@ fn commits_are_synced_with_the_spool_after_a_while() {
     spool.append(now(1), &normal(0..9)).unwrap();
     spool.sync(now(1)).unwrap();
     spool
-        .commit(id, 1..=4, delivery(Outcome::Confirmed))
+        .commit(id, 1..=4, delivery(Outcome::Confirmed), &Shares::default())
         .unwrap();
     spool.sync(now(40)).unwrap();
     disk.cut();
@@ -235,7 +252,7 @@ fn what_is_not_above_the_mark_is_not_put_in_again() {
     spool.append(now(1), &normal(3..9)).unwrap();
     spool.sync(now(1)).unwrap();
     spool
-        .commit(id, 1..=9, delivery(Outcome::Confirmed))
+        .commit(id, 1..=9, delivery(Outcome::Confirmed), &Shares::default())
         .unwrap();
     spool.stop(now(2)).unwrap();
     let (mut spool, _) = open(&disk, &cloud());
@@ -279,7 +296,7 @@ fn done_segments_are_recycled_and_the_queue_does_not_grow() {
         assert_eq!(batch.len(), 20);
         let range = batch[0].index..=batch[19].index;
         spool
-            .commit(id, range, delivery(Outcome::Confirmed))
+            .commit(id, range, delivery(Outcome::Confirmed), &Shares::default())
             .unwrap();
     }
     let backlog = spool.waiting(id).unwrap();
@@ -309,7 +326,12 @@ fn a_segment_that_grew_behind_the_base_is_not_recycled() {
             spool.sync(now(1)).unwrap();
             let index = position + 1;
             spool
-                .commit(id, index..=index, delivery(Outcome::Confirmed))
+                .commit(
+                    id,
+                    index..=index,
+                    delivery(Outcome::Confirmed),
+                    &Shares::default(),
+                )
                 .unwrap();
             if position == 2 {
                 spool.write_base().unwrap();
@@ -414,7 +436,12 @@ fn a_queue_done_in_too_many_places_evicts_its_oldest_and_counts_them() {
     let id = spool.queue("cloud", Priority::Normal).unwrap();
     for index in (1..2 * ranges).step_by(2) {
         spool
-            .commit(id, index..=index, delivery(Outcome::Confirmed))
+            .commit(
+                id,
+                index..=index,
+                delivery(Outcome::Confirmed),
+                &Shares::default(),
+            )
             .unwrap();
     }
     spool.sync(now(2)).unwrap();
@@ -511,7 +538,7 @@ fn any_damaged_byte_of_the_state_leaves_a_spool_that_starts_and_balances() {
     spool.append(now(1), &normal(0..30)).unwrap();
     spool.sync(now(1)).unwrap();
     spool
-        .commit(id, 1..=10, delivery(Outcome::Confirmed))
+        .commit(id, 1..=10, delivery(Outcome::Confirmed), &Shares::default())
         .unwrap();
     spool.stop(now(1)).unwrap();
     let files: Vec<String> = disk
@@ -551,7 +578,7 @@ fn wrong_calls_are_refused() {
     ));
     let reversed = RangeInclusive::new(2, 1);
     for range in [0..=1, 1..=1, reversed] {
-        let refused = spool.commit(id, range, delivery(Outcome::Confirmed));
+        let refused = spool.commit(id, range, delivery(Outcome::Confirmed), &Shares::default());
         assert!(matches!(
             refused,
             Err(SpoolError::UnknownRecords { next: 1, .. })

@@ -19,10 +19,12 @@ use super::*;
 use crate::disk::FaultDisk;
 use crate::entry::{ENGINE, Entry, FrameEntry, Logged, Verdict};
 use crate::rules::settings::Settings;
+use crate::run::queue::SpoolQueue;
 use crate::sinks::delivery::{
     Answer, BatchLimits, DrainLimits, Effect, Event, Machine, Outcome as Answered,
 };
-use crate::sinks::queue::Waiting as ForSink;
+use crate::sinks::encoding::Encoding;
+use crate::sinks::queue::carry_out;
 use crate::store::Store;
 
 const SECOND_US: u64 = 1_000_000;
@@ -210,6 +212,7 @@ impl World {
         let limits = BatchLimits {
             records_max: sink.batch_records_max,
             bytes_max: sink.batch_bytes_max,
+            age_us: 0,
         };
         let drain = DrainLimits {
             bytes_per_s: sink.drain_bytes_per_s,
@@ -220,7 +223,7 @@ impl World {
             spool: store.spool(),
             store,
             disk,
-            machine: Machine::new(limits, 1).with_drain(drain),
+            machine: Machine::new(limits, Encoding::Ndjson, 1).with_drain(drain),
             devices: Devices {
                 sequence: 0,
                 catalog: CatalogHash(0),
@@ -269,39 +272,27 @@ impl World {
 
     /// An event through the machine; what it wants of the spool is done at once.
     fn deliver(&mut self, now_us: u64, event: Event) {
+        let queue = SpoolQueue::new(Arc::clone(&self.spool), "cloud");
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let mut effects = Vec::new();
             self.machine.handle(moment(now_us), event, &mut effects);
             for effect in effects {
+                let effect = match carry_out(&queue, effect) {
+                    Ok(event) => {
+                        events.extend(event);
+                        continue;
+                    }
+                    Err(effect) => effect,
+                };
                 match effect {
-                    Effect::Read {
-                        class,
-                        records_max,
-                        bytes_max,
-                    } => {
-                        let mut spool = self.spool();
-                        let id = spool.queue("cloud", class).unwrap();
-                        let waiting = spool.read(id, 0, records_max, bytes_max).unwrap();
-                        let result = Ok(waiting.into_iter().map(for_sink).collect());
-                        events.push(Event::Read { class, result });
-                    }
-                    Effect::Commit {
-                        class, first, last, ..
-                    } => {
-                        let mut spool = self.spool();
-                        let id = spool.queue("cloud", class).unwrap();
-                        let confirmed = tests::delivery(Outcome::Confirmed);
-                        spool.commit(id, first..=last, confirmed).unwrap();
-                        events.push(Event::Committed(Ok(())));
-                    }
                     Effect::Send(batch) => {
                         self.answer_at_us = Some(now_us + ANSWER_US);
                         if !self.away {
                             self.arrived.push((now_us, batch.body.len() as u64));
                         }
                     }
-                    Effect::Tell(_) => {}
+                    _ => {}
                 }
             }
         }
@@ -331,6 +322,7 @@ impl World {
                     outcome,
                     sent_bytes: 0,
                     header_bytes: 0,
+                    taken: 0,
                 };
                 self.deliver(at_us, Event::Answer(answer));
             } else {
@@ -417,14 +409,6 @@ impl World {
     fn assert_balanced(&self) {
         let fates = self.fates();
         assert_eq!(self.folded(), fates.iter().sum::<u64>(), "{fates:?}");
-    }
-}
-
-fn for_sink(one: Waiting) -> ForSink {
-    ForSink {
-        index: one.index,
-        place: one.place,
-        record: one.record,
     }
 }
 

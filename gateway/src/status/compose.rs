@@ -137,6 +137,7 @@ fn sink_state(name: &str, status: &sinks::Status) -> Option<State> {
         ),
         Phase::Idle
         | Phase::Reading
+        | Phase::Filling
         | Phase::Sending
         | Phase::BackingOff
         | Phase::Committing

@@ -9,6 +9,7 @@ use crate::ledger::balance::Balances;
 use crate::ledger::past;
 use crate::rules::settings::Settings;
 use crate::rules::{Priority, parse};
+use crate::spool::journal::Shares;
 use crate::spool::{Delivery, Outcome};
 use crate::store::Store;
 use crate::time::{SECOND_US, Timestamp};
@@ -68,7 +69,12 @@ fn deliver(store: &Store, at: Timestamp) {
         attempts: 1,
     };
     spool
-        .commit(queue, first.index..=first.index, delivery)
+        .commit(
+            queue,
+            first.index..=first.index,
+            delivery,
+            &Shares::default(),
+        )
         .unwrap();
 }
 

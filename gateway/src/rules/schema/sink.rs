@@ -61,6 +61,13 @@ pub(super) fn sink() -> Value {
                 ),
             ),
             (
+                "batch_age",
+                about(
+                    "How long records wait for more to fill a request; those of high priority never do",
+                    duration_by_default(0),
+                ),
+            ),
+            (
                 "timeout",
                 about(
                     "Longest time a request may take",

@@ -1,7 +1,7 @@
 //! `[sink.NAME]` as it runs: where records go, how they are spelled, and what the receiver takes.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::rules::shown_url;
 
@@ -18,6 +18,8 @@ pub struct SinkSettings {
     pub batch_records_max: usize,
     /// `batch_bytes_max`: most body bytes of one request before compression; default 1 MiB.
     pub batch_bytes_max: usize,
+    /// `batch_age` in ms: longest time that records wait for more to fill a batch; default 0.
+    pub batch_age_ms: u64,
     /// `timeout` in ms: longest time one request may take; default 30 s.
     pub timeout_ms: u64,
     /// `drain_bytes_per_s`: most body bytes before compression that a backlog sends a second;
@@ -54,7 +56,6 @@ impl SinkSettings {
     /// Default of `drain_spread` over HTTP, in ms: a thousand gateways begin 30 ms apart.
     pub const DRAIN_SPREAD_MS: u64 = 30_000;
 }
-
 
 /// What a sink is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +96,45 @@ pub enum Order {
     OldestFirst,
 }
 
+impl SinkSettings {
+    /// A sink with every default of its kind.
+    pub fn new(name: &str, kind: SinkKind) -> Self {
+        let is_remote = kind.is_remote();
+        Self {
+            name: name.to_owned(),
+            kind,
+            spool_bytes_max: Self::SPOOL_BYTES_MAX,
+            batch_records_max: Self::BATCH_RECORDS_MAX as usize,
+            batch_bytes_max: Self::BATCH_BYTES_MAX as usize,
+            batch_age_ms: 0,
+            timeout_ms: Self::TIMEOUT_MS,
+            dead_letters_max: Self::DEAD_LETTERS_MAX,
+            drain_bytes_per_s: is_remote.then_some(Self::DRAIN_BYTES_PER_S),
+            drain_records_per_s: is_remote.then_some(Self::DRAIN_RECORDS_PER_S),
+            drain_spread_ms: if is_remote { Self::DRAIN_SPREAD_MS } else { 0 },
+        }
+    }
+}
+
 impl SinkKind {
+    /// An HTTP sink with every default.
+    pub fn http(url: &str) -> Self {
+        Self::Http(HttpSettings {
+            endpoint: Endpoint::plain(url),
+            format: HttpFormat::Ndjson,
+            compression: Compression::Gzip,
+        })
+    }
+
+    /// A file sink with every default.
+    pub fn file(path: &Path) -> Self {
+        Self::File(FileSettings {
+            path: path.to_owned(),
+            format: FileFormat::Ndjson,
+            rotation: Rotation::default(),
+        })
+    }
+
     /// Its name in the configuration.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -190,6 +229,18 @@ pub struct Endpoint {
     pub headers: Vec<(String, HeaderValue)>,
     /// `tls`.
     pub tls: TlsSettings,
+}
+
+impl Endpoint {
+    /// A URL without anything else.
+    pub fn plain(url: &str) -> Self {
+        Self {
+            url: SinkUrl(url.to_owned()),
+            auth: HttpAuth::None,
+            headers: Vec::new(),
+            tls: TlsSettings::default(),
+        }
+    }
 }
 
 /// A header's value.

@@ -93,6 +93,9 @@ fn read_settings(
     let bytes = section
         .get("batch_bytes_max")
         .map(|value| size("`batch_bytes_max`", value, 1 << 10..=64 << 20, findings));
+    let age = section
+        .get("batch_age")
+        .map(|value| duration("`batch_age`", value, 0..=3_600_000_000, findings));
     let timeout = section
         .get("timeout")
         .map(|value| duration("`timeout`", value, 100_000..=3_600_000_000, findings));
@@ -108,6 +111,7 @@ fn read_settings(
         spool_bytes_max: spool.unwrap_or(Some(SinkSettings::SPOOL_BYTES_MAX))?,
         batch_records_max: records.unwrap_or(Some(SinkSettings::BATCH_RECORDS_MAX))? as usize,
         batch_bytes_max: bytes.unwrap_or(Some(SinkSettings::BATCH_BYTES_MAX))? as usize,
+        batch_age_ms: age.map_or(Some(0), |us| us.map(|us| (us / 1_000).unsigned_abs()))?,
         timeout_ms: timeout.map_or(Some(SinkSettings::TIMEOUT_MS), |us| {
             us.map(|us| (us / 1_000).unsigned_abs())
         })?,
@@ -175,7 +179,9 @@ fn read_http(section: &mut Section<'_, '_>, findings: &mut Findings) -> Option<S
         .and_then(|value| read_url(value, findings));
     let gzip = section
         .get("compress")
-        .map_or(Some(Compression::Gzip), |value| read_compress(value, findings));
+        .map_or(Some(Compression::Gzip), |value| {
+            read_compress(value, findings)
+        });
     misplaced(section, "path", "file", findings);
     Some(SinkKind::Http(HttpSettings {
         endpoint: Endpoint {

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use super::pace::DrainLimits;
+use crate::record::RecordId;
 use crate::rules::Priority;
 use crate::sinks::SinkError;
 use crate::sinks::batch::Batch;
-use crate::sinks::queue::{Delivery, Waiting};
+use crate::sinks::queue::{Delivery, Found, Written};
+use crate::time::Timestamp;
 
-/// How large a batch may be.
+/// How large a batch may be, and how long it may wait to become so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Most records.
     pub records_max: usize,
     /// Most body bytes before compression.
     pub bytes_max: usize,
+    /// Longest time that records wait for more to come, in µs; 0: what waits goes.
+    pub age_us: u64,
 }
 
 /// What happens to a delivery.
@@ -27,12 +31,16 @@ pub enum Event {
         /// Its class.
         class: Priority,
         /// What it holds, or why it could not be read.
-        result: Result<Vec<Waiting>, SinkError>,
+        result: Result<Found, SinkError>,
     },
     /// The sink answered.
     Answer(Answer),
-    /// The batch was committed, or why not.
-    Committed(Result<(), SinkError>),
+    /// What was to be written down about a batch is, or why not.
+    Recorded(Result<Written, SinkError>),
+    /// A person says that the receiver was mended.
+    Resume,
+    /// The gateway stops.
+    Stopping,
     /// The deadline passed.
     Deadline,
 }
@@ -46,6 +54,8 @@ pub struct Answer {
     pub sent_bytes: u64,
     /// Bytes of the request and response heads, estimated.
     pub header_bytes: u64,
+    /// Leading records that the sink has, where the outcome is not that of all.
+    pub taken: usize,
 }
 
 impl Answer {
@@ -58,6 +68,7 @@ impl Answer {
             },
             sent_bytes: 0,
             header_bytes: 0,
+            taken: 0,
         }
     }
 }
@@ -76,6 +87,11 @@ pub enum Outcome {
     },
     /// Not like this: address, credentials or certificates are wrong.
     Broken {
+        /// What went wrong.
+        why: String,
+    },
+    /// Not so much at once.
+    TooLarge {
         /// What went wrong.
         why: String,
     },
@@ -98,17 +114,45 @@ pub enum Effect {
         /// Most bytes.
         bytes_max: usize,
     },
+    /// Note that a batch begins; answer with [`Event::Recorded`].
+    Begin {
+        /// It.
+        batch: Arc<Batch>,
+        /// When.
+        now: Timestamp,
+    },
     /// Send a batch; answer with [`Event::Answer`].
     Send(Arc<Batch>),
-    /// Commit `first..=last` of a class; answer with [`Event::Committed`].
+    /// Take a batch for delivered; answer with [`Event::Recorded`].
     Commit {
-        /// Class.
-        class: Priority,
-        /// First index.
-        first: u64,
-        /// Last index.
-        last: u64,
+        /// It.
+        batch: Arc<Batch>,
         /// What it took.
+        delivery: Delivery,
+    },
+    /// Put the batch's only record among the dead letters; answer with [`Event::Recorded`].
+    Bury {
+        /// It.
+        batch: Arc<Batch>,
+        /// What the sink said.
+        why: String,
+        /// What it took.
+        delivery: Delivery,
+    },
+    /// A dead letter was sent once more; answer with [`Event::Recorded`].
+    Settle {
+        /// It.
+        batch: Arc<Batch>,
+        /// What the sink said, if it refused it again.
+        refused: Option<String>,
+        /// What it took.
+        delivery: Delivery,
+    },
+    /// Charge what failed attempts at a batch took; nothing comes back.
+    Charge {
+        /// It.
+        batch: Arc<Batch>,
+        /// What they took.
         delivery: Delivery,
     },
     /// Tell people.
@@ -121,6 +165,13 @@ pub enum News {
     /// WARN: attempts fail; they go on.
     Failing {
         /// What went wrong.
+        why: String,
+    },
+    /// WARN: a record was refused and is kept as a dead letter.
+    DeadLetter {
+        /// Its id.
+        id: RecordId,
+        /// What the sink said.
         why: String,
     },
     /// ERROR: a person is needed.

@@ -1,26 +1,21 @@
 //! The file sink on real files, torn and resent.
 
 use super::*;
-use crate::record::RecordId;
+use crate::record::{Place, example};
 use crate::rules::Priority;
+use crate::sinks::Waiting;
+use crate::sinks::encoding::Encoding;
 
 fn batch(numbers: &[u8]) -> Batch {
-    let ids: Vec<_> = numbers
-        .iter()
-        .map(|number| RecordId([*number; 16]))
+    let waiting: Vec<_> = (0..)
+        .zip(numbers)
+        .map(|(index, number)| Waiting {
+            index,
+            place: Place::default(),
+            record: example(*number),
+        })
         .collect();
-    let lines: Vec<_> = ids
-        .iter()
-        .map(|id| format!("{{\"id\":\"{id}\",\"site\":\"s\"}}\n"))
-        .collect();
-    let body = lines.concat();
-    Batch {
-        class: Priority::Normal,
-        first: 0,
-        last: numbers.len() as u64 - 1,
-        ids,
-        body: body.into_bytes(),
-    }
+    Batch::render(Priority::Normal, &waiting, 100, 1 << 20, &Encoding::Ndjson).unwrap()
 }
 
 fn content(numbers: &[u8]) -> String {

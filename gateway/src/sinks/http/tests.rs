@@ -9,16 +9,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::record::RecordId;
+use crate::record::example;
 use crate::rules::Priority;
+use crate::rules::settings::{Endpoint, HttpFormat};
 
 fn batch() -> Arc<Batch> {
     Arc::new(Batch {
         class: Priority::Normal,
         first: 0,
         last: 0,
-        ids: vec![RecordId([7; 16])],
+        records: vec![example(7)],
         body: b"{\"id\":\"07\"}\n".repeat(50),
+        ends: vec![600],
+        indices: vec![1],
     })
 }
 
@@ -94,9 +97,23 @@ async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
+fn http_sink(url: &str, gzip: bool, timeout_ms: u64) -> Result<HttpSink, SinkError> {
+    let compression = if gzip {
+        Compression::Gzip
+    } else {
+        Compression::None
+    };
+    let settings = HttpSettings {
+        endpoint: Endpoint::plain(url),
+        format: HttpFormat::Ndjson,
+        compression,
+    };
+    HttpSink::new("cloud", &settings, Duration::from_millis(timeout_ms))
+}
+
 fn sink(address: SocketAddr, gzip: bool, timeout_ms: u64) -> HttpSink {
     let url = format!("http://{address}/records?site=a");
-    HttpSink::new("cloud", &url, gzip, Duration::from_millis(timeout_ms)).unwrap()
+    http_sink(&url, gzip, timeout_ms).unwrap()
 }
 
 const OK: Option<&str> = Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
@@ -105,7 +122,7 @@ const OK: Option<&str> = Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
 async fn a_batch_is_one_post_and_the_connection_is_kept() {
     let (address, mut seen) = receiver(vec![OK, OK]).await;
     let sink = sink(address, false, 5_000);
-    let answer = sink.deliver(&batch()).await;
+    let answer = sink.attempt(&batch()).await;
     assert_eq!(answer.outcome, Outcome::Confirmed);
     assert_eq!(answer.sent_bytes, 600);
     let request = seen.recv().await.unwrap();
@@ -128,7 +145,7 @@ async fn a_batch_is_one_post_and_the_connection_is_kept() {
         "{}",
         request.head
     );
-    sink.deliver(&batch()).await;
+    sink.attempt(&batch()).await;
     assert_eq!(seen.recv().await.unwrap().connection, request.connection);
 }
 
@@ -137,10 +154,10 @@ async fn gzip_says_so_and_repeats_itself() {
     let (address, mut seen) = receiver(vec![Some(""), OK]).await;
     let sink = sink(address, true, 5_000);
     assert!(matches!(
-        sink.deliver(&batch()).await.outcome,
+        sink.attempt(&batch()).await.outcome,
         Outcome::Retry { .. }
     ));
-    let answer = sink.deliver(&batch()).await;
+    let answer = sink.attempt(&batch()).await;
     assert_eq!(answer.outcome, Outcome::Confirmed);
     let (first, second) = (seen.recv().await.unwrap(), seen.recv().await.unwrap());
     assert_eq!(first.body, second.body);
@@ -200,8 +217,8 @@ async fn a_success_counts_although_its_body_never_ends() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nonly this";
     let (address, _seen) = receiver(vec![Some(endless), Some(cut)]).await;
     let sink = sink(address, false, 300);
-    assert_eq!(sink.deliver(&batch()).await.outcome, Outcome::Confirmed);
-    assert_eq!(sink.deliver(&batch()).await.outcome, Outcome::Confirmed);
+    assert_eq!(sink.attempt(&batch()).await.outcome, Outcome::Confirmed);
+    assert_eq!(sink.attempt(&batch()).await.outcome, Outcome::Confirmed);
 }
 
 #[tokio::test]
@@ -220,8 +237,8 @@ async fn tls_to_a_plain_port_and_a_name_that_does_not_resolve_need_a_person() {
     });
     let deliver = |url: String| async move {
         // A machine without CA certificates has no https sink at all, and says so.
-        match HttpSink::new("cloud", &url, false, Duration::from_secs(5)) {
-            Ok(sink) => Some(sink.deliver(&batch()).await.outcome),
+        match http_sink(&url, false, 5_000) {
+            Ok(sink) => Some(sink.attempt(&batch()).await.outcome),
             Err(error) => {
                 assert!(error.to_string().contains("CA certificates"), "{error}");
                 None
@@ -246,15 +263,17 @@ fn every_status_has_its_class() {
         Outcome::Confirmed => "confirmed",
         Outcome::Retry { .. } => "retry",
         Outcome::Broken { .. } => "broken",
+        Outcome::TooLarge { .. } => "too large",
         Outcome::Refused { .. } => "refused",
     };
     for (codes, expected) in [
         (&[200, 201, 202, 204, 206][..], "confirmed"),
         (&[408, 425, 429, 500, 501, 502, 503, 504, 507, 599], "retry"),
         (&[300, 301, 302, 304, 307, 308], "broken"),
+        (&[413], "too large"),
         (&[401, 403, 404, 405, 407, 421], "broken"),
         (
-            &[400, 402, 406, 409, 410, 411, 413, 415, 418, 422, 451],
+            &[400, 402, 406, 409, 410, 411, 415, 418, 422, 451],
             "refused",
         ),
     ] {
@@ -308,7 +327,7 @@ async fn a_token_in_the_url_stays_out_of_what_is_said() {
         closed.local_addr().unwrap()
     );
     drop(closed);
-    let sink = HttpSink::new("cloud", &url, false, Duration::from_secs(5)).unwrap();
-    let said = format!("{:?}", sink.deliver(&batch()).await.outcome);
+    let sink = http_sink(&url, false, 5_000).unwrap();
+    let said = format!("{:?}", sink.attempt(&batch()).await.outcome);
     assert!(said.contains("Retry") && !said.contains("s3cret"), "{said}");
 }

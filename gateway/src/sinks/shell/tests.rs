@@ -1,5 +1,6 @@
 //! The shell of a sink, run against a queue in memory.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,8 +10,9 @@ use tokio::time::timeout;
 use super::*;
 use crate::disk::FaultDisk;
 use crate::record::Emitted;
-use crate::record::{ClockQuality, Place, Record, RecordId};
+use crate::record::{Place, Record, example};
 use crate::rules::Priority;
+use crate::rules::settings::{Compression, SinkKind};
 use crate::run::queue::SpoolQueue;
 use crate::sinks::queue::MemoryQueue;
 use crate::sinks::status::Phase;
@@ -20,38 +22,18 @@ use crate::time::{SystemClock, Timestamp};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn record(number: u8) -> Record {
-    Record {
-        id: RecordId([number; 16]),
-        site: "pump-house".into(),
-        device: "pump-1".into(),
-        sensor: "Pressure".into(),
-        unit: String::new(),
-        rule: "minute".into(),
-        version: 1,
-        epoch: 0,
-        start_us: 0,
-        end_us: 0,
-        revision: 0,
-        samples: 1,
-        fresh: 1,
-        clock: ClockQuality::Device,
-        partial: false,
-        alert: None,
-        values: Vec::new(),
-    }
+    example(number)
 }
 
 fn settings(name: &str, kind: SinkKind) -> SinkSettings {
     SinkSettings {
-        name: name.into(),
-        kind,
         spool_bytes_max: 1 << 20,
         batch_records_max: 100,
-        batch_bytes_max: 1 << 20,
         timeout_ms: 10_000,
         drain_bytes_per_s: None,
         drain_records_per_s: None,
         drain_spread_ms: 0,
+        ..SinkSettings::new(name, kind)
     }
 }
 
@@ -139,14 +121,18 @@ async fn receiver(replies: &'static [&'static str]) -> SinkKind {
         }
         std::future::pending::<()>().await;
     });
-    SinkKind::Http { url, gzip: false }
+    let mut kind = SinkKind::http(&url);
+    if let SinkKind::Http(http) = &mut kind {
+        http.compression = Compression::None;
+    }
+    kind
 }
 
 #[tokio::test]
 async fn what_waited_at_the_start_and_what_came_later_is_delivered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("records.ndjson");
-    let mut bench = Bench::start(SinkKind::File { path: path.clone() }, &[1, 2]);
+    let mut bench = Bench::start(SinkKind::file(&path), &[1, 2]);
     let status = bench.until(|status| status.counters.records == 2).await;
     assert_eq!(status.counters.batches, 1);
     bench.append(3);
@@ -219,19 +205,14 @@ async fn a_sink_that_hangs_or_is_dead_blocks_no_other_and_does_not_hold_the_spoo
     drop(free);
     let kinds = [
         ("hanging", receiver(&[]).await),
-        (
-            "dead",
-            SinkKind::Http {
-                url: dead,
-                gzip: false,
-            },
-        ),
-        ("file", SinkKind::File { path: path.clone() }),
+        ("dead", SinkKind::http(&dead)),
+        ("file", SinkKind::file(&path)),
     ];
     let queues = kinds.each_ref().map(|(sink, _)| QueueSettings {
         sink: (*sink).to_owned(),
         priority: Priority::Normal,
         bytes_max: 1 << 20,
+        letters_max: 10,
     });
     let all_classes: Vec<QueueSettings> = queues
         .iter()

@@ -21,6 +21,7 @@ use crate::log::batch::{BLOCK_BYTES, Header as BatchHeader};
 use crate::record::Place;
 use crate::rules::parse;
 use crate::rules::settings::{LogSettings, Settings};
+use crate::spool::journal::Shares;
 use crate::spool::{Delivery, Outcome, Spool};
 use crate::store::{Store, StoreError, lock};
 use crate::time::{SECOND_US, Timestamp};
@@ -332,7 +333,7 @@ impl Script {
                     header_bytes: 100,
                     attempts: 1,
                 };
-                spool.commit(id, first.index..=last.index, delivery)?;
+                spool.commit(id, first.index..=last.index, delivery, &Shares::default())?;
                 let confirmed = self.confirmed.entry(name).or_default();
                 confirmed.extend(records.iter().map(|one| one.place));
             }

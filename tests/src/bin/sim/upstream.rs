@@ -6,9 +6,11 @@ use std::sync::Arc;
 use tidegate_gateway::record::{ClockQuality, Record, RecordId};
 use tidegate_gateway::rules::settings::SinkSettings;
 use tidegate_gateway::run::queue::SpoolQueue;
+use tidegate_gateway::sinks::Waiting;
 use tidegate_gateway::sinks::batch::Batch;
 use tidegate_gateway::sinks::delivery::{self, Answer, BatchLimits, Machine, Outcome};
-use tidegate_gateway::sinks::{Queue, Waiting};
+use tidegate_gateway::sinks::encoding::Encoding;
+use tidegate_gateway::sinks::queue::carry_out;
 use tidegate_gateway::store::Store;
 use tidegate_gateway::time::Timestamp;
 use tidegate_tests::dice::Dice;
@@ -177,10 +179,11 @@ impl Sending {
         let limits = BatchLimits {
             records_max: settings.batch_records_max,
             bytes_max: settings.batch_bytes_max,
+            age_us: settings.batch_age_ms * 1_000,
         };
         Self {
             name: settings.name.clone(),
-            machine: Machine::new(limits, seed),
+            machine: Machine::new(limits, Encoding::of(&settings.kind), seed),
             queue: SpoolQueue::new(store.spool(), &settings.name),
             request: None,
             seen: BTreeMap::new(),
@@ -223,6 +226,7 @@ impl Sending {
                 sent_bytes: request.batch.body.len() as u64,
                 outcome: request.outcome,
                 header_bytes: 100,
+                taken: 0,
             };
             self.perform(delivery::Event::Answer(answer), around);
         }
@@ -238,32 +242,33 @@ impl Sending {
             let mut effects = Vec::new();
             self.machine.handle(around.now, event, &mut effects);
             for effect in effects {
-                match effect {
-                    delivery::Effect::Read {
-                        class,
-                        records_max,
-                        bytes_max,
-                    } => {
-                        let result = self.queue.read(class, records_max, bytes_max);
-                        for one in result.iter().flatten() {
-                            self.seen.insert(one.record.id, one.clone());
+                if let delivery::Effect::Bury { batch, .. } = &effect {
+                    around.story.happen("record dead-lettered");
+                    let alone = batch.records.len() == 1;
+                    let why = || format!("{batch:?}");
+                    around
+                        .story
+                        .check("only a record alone is dead-lettered", alone, why);
+                }
+                let effect = match carry_out(&self.queue, effect) {
+                    Ok(event) => {
+                        if let Some(delivery::Event::Read { result, .. }) = &event {
+                            for one in result.iter().flat_map(|found| &found.waiting) {
+                                self.seen.insert(one.record.id, one.clone());
+                            }
                         }
-                        events.push_back(delivery::Event::Read { class, result });
+                        events.extend(event);
+                        continue;
                     }
+                    Err(effect) => effect,
+                };
+                match effect {
                     delivery::Effect::Send(batch) => self.send(&batch, around),
-                    delivery::Effect::Commit {
-                        class,
-                        first,
-                        last,
-                        delivery,
-                    } => {
-                        let committed = self.queue.commit(class, first, last, &delivery);
-                        events.push_back(delivery::Event::Committed(committed));
-                    }
                     delivery::Effect::Tell(news) => {
                         let name = &self.name;
                         around.story.tell(|| format!("sink {name}: {news:?}"));
                     }
+                    _ => {}
                 }
             }
         }
@@ -273,7 +278,8 @@ impl Sending {
         let mood = around.upstream.mood;
         if matches!(mood, Mood::Well | Mood::Lying) {
             let body = String::from_utf8_lossy(&batch.body).into_owned();
-            for (id, line) in batch.ids.iter().zip(body.lines()) {
+            for (record, line) in batch.records.iter().zip(body.lines()) {
+                let id = &record.id;
                 let Some(waiting) = self.seen.get(id) else {
                     let why = || format!("{id} was never read");
                     around.story.check("what is sent was spooled", false, why);

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, VecDeque};
 use tidegate_gateway::disk::FaultDisk;
 use tidegate_gateway::record::RecordId;
 use tidegate_gateway::rules::settings::SinkSettings;
+use tidegate_gateway::run::queue::SpoolQueue;
 use tidegate_gateway::sinks::Waiting;
 use tidegate_gateway::sinks::batch::Batch;
 use tidegate_gateway::sinks::delivery::{self, Answer, BatchLimits, Machine, Outcome};
-use tidegate_gateway::spool;
+use tidegate_gateway::sinks::encoding::Encoding;
+use tidegate_gateway::sinks::queue::carry_out;
 use tidegate_gateway::store::Store;
 use tidegate_gateway::time::Timestamp;
 
@@ -35,10 +37,11 @@ impl Sending {
         let limits = BatchLimits {
             records_max: settings.batch_records_max,
             bytes_max: settings.batch_bytes_max,
+            age_us: 0,
         };
         Self {
             name: settings.name.clone(),
-            machine: Machine::new(limits, 7),
+            machine: Machine::new(limits, Encoding::Ndjson, 7),
             in_flight: false,
             is_late: false,
             seen: BTreeMap::new(),
@@ -84,6 +87,7 @@ impl Sending {
             outcome,
             sent_bytes: 100,
             header_bytes: 10,
+            taken: 0,
         }
     }
 
@@ -94,79 +98,58 @@ impl Sending {
         (disk, store): (&FaultDisk, &Store),
         (receiver, witness): &mut (&mut Receiver, &mut Witness),
     ) -> Result<(), PowerCut> {
-        let spool = store.spool();
-        let mut spool = spool.lock().expect("no panic while it was held");
+        let queue = SpoolQueue::new(store.spool(), &self.name);
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let mut effects = Vec::new();
             self.machine.handle(now, event, &mut effects);
             for effect in effects {
-                match effect {
-                    delivery::Effect::Read {
-                        class,
-                        records_max,
-                        bytes_max,
-                    } => {
-                        let queue = spool.queue(&self.name, class).expect("it was configured");
-                        let found = spool.read(queue, 0, records_max, bytes_max);
-                        let waiting = self.see(or_cut(disk, found)?);
-                        events.push_back(delivery::Event::Read {
-                            class,
-                            result: Ok(waiting),
-                        });
+                let effect = match carry_out(&queue, effect) {
+                    Ok(event) => {
+                        if let Some(delivery::Event::Read { result, .. }) = &event {
+                            for one in result.iter().flat_map(|found| &found.waiting) {
+                                self.seen.insert(one.record.id, one.clone());
+                            }
+                        }
+                        let event = event.map(|event| works(disk, event)).transpose()?;
+                        events.extend(event);
+                        continue;
                     }
+                    Err(effect) => effect,
+                };
+                match effect {
                     delivery::Effect::Send(batch) => {
                         self.give(&batch, receiver, witness);
                         self.in_flight = true;
                     }
-                    delivery::Effect::Commit {
-                        class,
-                        first,
-                        last,
-                        delivery,
-                    } => {
-                        let queue = spool.queue(&self.name, class).expect("it was configured");
-                        let committed = spool.commit(queue, first..=last, journaled(&delivery));
-                        or_cut(disk, committed)?;
-                        events.push_back(delivery::Event::Committed(Ok(())));
-                    }
-                    delivery::Effect::Tell(_) => {}
+                    _ => {}
                 }
             }
         }
         Ok(())
     }
 
-    fn see(&mut self, found: Vec<spool::Waiting>) -> Vec<Waiting> {
-        let waiting = found.into_iter().map(|one| Waiting {
-            index: one.index,
-            place: one.place,
-            record: one.record,
-        });
-        let waiting: Vec<Waiting> = waiting.collect();
-        for one in &waiting {
-            self.seen.insert(one.record.id, one.clone());
-        }
-        waiting
-    }
-
     fn give(&mut self, batch: &Batch, receiver: &mut Receiver, witness: &mut Witness) {
         let body = str::from_utf8(&batch.body).expect("JSON is UTF-8");
-        for (id, line) in batch.ids.iter().zip(body.lines()) {
-            let waiting = self.seen.get(id).expect("what is sent was read before");
+        for (record, line) in batch.records.iter().zip(body.lines()) {
+            let waiting = self
+                .seen
+                .get(&record.id)
+                .expect("what is sent was read before");
             witness.deliver(waiting.place.position);
             receiver.take(line, waiting);
         }
     }
 }
 
-fn journaled(delivery: &tidegate_gateway::sinks::Delivery) -> spool::Delivery {
-    spool::Delivery {
-        outcome: spool::Outcome::Confirmed,
-        at: delivery.at,
-        bytes_before: delivery.bytes_before,
-        bytes_after: delivery.bytes_after,
-        header_bytes: delivery.header_bytes,
-        attempts: delivery.attempts,
-    }
+/// An event that says that the spool works: it may fail by a power cut only.
+fn works(disk: &FaultDisk, event: delivery::Event) -> Result<delivery::Event, PowerCut> {
+    Ok(match event {
+        delivery::Event::Read { class, result } => delivery::Event::Read {
+            class,
+            result: Ok(or_cut(disk, result)?),
+        },
+        delivery::Event::Recorded(result) => delivery::Event::Recorded(Ok(or_cut(disk, result)?)),
+        other => other,
+    })
 }
