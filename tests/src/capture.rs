@@ -137,19 +137,23 @@ mod tests {
     use super::*;
     use crate::report::say;
 
-    /// Opens a connection to `port`, sends `there` bytes and gets `back` bytes.
-    fn transfer(port: u16, there: usize, back: usize) {
+    /// Opens a connection to `port` for each transfer, sends so many bytes and gets so many.
+    fn transfer(port: u16, transfers: &'static [(usize, usize)]) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let server = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.read_exact(&mut vec![0; there]).unwrap();
-            stream.write_all(&vec![2; back]).unwrap();
+            for (there, back) in transfers {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut vec![0; *there]).unwrap();
+                stream.write_all(&vec![2; *back]).unwrap();
+            }
         });
-        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        client.write_all(&vec![1; there]).unwrap();
-        let mut received = Vec::new();
-        client.read_to_end(&mut received).unwrap();
-        assert_eq!(received.len(), back);
+        for (there, back) in transfers {
+            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            client.write_all(&vec![1; *there]).unwrap();
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).unwrap();
+            assert_eq!(received.len(), *back);
+        }
         server.join().unwrap();
     }
 
@@ -161,10 +165,9 @@ mod tests {
             Ok(capture) => capture,
             Err(why) => return say(&format!("capture: self-test left out: {why}")),
         };
-        transfer(one, 3_000_000, 10);
-        transfer(one, 17, 0);
-        transfer(other, 1_000, 1_000);
-        transfer(two, 1, 200_000);
+        transfer(one, &[(3_000_000, 10), (17, 0)]);
+        transfer(other, &[(1_000, 1_000)]);
+        transfer(two, &[(1, 200_000)]);
         let counted = capture.finish();
         assert_eq!(counted.len(), 2);
         let (one, two) = (counted[&one], counted[&two]);

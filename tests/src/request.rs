@@ -1,5 +1,5 @@
-//! HTTP requests of rigs to their servers: one connection each, by HTTP/1.0, so that the answer ends
-//! with the connection.
+//! HTTP requests of rigs to their servers: one connection each, by HTTP/1.0, so that no answer comes
+//! in chunks.
 
 use std::io::{self, Read, Write};
 
@@ -92,31 +92,49 @@ impl Client {
         connection.write_all(head.as_bytes())?;
         connection.write_all(body)?;
         connection.flush()?;
-        let mut bytes = Vec::new();
-        connection.read_to_end(&mut bytes)?;
-        parse(&bytes)
+        read(&mut connection)
     }
 }
 
-fn parse(bytes: &[u8]) -> io::Result<Answer> {
+/// Reads an answer: to its stated length, or to the end of the connection.
+fn read(connection: &mut impl Read) -> io::Result<Answer> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        let count = connection.read(&mut buffer)?;
+        bytes.extend_from_slice(&buffer[..count]);
+        let parsed = parse(&bytes, count == 0)?;
+        if let Some(answer) = parsed {
+            return Ok(answer);
+        }
+    }
+}
+
+/// An answer, if it is whole; `ended` when nothing comes behind these bytes.
+fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-    let head_end = head_end.ok_or_else(|| invalid("the answer has no whole head"))?;
+    let Some(head_end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return match ended {
+            true => Err(invalid("the connection ended without an answer")),
+            false => Ok(None),
+        };
+    };
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
-    let body = bytes[head_end + 4..].to_vec();
     let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
+    let status = status.ok_or_else(|| invalid("the answer has no status"))?;
     let length = head
         .lines()
         .find_map(|line| line.strip_prefix("content-length:"));
-    if let Some(length) = length
-        && length.trim().parse() != Ok(body.len())
-    {
-        return Err(invalid("the answer ended early"));
+    let length: Option<usize> = length.map(str::trim).and_then(|text| text.parse().ok());
+    let body = &bytes[head_end + 4..];
+    match length {
+        Some(length) if body.len() < length && ended => Err(invalid("the answer ended early")),
+        Some(length) if body.len() < length => Ok(None),
+        None if !ended => Ok(None),
+        _ => Ok(Some(Answer {
+            status,
+            body: body.to_vec(),
+        })),
     }
-    Ok(Answer {
-        status: status.ok_or_else(|| invalid("the answer has no status"))?,
-        body,
-    })
 }
 
 /// Names and values as in a form or a URL's query.
@@ -165,9 +183,19 @@ mod tests {
 
     #[test]
     fn half_an_answer_is_none() {
-        assert!(parse(b"HTTP/1.0 200 OK\r\n").is_err());
-        assert!(parse(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nab").is_err());
-        let whole = parse(b"HTTP/1.0 204 No Content\r\nContent-Length: 2\r\n\r\nab").unwrap();
-        assert_eq!((whole.status, &whole.body[..]), (204, &b"ab"[..]));
+        for half in [
+            &b""[..],
+            b"HTTP/1.0 200 OK\r\n",
+            b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nab",
+        ] {
+            assert!(read(&mut &*half).is_err());
+        }
+        for whole in [
+            &b"HTTP/1.0 204 No Content\r\nContent-Length: 2\r\n\r\nab"[..],
+            b"HTTP/1.1 204 No Content\r\n\r\nab",
+        ] {
+            let answer = read(&mut &*whole).unwrap();
+            assert_eq!((answer.status, &answer.body[..]), (204, &b"ab"[..]));
+        }
     }
 }

@@ -84,9 +84,9 @@ fn read<T: for<'de> Deserialize<'de>>(what: &str, result: Value) -> T {
     serde_json::from_value(result).unwrap_or_else(|error| panic!("{what}: {error}: {text}"))
 }
 
-fn number((at, value): &(f64, String)) -> (i64, f64) {
-    let value = value.parse();
-    let value = value.unwrap_or_else(|_| panic!("a value that is no number: {value:?}"));
+fn number((at, text): &(f64, String)) -> (i64, f64) {
+    let value = text.parse();
+    let value = value.unwrap_or_else(|_| panic!("a value that is no number: {text:?}"));
     ((at * 1000.0).round() as i64, value)
 }
 

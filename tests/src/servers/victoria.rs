@@ -1,8 +1,9 @@
 //! VictoriaMetrics, which takes remote write, InfluxDB's line protocol and its own JSON lines.
 //!
-//! It confirms what lies in its memory: a kill forgets what came in the last seconds before it,
-//! unless [`VictoriaMetrics::flush`] wrote that to disk. A sample written again is kept twice, and
-//! exported twice, unless `-dedup.minScrapeInterval` is set.
+//! It confirms what lies in its memory and writes that to disk every 5 s: a kill forgets what it
+//! confirmed in the last seconds, whoever sent it. [`VictoriaMetrics::save`] has it written at once.
+//! A sample written again is kept twice, and exported twice, unless `-dedup.minScrapeInterval` is
+//! set.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,9 +76,19 @@ impl VictoriaMetrics {
         self.daemon.log()
     }
 
-    /// Writes what came so far to disk, where queries see it.
+    /// Lets queries see what came so far. It may be in memory only.
     pub fn flush(&self) {
         self.get("/internal/force_flush", &[]).taken("to flush");
+    }
+
+    /// Has it write what came so far to disk, where it outlives a kill.
+    pub fn save(&self) {
+        // A snapshot begins with that; what it is for, copying the files, is not wanted here.
+        let snapshot = self.get("/snapshot/create", &[]).json("to save");
+        let name = snapshot["snapshot"].as_str();
+        let name = name.unwrap_or_else(|| panic!("no snapshot was made: {snapshot}"));
+        let gone = self.get("/snapshot/delete", &[("snapshot", name)]);
+        gone.taken("to forget a snapshot");
     }
 
     /// What an expression gives at a moment in ms since 1970; `None` means now. Flushes first.
@@ -161,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_is_there_after_a_kill() {
+    fn what_was_saved_is_there_after_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let door = Door::default();
         let mut server = VictoriaMetrics::start(dir.path(), ports::free(), &door, &[]);
         write(&server, 1.5, AT_MS);
-        server.flush();
+        server.save();
         server.kill();
         assert!(!ports::answers(server.port));
         server.restart();
