@@ -7,6 +7,7 @@
 mod pcap;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ impl Capture {
         let marker = ports::free();
         let mut filter = format!("(udp and dst port {marker})");
         for port in ports {
-            filter += &format!(" or (tcp and port {port})");
+            let _ = write!(filter, " or (tcp and port {port})");
         }
         let mut command = Command::new(program("tcpdump"));
         command.args(["-i", "lo", "-n", "-U", "--immediate-mode"]);
@@ -84,10 +85,10 @@ impl Capture {
             // The end is looked at first: what it wrote before is read then.
             let ended = process.ended().is_some();
             let said = process.err_text();
-            match said.contains("listening on") {
-                true => Some(Ok(())),
-                false => ended.then_some(Err(said)),
+            if said.contains("listening on") {
+                return Some(Ok(()));
             }
+            ended.then_some(Err(said))
         });
         if let Err(said) = begun {
             let said = said.trim().to_owned();

@@ -1,6 +1,7 @@
 //! HTTP requests of rigs to their servers: one connection each, by HTTP/1.0, so that no answer comes
 //! in chunks.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
 use serde_json::Value;
@@ -86,7 +87,7 @@ impl Client {
         let authorization = self.authorization.as_deref();
         let authorization = authorization.map(|value| ("authorization", value));
         for (name, value) in headers.iter().copied().chain(authorization) {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         head.push_str("\r\n");
         connection.write_all(head.as_bytes())?;
@@ -113,10 +114,10 @@ fn read(connection: &mut impl Read) -> io::Result<Answer> {
 fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let Some(head_end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return match ended {
-            true => Err(invalid("the connection ended without an answer")),
-            false => Ok(None),
-        };
+        if ended {
+            return Err(invalid("the connection ended without an answer"));
+        }
+        return Ok(None);
     };
     let head = String::from_utf8_lossy(&bytes[..head_end]).to_lowercase();
     let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
@@ -153,7 +154,9 @@ fn percent(text: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
                 escaped.push(char::from(byte));
             }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
+            _ => {
+                let _ = write!(escaped, "%{byte:02X}");
+            }
         }
     }
     escaped

@@ -47,7 +47,7 @@ pub(super) fn count(file: &[u8], ports: &[u16]) -> BTreeMap<u16, Traffic> {
     // The sequence number that comes next, from port to port.
     let mut next: BTreeMap<(u16, u16), u32> = BTreeMap::new();
     for packet in packets(file).filter(|packet| packet.protocol == TCP) {
-        let fresh = fresh(&packet, next.entry((packet.from, packet.to)));
+        let fresh = fresh(&packet, &mut next);
         if let Some(traffic) = counted.get_mut(&packet.to) {
             add(&mut traffic.to, &packet, fresh);
             traffic.connections += u64::from(packet.flags & (SYN | ACK) == SYN);
@@ -67,13 +67,15 @@ fn add(way: &mut Way, packet: &Packet, fresh: usize) {
 }
 
 /// How much of a packet's payload is new, as loopback keeps the order.
-fn fresh(packet: &Packet, next: std::collections::btree_map::Entry<'_, (u16, u16), u32>) -> usize {
+fn fresh(packet: &Packet, next: &mut BTreeMap<(u16, u16), u32>) -> usize {
     if packet.flags & SYN != 0 {
         // A new connection; the SYN itself has a sequence number. Payload with it is not sent here.
-        next.insert_entry(packet.sequence.wrapping_add(1));
+        next.insert((packet.from, packet.to), packet.sequence.wrapping_add(1));
         return 0;
     }
-    let next = next.or_insert(packet.sequence);
+    let next = next
+        .entry((packet.from, packet.to))
+        .or_insert(packet.sequence);
     let end = packet.sequence.wrapping_add(packet.payload_bytes as u32);
     // Sequence numbers wrap: an end behind `next` by less than 2 GiB is not ahead of it.
     let ahead = end.wrapping_sub(*next) as i32;

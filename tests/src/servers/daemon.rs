@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::wall::wait_until;
 
 /// Longest time until a server answers.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// Longest time until a server that was asked to stop is gone.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 

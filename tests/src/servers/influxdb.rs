@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::daemon::Daemon;
-use super::{Door, PASSWORD, USER, folder};
+use super::{Door, PASSWORD, USER, folder, quoted};
 use crate::ports;
 use crate::request::{Answer, Client, form};
 
@@ -134,26 +134,27 @@ struct Outcome {
 fn configuration(dir: &Path, port: u16, door: &Door) -> String {
     let tls = door.tls.as_ref().map_or(String::new(), |tls| {
         format!(
-            "https-enabled = true\nhttps-certificate = {:?}\nhttps-private-key = {:?}\n",
-            tls.certificate, tls.key
+            "https-enabled = true\nhttps-certificate = {}\nhttps-private-key = {}\n",
+            quoted(&tls.certificate),
+            quoted(&tls.key)
         )
     });
     format!(
         "reporting-disabled = true\n\
          bind-address = \"127.0.0.1:{}\"\n\
-         [meta]\ndir = {:?}\n\
-         [data]\ndir = {:?}\nwal-dir = {:?}\nindex-version = \"tsi1\"\nquery-log-enabled = false\n\
+         [meta]\ndir = {}\n\
+         [data]\ndir = {}\nwal-dir = {}\nindex-version = \"tsi1\"\nquery-log-enabled = false\n\
          [monitor]\nstore-enabled = false\n\
          [http]\nbind-address = \"127.0.0.1:{port}\"\nauth-enabled = {}\nlog-enabled = false\n{tls}",
         ports::free(),
-        dir.join("meta"),
-        dir.join("data"),
-        dir.join("wal"),
+        quoted(&dir.join("meta")),
+        quoted(&dir.join("data")),
+        quoted(&dir.join("wal")),
         door.login,
     )
 }
 
-fn text(path: &PathBuf) -> String {
+fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 

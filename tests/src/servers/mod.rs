@@ -92,6 +92,11 @@ fn folder(dir: &Path, name: &str) -> PathBuf {
     folder
 }
 
+/// A path as configuration files of servers write it.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
