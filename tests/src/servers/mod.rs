@@ -13,7 +13,7 @@ pub mod victoria;
 
 use std::path::{Path, PathBuf};
 
-use crate::certificates::Identity;
+use crate::certificates::{Authority, Flaw, Identity};
 use crate::request::Client;
 
 /// The user of a server with a login.
@@ -54,6 +54,16 @@ pub struct Clients {
     pub authority: PathBuf,
     /// What the rig itself shows.
     pub rig: Identity,
+}
+
+impl Clients {
+    /// Those that an authority signed for.
+    pub fn of(authority: &Authority) -> Self {
+        Self {
+            authority: authority.certificate.clone(),
+            rig: authority.client("rig", Flaw::None),
+        }
+    }
 }
 
 impl Door {

@@ -1,6 +1,6 @@
 //! nats-server with JetStream.
 //!
-//! The rig speaks the protocol itself ([`wire`]): what a sink published is read by other code than
+//! The rig speaks the protocol itself (`wire`): what a sink published is read by other code than
 //! what published it.
 
 mod wire;
@@ -267,11 +267,9 @@ mod tests {
     fn its_door_has_tls_client_certificates_and_a_login() {
         let dir = tempfile::tempdir().unwrap();
         let Certificates { known, unknown, .. } = &Certificates::new();
-        let rig = known.client("rig", Flaw::None);
-        let authority = known.certificate.clone();
         let door = Door {
             tls: Some(known.server(Flaw::None)),
-            clients: Some(Clients { authority, rig }),
+            clients: Some(Clients::of(known)),
             login: true,
         };
         let server = Nats::start(dir.path(), ports::free(), &door);

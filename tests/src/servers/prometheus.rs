@@ -350,10 +350,7 @@ mod tests {
         let Certificates { known, unknown, .. } = &Certificates::new();
         let door = Door {
             tls: Some(known.server(Flaw::None)),
-            clients: Some(Clients {
-                authority: known.certificate.clone(),
-                rig: known.client("rig", Flaw::None),
-            }),
+            clients: Some(Clients::of(known)),
             login: true,
         };
         let options = Options {
