@@ -30,8 +30,25 @@ pub enum Mood {
     Hanging,
     /// Refuses what it is given.
     Refusing,
-    /// Takes, and says that it has not.
+    /// Takes, and says that it has not: the answer is cut off halfway.
     Lying,
+    /// Refuses any batch with a record of a certain kind.
+    Choosy,
+    /// Takes no more than two records at once.
+    Narrow,
+    /// Does not know who is speaking.
+    Closed,
+    /// Asks to be left alone for a while.
+    Busy,
+    /// Takes some of the first records, then breaks off.
+    Patchy,
+    /// Takes and confirms, in its own time.
+    Slow,
+}
+
+/// Records that a choosy far end refuses.
+fn is_bad(record: &Record) -> bool {
+    record.id.0[0].is_multiple_of(8)
 }
 
 /// What a record stands for: two of them have one id, and one id has one of them.
@@ -151,6 +168,7 @@ struct Request {
     until_us: u64,
     batch: Arc<Batch>,
     outcome: Outcome,
+    taken: usize,
 }
 
 /// Delivery to one sink: the sink's shell without its socket.
@@ -226,7 +244,7 @@ impl Sending {
                 sent_bytes: request.batch.body.len() as u64,
                 outcome: request.outcome,
                 header_bytes: 100,
-                taken: 0,
+                taken: request.taken,
             };
             self.perform(delivery::Event::Answer(answer), around);
         }
@@ -276,32 +294,46 @@ impl Sending {
 
     fn send(&mut self, batch: &Arc<Batch>, around: &mut Around<'_>) {
         let mood = around.upstream.mood;
-        if matches!(mood, Mood::Well | Mood::Lying) {
-            let body = String::from_utf8_lossy(&batch.body).into_owned();
-            for (record, line) in batch.records.iter().zip(body.lines()) {
-                let id = &record.id;
-                let Some(waiting) = self.seen.get(id) else {
-                    let why = || format!("{id} was never read");
-                    around.story.check("what is sent was spooled", false, why);
-                    continue;
-                };
-                around.witness.send(waiting.place.position, around.story);
-                around
-                    .upstream
-                    .take(around.gateway, line, waiting, around.witness, around.story);
-            }
-        }
         let why = format!("{mood:?}");
-        let outcome = match mood {
-            Mood::Well => Outcome::Confirmed,
-            Mood::Failing | Mood::Hanging | Mood::Lying => Outcome::Retry {
-                why,
-                after_us: None,
-            },
-            Mood::Refusing => Outcome::Refused { why },
+        let all = batch.records.len();
+        let (taken, outcome) = match mood {
+            Mood::Well | Mood::Slow => (all, Outcome::Confirmed),
+            Mood::Choosy if batch.records.iter().any(is_bad) => (0, Outcome::Refused { why }),
+            Mood::Narrow if all > 2 => (0, Outcome::TooLarge { why }),
+            Mood::Choosy | Mood::Narrow => (all, Outcome::Confirmed),
+            Mood::Refusing => (0, Outcome::Refused { why }),
+            Mood::Closed => (0, Outcome::Broken { why }),
+            Mood::Busy => {
+                let after_us = Some(around.dice.below(120_000_000));
+                (0, Outcome::Retry { why, after_us })
+            }
+            Mood::Failing | Mood::Hanging | Mood::Lying | Mood::Patchy => {
+                let taken = match mood {
+                    Mood::Lying => all,
+                    Mood::Patchy => around.dice.below(all as u64 + 1) as usize,
+                    _ => 0,
+                };
+                let after_us = None;
+                (taken, Outcome::Retry { why, after_us })
+            }
         };
+        let body = String::from_utf8_lossy(&batch.body).into_owned();
+        for (record, line) in batch.records.iter().zip(body.lines()).take(taken) {
+            let id = &record.id;
+            let Some(waiting) = self.seen.get(id) else {
+                let why = || format!("{id} was never read");
+                around.story.check("what is sent was spooled", false, why);
+                continue;
+            };
+            around.witness.send(waiting.place.position, around.story);
+            around
+                .upstream
+                .take(around.gateway, line, waiting, around.witness, around.story);
+        }
         let takes_us = if mood == Mood::Hanging {
             35_000_000
+        } else if mood == Mood::Slow {
+            20_000_000
         } else {
             1_000 + around.dice.below(300_000)
         };
@@ -309,6 +341,8 @@ impl Sending {
             until_us: around.now_us + takes_us,
             batch: Arc::clone(batch),
             outcome,
+            // One that breaks off has said so of what it took; one that lies has not.
+            taken: if mood == Mood::Patchy { taken } else { 0 },
         });
     }
 }

@@ -495,14 +495,31 @@ impl World {
     }
 
     fn sour(&mut self) {
-        let moods = [Mood::Failing, Mood::Hanging, Mood::Refusing, Mood::Lying];
-        let mood = moods[self.dice.below(4) as usize];
+        let moods = [
+            Mood::Failing,
+            Mood::Hanging,
+            Mood::Refusing,
+            Mood::Lying,
+            Mood::Choosy,
+            Mood::Narrow,
+            Mood::Closed,
+            Mood::Busy,
+            Mood::Patchy,
+            Mood::Slow,
+        ];
+        let mood = moods[self.dice.below(moods.len() as u64) as usize];
         let names: Vec<String> = self.upstreams.keys().cloned().collect();
         let name = names[self.dice.below(names.len() as u64) as usize].clone();
         let kind = match mood {
             Mood::Hanging => "sink hangs",
             Mood::Refusing => "sink refuses",
             Mood::Lying => "sink lies",
+            Mood::Choosy => "sink refuses some records",
+            Mood::Narrow => "sink takes small batches only",
+            Mood::Closed => "sink refuses credentials",
+            Mood::Busy => "sink asks for patience",
+            Mood::Patchy => "sink takes parts of batches",
+            Mood::Slow => "sink is slow",
             Mood::Failing | Mood::Well => "sink fails",
         };
         self.story.fault(kind, || name.clone());
