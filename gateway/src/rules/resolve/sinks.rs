@@ -10,7 +10,7 @@ use crate::rules::settings::{
 };
 use crate::rules::tree::short;
 use crate::rules::typed::{Typed, TypedRule, TypedSink};
-use crate::rules::{Late, Shape};
+use crate::rules::{Group, Late, Shape};
 
 /// Notes what would lose data. A sink or rule that is mistaken itself is left out.
 pub(super) fn check(typed: &Typed, findings: &mut Findings) {
@@ -18,6 +18,7 @@ pub(super) fn check(typed: &Typed, findings: &mut Findings) {
     check_files(&typed.sinks, findings);
     check_clients(&typed.sinks, findings);
     check_revisions(typed, findings);
+    check_sites(typed, findings);
     check_retained(typed, findings);
 }
 
@@ -161,6 +162,35 @@ fn revises(rule: &TypedRule) -> bool {
         let window = window.get_ref();
         window.late == Late::Revise && !matches!(window.shape, Shape::Count { .. })
     })
+}
+
+/// Samples of several devices under one name stand at one time, where some sinks keep one value.
+fn check_sites(typed: &Typed, findings: &mut Findings) {
+    for (rule, sink, place) in forwards(typed) {
+        let of_site = rule.group.as_ref().map(|group| *group.get_ref()) == Some(Group::Site);
+        let passes = of_site && rule.window.is_none() && rule.alert.is_none();
+        let keeps_one = matches!(
+            kind(sink),
+            Some(SinkKind::Influxdb(_) | SinkKind::Prometheus(_))
+        );
+        if !passes || !keeps_one {
+            continue;
+        }
+        findings
+            .mistake(
+                Kind::Conflict,
+                place,
+                format!(
+                    "{} passes records of several devices under one name",
+                    rule.title
+                ),
+                format!(
+                    "the sink \"{}\" keeps one value of a name and time",
+                    short(&sink.name.text)
+                ),
+            )
+            .help("give the rule a `window`, or leave out group = \"site\"");
+    }
 }
 
 /// A retained topic holds one record: what is to stay apart must not share it.

@@ -202,7 +202,7 @@ fn variable(value: &Value<'_>, findings: &mut Findings) -> Option<String> {
     let signs = typed
         .bytes()
         .all(|sign| sign.is_ascii_alphanumeric() || sign == b'_');
-    if !begins || !signs || typed.len() > super::TEXT_BYTES_MAX {
+    if !begins || !signs || typed.len() > super::WORD_BYTES_MAX {
         malformed(
             value.span(),
             "`env` is not the name of an environment variable",

@@ -6,7 +6,7 @@ use crate::rules::settings::{SinkKind, SinkSettings};
 use crate::rules::tree::{Section, Value, duration, size, whole};
 
 /// Longest time that a sink may name, in µs.
-const TIME_US_MAX: i64 = 3_600_000_000;
+const SINK_US_MAX: i64 = 3_600_000_000;
 
 /// What was typed of it, or its defaults; `None` where it was mistaken.
 pub(super) struct Common {
@@ -67,11 +67,11 @@ impl Common {
             1_000_000,
         );
         let age_us = or_default(section, "batch_age", 0, |value| {
-            duration("`batch_age`", value, 0..=TIME_US_MAX, findings)
+            duration("`batch_age`", value, 0..=SINK_US_MAX, findings)
         });
         let timeout = (SinkSettings::TIMEOUT_MS * 1_000).cast_signed();
         let timeout_us = or_default(section, "timeout", timeout, |value| {
-            duration("`timeout`", value, 100_000..=TIME_US_MAX, findings)
+            duration("`timeout`", value, 100_000..=SINK_US_MAX, findings)
         });
         Self {
             spool_bytes_max,
@@ -125,7 +125,7 @@ impl Drain {
         };
         let spread = (spread_ms * 1_000).cast_signed();
         let spread_us = or_default(section, "drain_spread", spread, |value| {
-            duration("`drain_spread`", value, 0..=TIME_US_MAX, findings)
+            duration("`drain_spread`", value, 0..=SINK_US_MAX, findings)
         });
         Some(Self {
             bytes_per_s: bytes_per_s?,

@@ -177,7 +177,7 @@ fn read_headers(value: &Value<'_>, findings: &mut Findings) -> Option<Vec<(Strin
 
 fn check_header_name(name: &str, span: &std::ops::Range<usize>, findings: &mut Findings) -> bool {
     let is_token = |sign: u8| sign.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&sign);
-    if name.is_empty() || name.len() > super::TEXT_BYTES_MAX || !name.bytes().all(is_token) {
+    if name.is_empty() || name.len() > super::WORD_BYTES_MAX || !name.bytes().all(is_token) {
         malformed(
             span.clone(),
             "this cannot be the name of a header",

@@ -42,7 +42,7 @@ pub(in crate::rules) use self::keys::type_names;
 /// Keys of later versions.
 const LATER: &[&str] = &["budget", "order", "rate_max"];
 /// Longest name of a database, user, client and the like.
-const TEXT_BYTES_MAX: usize = 256;
+const WORD_BYTES_MAX: usize = 256;
 
 /// A mistake was noted.
 struct Mistaken;
@@ -147,12 +147,12 @@ fn or_default<T>(
 /// Reads the name of something at the receiver: 1 to 256 bytes without control characters.
 fn plain_text(name: &str, value: &Value<'_>, findings: &mut Findings) -> Option<String> {
     let typed = text(name, value, "a text", findings)?;
-    let fits = !typed.is_empty() && typed.len() <= TEXT_BYTES_MAX;
+    let fits = !typed.is_empty() && typed.len() <= WORD_BYTES_MAX;
     if !fits || typed.chars().any(char::is_control) {
         malformed(
             value.span(),
             format!("{name} cannot be this text"),
-            &format!("expected 1 to {TEXT_BYTES_MAX} bytes without control characters"),
+            &format!("expected 1 to {WORD_BYTES_MAX} bytes without control characters"),
             findings,
         );
         return None;

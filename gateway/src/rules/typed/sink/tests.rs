@@ -281,3 +281,48 @@ fn slips_are_told_with_what_was_meant() {
         assert!(all.contains(said), "{typed}\nwanted {said:?}, said:\n{all}");
     }
 }
+
+/// The page of sinks.
+const PAGE: &str = include_str!("../../../../../docs/sinks.md");
+
+#[test]
+fn the_examples_on_the_page_of_sinks_are_right() {
+    let examples = PAGE.split("```toml\n").skip(1);
+    let examples: Vec<&str> = examples
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(examples.len() >= 11, "{}", examples.len());
+    for example in examples {
+        let names: Vec<String> = example
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("[sink.")?.strip_suffix(']')?))
+            .map(|name| format!("\"{name}\""))
+            .collect();
+        assert!(!names.is_empty(), "{example}");
+        let text = format!(
+            "[gateway]\nsite = \"hall\"\n[mqtt]\nurl = \"mqtt://127.0.0.1\"\n{example}\n\
+             [[rule]]\nname = \"minute\"\nmatch = {{ sensor = \"*\" }}\n\
+             window = {{ tumbling = \"1m\" }}\naggregate = [\"mean\"]\nforward = [{}]\n",
+            names.join(", ")
+        );
+        let (_, warnings) =
+            parse(&text, "sinks.md").unwrap_or_else(|why| panic!("{example}\n{why:#?}"));
+        assert_eq!(warnings, [], "{example}");
+    }
+}
+
+#[test]
+fn the_page_of_sinks_has_every_type_and_every_key() {
+    let schema = crate::rules::schema();
+    let sink = &schema["properties"]["sink"]["additionalProperties"];
+    let keys = sink["properties"].as_object().unwrap();
+    for key in keys.keys().filter(|key| *key != "type") {
+        let is_told = PAGE.contains(&format!("`{key}`"))
+            || PAGE.contains(&format!("`{key}."))
+            || PAGE.contains(&format!("\n{key} = "));
+        assert!(is_told, "{key}");
+    }
+    for (name, _) in super::keys::TYPES {
+        assert!(PAGE.contains(&format!("\n## {name}\n")), "{name}");
+    }
+}
