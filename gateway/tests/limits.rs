@@ -14,7 +14,7 @@ use tidegate_gateway::rules::parse;
 /// Tools beside the gateway, whose limits concern what they print.
 const TOOLS: [&str; 2] = ["cli", "simulate"];
 /// Keys of a sink that are no limits.
-const NO_LIMITS: [&str; 4] = ["type", "url", "compress", "path"];
+const NO_LIMITS: [&str; 4] = ["type", "path", "format", "rotate"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::record::{Emitted, to_json};
 use crate::rules::Priority;
-use crate::rules::settings::{Compression, SinkKind, SinkSettings};
-use crate::sinks::http;
+use crate::rules::settings::SinkSettings;
+use crate::sinks::http::{self, Form};
 use crate::spool::counters::up_to;
 use crate::time::Timestamp;
 
@@ -55,7 +55,7 @@ struct Sink {
     bytes_max: usize,
     /// The bytes of a request's head without a body's length; none for a file.
     head_bytes: Option<u64>,
-    gzip: bool,
+    form: Option<Form>,
     open: BTreeMap<Priority, Batch>,
     sent: Sent,
 }
@@ -155,18 +155,12 @@ impl Upstream {
 
 impl Sink {
     fn new(settings: &SinkSettings) -> Self {
-        let (head_bytes, gzip) = match &settings.kind {
-            SinkKind::Http(http) => (
-                Some(http::head_bytes(&http.endpoint.url.0, http.compression)),
-                http.compression == Compression::Gzip,
-            ),
-            _ => (None, false),
-        };
+        let form = http::form_of(&settings.kind);
         Self {
             records_max: settings.batch_records_max.max(1),
             bytes_max: settings.batch_bytes_max,
-            head_bytes,
-            gzip,
+            head_bytes: form.as_ref().map(Form::head_bytes_about),
+            form,
             open: BTreeMap::new(),
             sent: Sent::default(),
         }
@@ -178,12 +172,12 @@ impl Sink {
 
     fn send(&mut self, batch: &Batch) -> Cost {
         let bytes_before = batch.body.len() as u64;
-        let bytes_after = if self.gzip {
-            // Compressing into memory cannot fail.
-            http::gzip(&batch.body).map_or(bytes_before, |body| body.len() as u64)
-        } else {
-            bytes_before
-        };
+        // Compressing into memory cannot fail.
+        let sent = self
+            .form
+            .as_ref()
+            .and_then(|form| form.body(&batch.body).ok());
+        let bytes_after = sent.map_or(bytes_before, |body| body.len() as u64);
         let digits = bytes_after.to_string().len() as u64;
         let cost = Cost {
             bytes_before,

@@ -22,41 +22,74 @@ pub fn shown_url(url: &str) -> String {
 /// The configuration's text with every secret replaced by as many `*` bytes, so that offsets
 /// into the text stay what they were.
 pub fn masked(text: &str) -> String {
-    let lines = text.split_inclusive('\n');
-    lines
-        .map(|line| masked_line(&masked_values(line)))
+    let mut inside = Inside::default();
+    text.split_inclusive('\n')
+        .map(|line| masked_line(&inside.masked(line)))
         .collect()
 }
 
 /// Keys whose values are nobody's business, as parts of names.
-const SECRET_KEYS: [&str; 6] = ["passw", "token", "secret", "auth", "header", "credential"];
+const SECRET_KEYS: [&str; 8] = [
+    "passw",
+    "token",
+    "secret",
+    "auth",
+    "header",
+    "credential",
+    "bearer",
+    "cookie",
+];
 
-/// The line with every quoted text behind a secret key replaced.
-fn masked_values(line: &str) -> String {
-    let lower = line.to_ascii_lowercase();
-    let begins = SECRET_KEYS.iter().filter_map(|key| {
-        let at = lower.find(key)?;
-        Some(at + lower.get(at..)?.find('=')?)
-    });
-    let Some(begin) = begins.min() else {
-        return line.to_owned();
-    };
-    let mut quote = None;
-    let mut shown = String::with_capacity(line.len());
-    for (offset, sign) in line.char_indices() {
-        let is_quote = offset > begin && matches!(sign, '"' | '\'');
-        match quote {
-            None if is_quote => quote = Some(sign),
-            Some(open) if open == sign => quote = None,
-            Some(_) if !matches!(sign, '\r' | '\n') => {
-                shown.extend(std::iter::repeat_n('*', sign.len_utf8()));
-                continue;
-            }
-            _ => {}
+/// Where the text is: under a header such as `[sink.cloud.auth]`, or in a table of a secret key
+/// that goes on over lines, every quoted text is masked.
+#[derive(Debug, Default)]
+struct Inside {
+    section: bool,
+    /// Brackets of the table that are open.
+    depth: usize,
+}
+
+impl Inside {
+    /// The line with every quoted text behind a secret key replaced.
+    fn masked(&mut self, line: &str) -> String {
+        let lower = line.to_ascii_lowercase();
+        if line.trim_start().starts_with('[') && self.depth == 0 {
+            // A sink's or rule's own name says nothing: [sink.NAME.auth] does.
+            let inner = lower.splitn(3, '.').nth(2).unwrap_or("");
+            self.section = SECRET_KEYS.iter().any(|key| inner.contains(key));
+            return line.to_owned();
         }
-        shown.push(sign);
+        let begin = if self.section || self.depth > 0 {
+            Some(0)
+        } else {
+            let begins = SECRET_KEYS.iter().filter_map(|key| {
+                let at = lower.find(key)?;
+                Some(at + lower.get(at..)?.find('=')?)
+            });
+            begins.min()
+        };
+        let Some(begin) = begin else {
+            return line.to_owned();
+        };
+        let mut quote = None;
+        let mut shown = String::with_capacity(line.len());
+        for (offset, sign) in line.char_indices() {
+            let is_quote = offset >= begin && matches!(sign, '"' | '\'');
+            match quote {
+                None if is_quote => quote = Some(sign),
+                Some(open) if open == sign => quote = None,
+                Some(_) if !matches!(sign, '\r' | '\n') => {
+                    shown.extend(std::iter::repeat_n('*', sign.len_utf8()));
+                    continue;
+                }
+                None if offset >= begin && matches!(sign, '{' | '[') => self.depth += 1,
+                None if matches!(sign, '}' | ']') => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            shown.push(sign);
+        }
+        shown
     }
-    shown
 }
 
 fn masked_line(line: &str) -> String {
@@ -113,6 +146,23 @@ mod tests {
             ),
         ] {
             assert_eq!(masked(line), shown);
+        }
+    }
+
+    #[test]
+    fn texts_of_secret_sections_and_of_tables_over_lines_are_masked() {
+        for (text, shown) in [
+            (
+                "[sink.a.headers]\nx-api-key = \"sesame\"\n[gateway]\nsite = \"hall\"\n",
+                "[sink.a.headers]\nx-api-key = \"******\"\n[gateway]\nsite = \"hall\"\n",
+            ),
+            (
+                "headers = {\n  x-key = \"sesame\",\n}\nsite = \"hall\"\n",
+                "headers = {\n  x-key = \"******\",\n}\nsite = \"hall\"\n",
+            ),
+            ("bearer = \"sesame\"", "bearer = \"******\""),
+        ] {
+            assert_eq!(masked(text), shown);
         }
     }
 

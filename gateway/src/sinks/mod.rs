@@ -7,6 +7,7 @@
 //! - *encoding*: how records are spelled in a batch ([`encoding`]).
 //! - *transport*: what carries a batch and says what became of it ([`transport`]): [`mod@http`],
 //!   [`mod@file`].
+//! - *secret* and *TLS*: who the sink is, and whom it trusts ([`secret`], [`tls`]).
 //!
 //! [`spawn`] runs one sink: it owns the socket or file, the timer and the thread for blocking
 //! calls, and leaves every decision to the machine.
@@ -17,8 +18,10 @@ pub mod encoding;
 pub mod file;
 pub mod http;
 pub mod queue;
+pub mod secret;
 mod shell;
 pub mod status;
+pub mod tls;
 pub mod transport;
 
 pub use queue::{Delivery, Queue, Waiting};
@@ -28,17 +31,6 @@ pub use status::Status;
 /// What can go wrong around a sink. What a sink answers is no error but an outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// The HTTP client cannot be made.
-    #[error(
-        "sink `{sink}`: the HTTP client cannot start: {why}; records wait in the spool. \
-         For https install the system's CA certificates"
-    )]
-    Client {
-        /// Sink's name.
-        sink: String,
-        /// What the client said.
-        why: String,
-    },
     /// No transport for this type.
     #[error("sink `{sink}`: sinks of type \"{type_name}\" are not in this version")]
     NotBuilt {

@@ -6,7 +6,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::SinkError;
 use super::batch::Batch;
@@ -32,9 +31,10 @@ pub trait Transport: Send + Sync {
 
 /// The transport of a sink. Nothing is connected or opened before the first attempt.
 pub fn open(settings: &SinkSettings) -> Result<Box<dyn Transport>, SinkError> {
-    let timeout = Duration::from_millis(settings.timeout_ms);
+    if let Some(http) = HttpSink::new(settings) {
+        return Ok(Box::new(http));
+    }
     Ok(match &settings.kind {
-        SinkKind::Http(http) => Box::new(HttpSink::new(&settings.name, http, timeout)?),
         SinkKind::File(file) => Box::new(FileTransport::new(file)),
         other => {
             return Err(SinkError::NotBuilt {

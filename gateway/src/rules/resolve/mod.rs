@@ -1,6 +1,7 @@
 //! Resolve: from what was typed to what runs, with the checks that need more than one part.
 
 pub(super) mod rules;
+mod sinks;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use tidegate_shared::ids::SiteName;
 use super::doubt;
 use super::mistake::{Findings, Kind, nearest};
 use super::quantity::show_size;
-use super::settings::{IntakeSettings, LogSettings, Settings, SinkSettings};
+use super::settings::{IntakeSettings, LogSettings, Settings};
 use super::tree::short;
 use super::typed::{Forward, Typed, TypedClock, TypedLimits, TypedLog};
 use crate::entry::Limits;
@@ -26,15 +27,12 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     check_forwards(&typed, findings);
     let site = typed.gateway.site.as_ref().map(SiteName::as_str);
     doubt::note(&typed.rules, site, findings);
-    check_spools(&typed, findings);
+    sinks::check(&typed, findings);
     let log = resolve_log(&typed.log, findings);
     let limits = resolve_limits(&typed.limits, &typed.clock);
     let intake = resolve_intake(&typed.limits);
-    let sinks = typed
-        .sinks
-        .into_iter()
-        .map(|sink| sink.settings)
-        .collect::<Option<_>>();
+    let site = typed.gateway.site.as_ref().map(SiteName::as_str);
+    let sinks = sinks::resolve(typed.sinks, site);
     Some(Settings {
         site: typed.gateway.site?,
         data_dir: typed
@@ -166,31 +164,5 @@ fn check_forwards(typed: &Typed, findings: &mut Findings) {
                 "nothing will be sent there",
             )
             .help("name it in a rule's `forward`, or take it out");
-    }
-}
-
-/// A queue must hold at least one full batch.
-fn check_spools(typed: &Typed, findings: &mut Findings) {
-    let small =
-        |settings: &SinkSettings| settings.spool_bytes_max < settings.batch_bytes_max as u64;
-    for sink in &typed.sinks {
-        let Some(settings) = sink.settings.as_ref().filter(|settings| small(settings)) else {
-            continue;
-        };
-        findings
-            .mistake(
-                Kind::Conflict,
-                sink.name.span.clone(),
-                format!(
-                    "the queue of the sink \"{}\" is smaller than one batch",
-                    short(&sink.name.text)
-                ),
-                format!(
-                    "spool_bytes_max is {}, batch_bytes_max is {}",
-                    show_size(settings.spool_bytes_max),
-                    show_size(settings.batch_bytes_max as u64)
-                ),
-            )
-            .help("raise `spool_bytes_max` or lower `batch_bytes_max`");
     }
 }

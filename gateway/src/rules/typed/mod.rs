@@ -16,7 +16,7 @@ use toml::de::DeTable;
 pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
 pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
-pub(super) use self::sink::TypedSink;
+pub(super) use self::sink::{HEADERS_MAX, TypedSink, type_names};
 use super::mistake::{Findings, Kind};
 use super::settings::MqttSettings;
 use super::tree::{Section, Value, list};

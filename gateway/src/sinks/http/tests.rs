@@ -11,18 +11,29 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::record::example;
 use crate::rules::Priority;
-use crate::rules::settings::{Endpoint, HttpFormat};
+use crate::rules::parse;
 
-fn batch() -> Arc<Batch> {
+pub(super) fn batch() -> Arc<Batch> {
+    let body = b"{\"id\":\"07\"}\n".repeat(50);
     Arc::new(Batch {
         class: Priority::Normal,
         first: 0,
         last: 0,
         records: vec![example(7)],
-        body: b"{\"id\":\"07\"}\n".repeat(50),
-        ends: vec![600],
+        ends: vec![body.len()],
         indices: vec![1],
+        body,
     })
+}
+
+/// A sink, of its keys.
+pub(super) fn of_keys(typed: &str) -> HttpSink {
+    let text = format!(
+        "[gateway]\nsite = \"hall\"\n[mqtt]\nurl = \"mqtt://127.0.0.1\"\n[sink.up]\n{typed}\n\
+         [[rule]]\nname = \"r\"\nmatch = {{ sensor = \"*\" }}\nforward = [\"up\"]\n"
+    );
+    let (settings, _) = parse(&text, "t.toml").unwrap_or_else(|why| panic!("{typed}: {why:#?}"));
+    HttpSink::new(&settings.sinks[0]).unwrap()
 }
 
 /// A request as it came over the wire.
@@ -97,23 +108,12 @@ async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
-fn http_sink(url: &str, gzip: bool, timeout_ms: u64) -> Result<HttpSink, SinkError> {
-    let compression = if gzip {
-        Compression::Gzip
-    } else {
-        Compression::None
-    };
-    let settings = HttpSettings {
-        endpoint: Endpoint::plain(url),
-        format: HttpFormat::Ndjson,
-        compression,
-    };
-    HttpSink::new("cloud", &settings, Duration::from_millis(timeout_ms))
-}
-
 fn sink(address: SocketAddr, gzip: bool, timeout_ms: u64) -> HttpSink {
-    let url = format!("http://{address}/records?site=a");
-    http_sink(&url, gzip, timeout_ms).unwrap()
+    let compress = if gzip { "gzip" } else { "none" };
+    of_keys(&format!(
+        "type = \"http\"\nurl = \"http://{address}/records?site=a\"\ncompress = \"{compress}\"\n\
+         timeout = \"{timeout_ms}ms\""
+    ))
 }
 
 const OK: Option<&str> = Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
@@ -121,8 +121,8 @@ const OK: Option<&str> = Some("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
 #[tokio::test]
 async fn a_batch_is_one_post_and_the_connection_is_kept() {
     let (address, mut seen) = receiver(vec![OK, OK]).await;
-    let sink = sink(address, false, 5_000);
-    let answer = sink.attempt(&batch()).await;
+    let mut sink = sink(address, false, 5_000);
+    let answer = sink.deliver(&batch()).await;
     assert_eq!(answer.outcome, Outcome::Confirmed);
     assert_eq!(answer.sent_bytes, 600);
     let request = seen.recv().await.unwrap();
@@ -145,19 +145,19 @@ async fn a_batch_is_one_post_and_the_connection_is_kept() {
         "{}",
         request.head
     );
-    sink.attempt(&batch()).await;
+    sink.deliver(&batch()).await;
     assert_eq!(seen.recv().await.unwrap().connection, request.connection);
 }
 
 #[tokio::test]
 async fn gzip_says_so_and_repeats_itself() {
     let (address, mut seen) = receiver(vec![Some(""), OK]).await;
-    let sink = sink(address, true, 5_000);
+    let mut sink = sink(address, true, 5_000);
     assert!(matches!(
-        sink.attempt(&batch()).await.outcome,
+        sink.deliver(&batch()).await.outcome,
         Outcome::Retry { .. }
     ));
-    let answer = sink.attempt(&batch()).await;
+    let answer = sink.deliver(&batch()).await;
     assert_eq!(answer.outcome, Outcome::Confirmed);
     let (first, second) = (seen.recv().await.unwrap(), seen.recv().await.unwrap());
     assert_eq!(first.body, second.body);
@@ -216,9 +216,9 @@ async fn a_success_counts_although_its_body_never_ends() {
     let endless = "HTTP/1.1 204 No Content\r\n\r\n";
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nonly this";
     let (address, _seen) = receiver(vec![Some(endless), Some(cut)]).await;
-    let sink = sink(address, false, 300);
-    assert_eq!(sink.attempt(&batch()).await.outcome, Outcome::Confirmed);
-    assert_eq!(sink.attempt(&batch()).await.outcome, Outcome::Confirmed);
+    let mut sink = sink(address, false, 300);
+    assert_eq!(sink.deliver(&batch()).await.outcome, Outcome::Confirmed);
+    assert_eq!(sink.deliver(&batch()).await.outcome, Outcome::Confirmed);
 }
 
 #[tokio::test]
@@ -236,87 +236,18 @@ async fn tls_to_a_plain_port_and_a_name_that_does_not_resolve_need_a_person() {
         let _ = stream.read_to_end(&mut rest).await;
     });
     let deliver = |url: String| async move {
-        // A machine without CA certificates has no https sink at all, and says so.
-        match http_sink(&url, false, 5_000) {
-            Ok(sink) => Some(sink.attempt(&batch()).await.outcome),
-            Err(error) => {
-                assert!(error.to_string().contains("CA certificates"), "{error}");
-                None
-            }
-        }
+        let mut sink = of_keys(&format!(
+            "type = \"http\"\nurl = \"{url}\"\ntimeout = \"5s\""
+        ));
+        sink.deliver(&batch()).await.outcome
     };
     let tls = deliver(format!("https://{plain}/")).await;
-    assert!(
-        matches!(tls, None | Some(Outcome::Broken { .. })),
-        "{tls:?}"
-    );
+    assert!(matches!(tls, Outcome::Broken { .. }), "{tls:?}");
     let unresolved = deliver(format!("http://no-such-host.invalid:{}/", address.port())).await;
     assert!(
-        matches!(unresolved, Some(Outcome::Broken { .. })),
+        matches!(unresolved, Outcome::Broken { .. }),
         "{unresolved:?}"
     );
-}
-
-#[test]
-fn every_status_has_its_class() {
-    let class = |code| match classify(StatusCode::from_u16(code).unwrap(), None, b"") {
-        Outcome::Confirmed => "confirmed",
-        Outcome::Retry { .. } => "retry",
-        Outcome::Broken { .. } => "broken",
-        Outcome::TooLarge { .. } => "too large",
-        Outcome::Refused { .. } => "refused",
-    };
-    for (codes, expected) in [
-        (&[200, 201, 202, 204, 206][..], "confirmed"),
-        (&[408, 425, 429, 500, 501, 502, 503, 504, 507, 599], "retry"),
-        (&[300, 301, 302, 304, 307, 308], "broken"),
-        (&[413], "too large"),
-        (&[401, 403, 404, 405, 407, 421], "broken"),
-        (
-            &[400, 402, 406, 409, 410, 411, 415, 418, 422, 451],
-            "refused",
-        ),
-    ] {
-        for code in codes {
-            assert_eq!(class(*code), expected, "{code}");
-        }
-    }
-}
-
-#[test]
-fn a_refusal_shows_what_the_receiver_said_on_one_line() {
-    let outcome = classify(
-        StatusCode::BAD_REQUEST,
-        None,
-        b" no field\n\"unit\" \x1b[31m",
-    );
-    let Outcome::Refused { why } = outcome else {
-        panic!("400 refuses");
-    };
-    assert_eq!(why, "HTTP 400 Bad Request: no field \"unit\"  [31m");
-}
-
-#[test]
-fn retry_after_is_seconds_or_a_date() {
-    let after = |retry: &str, date: Option<&str>| {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, retry.parse().unwrap());
-        if let Some(date) = date {
-            headers.insert(DATE, date.parse().unwrap());
-        }
-        retry_after_us(&headers)
-    };
-    let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-    assert_eq!(after("120", None), Some(120_000_000));
-    assert_eq!(after("99999999999999999999", None), None);
-    assert_eq!(after("18446744073709551615", None), Some(u64::MAX));
-    assert_eq!(
-        after("Sun, 06 Nov 1994 08:50:37 GMT", date),
-        Some(60_000_000)
-    );
-    assert_eq!(after("Sun, 06 Nov 1994 08:48:37 GMT", date), None);
-    assert_eq!(after("Sun, 06 Nov 1994 08:48:37 GMT", None), None);
-    assert_eq!(after("soon", date), None);
 }
 
 #[tokio::test]
@@ -327,7 +258,163 @@ async fn a_token_in_the_url_stays_out_of_what_is_said() {
         closed.local_addr().unwrap()
     );
     drop(closed);
-    let sink = http_sink(&url, false, 5_000).unwrap();
-    let said = format!("{:?}", sink.attempt(&batch()).await.outcome);
+    let mut sink = of_keys(&format!("type = \"http\"\nurl = \"{url}\""));
+    let said = format!("{:?}", sink.deliver(&batch()).await.outcome);
     assert!(said.contains("Retry") && !said.contains("s3cret"), "{said}");
+}
+
+/// The head of a request by a sink of these keys, and whether its size was said right.
+async fn head(typed: &str) -> Request {
+    let (address, mut seen) = receiver(vec![OK]).await;
+    let typed = typed.replace("ADDRESS", &address.to_string());
+    let answer = of_keys(&typed).deliver(&batch()).await;
+    assert_eq!(answer.outcome, Outcome::Confirmed, "{typed}");
+    let request = seen.recv().await.unwrap();
+    assert_eq!(request.body.len() as u64, answer.sent_bytes);
+    let response_head = OK.unwrap().len() - 2;
+    assert_eq!(
+        answer.header_bytes,
+        (request.head.len() + response_head) as u64,
+        "{}",
+        request.head
+    );
+    request
+}
+
+#[tokio::test]
+async fn every_type_sends_its_headers_and_knows_their_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "open sesame\n").unwrap();
+    let secret = format!("{{ file = \"{}\" }}", secret.display());
+    for (keys, wanted) in [
+        (
+            format!(
+                "type = \"http\"\nurl = \"http://ADDRESS/\"\nformat = \"json\"\ncompress = \"zstd\"\nauth = {{ user = \"Aladdin\", password = {secret} }}"
+            ),
+            vec![
+                ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+                ("content-encoding", "zstd"),
+                ("content-type", "application/json"),
+            ],
+        ),
+        (
+            "type = \"http\"\nurl = \"http://Aladdin:open%20sesame@ADDRESS/\"".to_owned(),
+            vec![("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")],
+        ),
+        (
+            format!(
+                "type = \"influxdb\"\nurl = \"http://ADDRESS\"\napi = \"v2\"\norg = \"o\"\nbucket = \"b\"\nauth = {{ token = {secret} }}"
+            ),
+            vec![
+                ("authorization", "Token open sesame"),
+                ("content-type", "text/plain; charset=utf-8"),
+            ],
+        ),
+        (
+            format!(
+                "type = \"prometheus\"\nurl = \"http://ADDRESS/api/v1/write\"\nauth = {{ bearer = {secret} }}\nheaders = {{ x-scope-orgid = \"7\", x-api-key = {secret} }}"
+            ),
+            vec![
+                ("authorization", "Bearer open sesame"),
+                ("content-encoding", "snappy"),
+                ("x-prometheus-remote-write-version", "0.1.0"),
+                ("x-scope-orgid", "7"),
+                ("x-api-key", "open sesame"),
+            ],
+        ),
+        (
+            "type = \"otlp\"\nurl = \"http://ADDRESS/v1/metrics\"".to_owned(),
+            vec![
+                ("content-type", "application/x-protobuf"),
+                ("content-encoding", "gzip"),
+            ],
+        ),
+    ] {
+        let request = head(&keys).await;
+        for (name, value) in wanted {
+            assert_eq!(request.header(name), Some(value), "{}", request.head);
+        }
+        let keyed = keys.starts_with("type = \"http\"");
+        assert_eq!(request.header("idempotency-key").is_some(), keyed);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_secret_needs_a_person_and_a_new_one_is_read_without_a_restart() {
+    const UNKNOWN: &str = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 13\r\n\r\nnot first-one";
+    let (address, mut seen) = receiver(vec![Some(UNKNOWN), OK, OK]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    let mut sink = of_keys(&format!(
+        "type = \"http\"\nurl = \"http://{address}/\"\nauth = {{ bearer = {{ file = \"{}\" }} }}",
+        token.display()
+    ));
+    let answer = sink.deliver(&batch()).await;
+    let Outcome::Broken { why } = &answer.outcome else {
+        panic!("{answer:?}");
+    };
+    assert!(why.contains(&token.display().to_string()), "{why}");
+    assert_eq!((answer.sent_bytes, answer.header_bytes), (0, 0));
+    assert!(seen.try_recv().is_err());
+
+    std::fs::write(&token, "first-one").unwrap();
+    let Outcome::Broken { why } = sink.deliver(&batch()).await.outcome else {
+        panic!("401 is broken");
+    };
+    assert_eq!(why, "HTTP 401 Unauthorized: not ***");
+    let request = seen.recv().await.unwrap();
+    assert_eq!(request.header("authorization"), Some("Bearer first-one"));
+
+    std::fs::write(&token, "second-one").unwrap();
+    assert_eq!(sink.deliver(&batch()).await.outcome, Outcome::Confirmed);
+    let request = seen.recv().await.unwrap();
+    assert_eq!(request.header("authorization"), Some("Bearer second-one"));
+
+    // What works is not read again.
+    std::fs::remove_file(&token).unwrap();
+    assert_eq!(sink.deliver(&batch()).await.outcome, Outcome::Confirmed);
+}
+
+#[tokio::test]
+async fn half_an_answer_is_none_but_for_the_body_of_a_success() {
+    for (reply, taken) in [
+        ("HTTP/1.1 20", false),
+        ("HTTP/1.1 200 OK\r\ncontent-le", false),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", true),
+        ("HTTP/1.1 500 Oh\r\ncontent-length: 9\r\n\r\nhalf", false),
+    ] {
+        let (address, _seen) = receiver_that_hangs_up(reply).await;
+        let outcome = sink(address, false, 5_000).deliver(&batch()).await.outcome;
+        let is_taken = outcome == Outcome::Confirmed;
+        assert_eq!(is_taken, taken, "{reply:?}: {outcome:?}");
+        assert!(
+            is_taken || matches!(outcome, Outcome::Retry { .. }),
+            "{outcome:?}"
+        );
+    }
+    // A collector's body says what it rejected.
+    let reply =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\n\r\nhalf";
+    let (address, _seen) = receiver_that_hangs_up(reply).await;
+    let mut sink = of_keys(&format!(
+        "type = \"otlp\"\nurl = \"http://{address}/v1/metrics\""
+    ));
+    let outcome = sink.deliver(&batch()).await.outcome;
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+}
+
+/// A receiver that answers one request so and ends the connection.
+async fn receiver_that_hangs_up(reply: &'static str) -> (SocketAddr, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (done, seen) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(reply.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let _ = done.send(()).await;
+    });
+    (address, seen)
 }

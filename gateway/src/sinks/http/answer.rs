@@ -1,0 +1,209 @@
+//! Answer: what a response means, and what the lack of one does.
+//!
+//! | answer | means |
+//! |---|---|
+//! | 2xx | confirmed, whatever follows the status line; from a collector (`otlp`) the body must come whole and reject nothing |
+//! | 3xx, 401, 403, 404, 405, 407, 421; names that do not resolve; TLS | broken: a person is needed |
+//! | 413 | too large: in smaller batches it may be taken |
+//! | other 4xx | refused |
+//! | 408, 425, 429, 5xx; no connection, no answer, half an answer | again later |
+//!
+//! The status line of a success is the receiver's word that it has the records: a body that
+//! breaks off behind it changes nothing. Half a status line or head is no answer.
+
+use std::error::Error;
+
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Response, StatusCode};
+use zeroize::Zeroizing;
+
+use super::form::Success;
+use super::partial;
+use crate::causes;
+use crate::rules::settings::TlsSettings;
+use crate::sinks::delivery::Outcome;
+use crate::sinks::tls;
+
+/// Bytes of a response that are read, so that its connection can be used again; one with more is
+/// closed.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an error response that are shown.
+const EXCERPT_BYTES: usize = 200;
+/// What nginx says with a 400 where the client's certificate is missing or wrong.
+const CERTIFICATE_WANTED: [&str; 2] = [
+    "No required SSL certificate was sent",
+    "The SSL certificate error",
+];
+
+/// A response as far as it came.
+struct Came {
+    status: StatusCode,
+    after_us: Option<u64>,
+    is_protobuf: bool,
+    body: Vec<u8>,
+    is_whole: bool,
+}
+
+/// What a response means; reads its body so far that the connection can be used again.
+pub(super) async fn answered(mut response: Response, success: Success) -> Outcome {
+    let mut came = Came {
+        status: response.status(),
+        after_us: retry_after_us(response.headers()),
+        is_protobuf: is_protobuf(response.headers()),
+        body: Vec::new(),
+        is_whole: false,
+    };
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => came.body.extend_from_slice(&chunk),
+            Ok(None) => {
+                came.is_whole = true;
+                break;
+            }
+            Err(_) => break,
+        }
+        if came.body.len() > RESPONSE_BYTES_MAX {
+            break;
+        }
+    }
+    classify(&came, success)
+}
+
+fn is_protobuf(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/x-protobuf"))
+}
+
+fn classify(came: &Came, success: Success) -> Outcome {
+    let why = || came.told();
+    match came.status.as_u16() {
+        200..=299 if success == Success::Partial => came.collected(),
+        200..=299 => Outcome::Confirmed,
+        408 | 425 | 429 | 500.. => Outcome::Retry {
+            why: why(),
+            after_us: came.after_us,
+        },
+        300..=399 | 401 | 403 | 404 | 405 | 407 | 421 => Outcome::Broken { why: why() },
+        413 => Outcome::TooLarge { why: why() },
+        400 if came.wants_certificate() => Outcome::Broken {
+            why: format!(
+                "the server demands another client's certificate: see tls.cert and tls.key ({})",
+                why()
+            ),
+        },
+        _ => Outcome::Refused { why: why() },
+    }
+}
+
+impl Came {
+    /// The status and what the receiver said, on one line.
+    fn told(&self) -> String {
+        let message = self
+            .is_protobuf
+            .then(|| partial::status_message(&self.body))
+            .flatten();
+        let bytes = match &message {
+            Some(message) => message.as_bytes(),
+            None => &self.body,
+        };
+        let text = one_line(bytes);
+        if text.is_empty() {
+            format!("HTTP {}", self.status)
+        } else {
+            format!("HTTP {}: {text}", self.status)
+        }
+    }
+
+    fn wants_certificate(&self) -> bool {
+        let text = String::from_utf8_lossy(&self.body);
+        CERTIFICATE_WANTED.iter().any(|said| text.contains(said))
+    }
+
+    /// What a collector's success means.
+    fn collected(&self) -> Outcome {
+        if !self.is_whole {
+            return Outcome::Retry {
+                why: format!(
+                    "HTTP {}, but its body broke off, which says whether points were rejected",
+                    self.status
+                ),
+                after_us: None,
+            };
+        }
+        // A body of another type says nothing of points.
+        if !self.is_protobuf {
+            return Outcome::Confirmed;
+        }
+        match partial::rejected(&self.body) {
+            None => Outcome::Confirmed,
+            Some((points, message)) => Outcome::Refused {
+                why: format!(
+                    "the collector rejected {points} data points: {}",
+                    one_line(message.as_bytes())
+                ),
+            },
+        }
+    }
+}
+
+/// The beginning of a text on one line.
+fn one_line(bytes: &[u8]) -> String {
+    let shown = bytes.get(..EXCERPT_BYTES).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(shown);
+    text.trim().replace(|sign: char| sign.is_control(), " ")
+}
+
+/// Retry-After in µs: seconds, or a date as seen from the server's own Date.
+fn retry_after_us(headers: &HeaderMap) -> Option<u64> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let asked = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = asked.parse::<u64>() {
+        return Some(seconds.saturating_mul(1_000_000));
+    }
+    let date = |text| jiff::fmt::rfc2822::parse(text).ok();
+    let wait =
+        date(asked)?.timestamp().as_microsecond() - date(text(DATE)?)?.timestamp().as_microsecond();
+    u64::try_from(wait).ok()
+}
+
+/// What an attempt without a response means.
+///
+/// The URL is left out of what it says: it may carry a token.
+pub(super) fn failed(error: reqwest::Error, settings: &TlsSettings) -> Outcome {
+    let error = error.without_url();
+    if let Some(why) = tls::refusal(&error as &(dyn Error + 'static), settings) {
+        return Outcome::Broken { why };
+    }
+    let why = causes::told(&error);
+    if error.is_builder() || error.is_dns() {
+        Outcome::Broken { why }
+    } else {
+        Outcome::Retry {
+            why,
+            after_us: None,
+        }
+    }
+}
+
+/// The same without the secrets that a receiver may have repeated.
+pub(super) fn without_secrets(outcome: Outcome, secrets: &[Zeroizing<String>]) -> Outcome {
+    let hidden = |why: String| {
+        let mut long: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+        long.retain(|secret| !secret.is_empty());
+        long.into_iter()
+            .fold(why, |why, secret| why.replace(secret, "***"))
+    };
+    match outcome {
+        Outcome::Confirmed => Outcome::Confirmed,
+        Outcome::Retry { why, after_us } => Outcome::Retry {
+            why: hidden(why),
+            after_us,
+        },
+        Outcome::Broken { why } => Outcome::Broken { why: hidden(why) },
+        Outcome::Refused { why } => Outcome::Refused { why: hidden(why) },
+        Outcome::TooLarge { why } => Outcome::TooLarge { why: hidden(why) },
+    }
+}
+
+#[cfg(test)]
+mod tests;
