@@ -5,6 +5,7 @@
 
 mod bad_config;
 mod bad_input;
+mod databases;
 mod demo;
 mod firmware;
 mod firmware_readme;
