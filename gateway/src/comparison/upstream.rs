@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::record::{Emitted, to_json};
+use crate::record::Emitted;
 use crate::rules::Priority;
 use crate::rules::settings::SinkSettings;
+use crate::sinks::encoding::Encoding;
 use crate::sinks::http::{self, Form};
 use crate::spool::counters::up_to;
 use crate::time::Timestamp;
@@ -56,6 +57,7 @@ struct Sink {
     /// The bytes of a request's head without a body's length; none for a file.
     head_bytes: Option<u64>,
     form: Option<Form>,
+    encoding: Encoding,
     open: BTreeMap<Priority, Batch>,
     sent: Sent,
 }
@@ -67,7 +69,7 @@ struct Batch {
     began: (u32, u64),
     records: usize,
     body: Vec<u8>,
-    /// Bytes of each rule's lines.
+    /// Bytes of each rule's records.
     weights: BTreeMap<String, u64>,
 }
 
@@ -104,17 +106,17 @@ impl Upstream {
         if to.is_empty() {
             return;
         }
-        let mut line = to_json(&emitted.record);
-        line.push('\n');
         let now = (start, at.mono_us);
         for name in to {
             let Some(sink) = self.sinks.get_mut(name) else {
                 continue;
             };
+            let mut piece = Vec::new();
+            sink.encoding.encode(&emitted.record, &mut piece);
             let batch = sink.open.get(&emitted.priority);
             let is_over = batch.is_some_and(|batch| {
                 let apart_us = now.1.saturating_sub(batch.began.1);
-                batch.began.0 != start || apart_us > self.gather_us || !sink.fits(batch, &line)
+                batch.began.0 != start || apart_us > self.gather_us || !sink.fits(batch, &piece)
             });
             if is_over && let Some(batch) = sink.open.remove(&emitted.priority) {
                 share(&mut self.costs, name, &batch, sink.send(&batch));
@@ -127,9 +129,9 @@ impl Upstream {
                 weights: BTreeMap::new(),
             });
             batch.records += 1;
-            batch.body.extend_from_slice(line.as_bytes());
+            batch.body.extend_from_slice(&piece);
             let weight = batch.weights.entry(emitted.record.rule.clone());
-            *weight.or_default() += line.len() as u64;
+            *weight.or_default() += piece.len() as u64;
         }
     }
 
@@ -161,13 +163,14 @@ impl Sink {
             bytes_max: settings.batch_bytes_max,
             head_bytes: form.as_ref().map(Form::head_bytes_about),
             form,
+            encoding: Encoding::of(&settings.kind),
             open: BTreeMap::new(),
             sent: Sent::default(),
         }
     }
 
-    fn fits(&self, batch: &Batch, line: &str) -> bool {
-        batch.records < self.records_max && batch.body.len() + line.len() <= self.bytes_max
+    fn fits(&self, batch: &Batch, piece: &[u8]) -> bool {
+        batch.records < self.records_max && batch.body.len() + piece.len() <= self.bytes_max
     }
 
     fn send(&mut self, batch: &Batch) -> Cost {

@@ -118,6 +118,8 @@ fn unsent(outcome: Outcome) -> Answer {
 }
 
 #[cfg(test)]
+mod receiver;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tls_tests;

@@ -34,7 +34,7 @@ pub(super) enum ClientError {
 /// Posts to one URL over one kept-alive connection.
 pub(super) struct Client {
     form: Arc<Form>,
-    client: reqwest::Client,
+    http: reqwest::Client,
     /// The address without user and password.
     url: Url,
     headers: HeaderMap,
@@ -95,7 +95,7 @@ impl Client {
         let _ = url.set_username("");
         let _ = url.set_password(None);
         Ok(Self {
-            client: builder.build()?,
+            http: builder.build()?,
             url,
             headers,
             head_bytes,
@@ -110,7 +110,7 @@ impl Client {
         // Content-Length's digits are the only part of the head that changes.
         let head_bytes = self.head_bytes + sent_bytes.to_string().len() as u64;
         let mut request = self
-            .client
+            .http
             .post(self.url.clone())
             .headers(self.headers.clone());
         if let Some(key) = key {
@@ -147,13 +147,13 @@ impl Own {
             HttpAuth::None => {
                 if let Some((user, password)) = userinfo(&form.url) {
                     let password = Zeroizing::new(password.unwrap_or_default());
-                    own.authorize(basic(&user, &password))?;
+                    own.authorize(&basic(&user, &password))?;
                     own.secrets.push(password);
                 }
             }
             HttpAuth::Basic { user, password } => {
                 let password = secret::read(password)?;
-                own.authorize(basic(user, &password))?;
+                own.authorize(&basic(user, &password))?;
                 own.secrets.push(password);
             }
             HttpAuth::Bearer(token) => own.authorize_by("Bearer ", token)?,
@@ -177,17 +177,17 @@ impl Own {
 
     fn authorize_by(&mut self, scheme: &str, token: &settings::Secret) -> Result<(), ClientError> {
         let token = secret::read(token)?;
-        self.authorize(Zeroizing::new(format!("{scheme}{}", *token)))?;
+        self.authorize(&Zeroizing::new(format!("{scheme}{}", *token)))?;
         self.secrets.push(token);
         Ok(())
     }
 
-    fn authorize(&mut self, value: Zeroizing<String>) -> Result<(), ClientError> {
-        let mut header = HeaderValue::from_str(&value).map_err(|_| ClientError::Header)?;
+    fn authorize(&mut self, value: &str) -> Result<(), ClientError> {
+        let mut header = HeaderValue::from_str(value).map_err(|_| ClientError::Header)?;
         header.set_sensitive(true);
         self.headers.insert(AUTHORIZATION, header);
         // A receiver may show the header as it came.
-        let (_, encoded) = value.split_once(' ').unwrap_or(("", &value));
+        let (_, encoded) = value.split_once(' ').unwrap_or(("", value));
         self.secrets.push(Zeroizing::new(encoded.to_owned()));
         Ok(())
     }

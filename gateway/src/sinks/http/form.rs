@@ -23,9 +23,9 @@ use crate::rules::settings::{
 
 /// How the gateway calls itself.
 pub(super) const USER_AGENT: &str = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
-/// Level of zstd: on 1 MiB of records within 2 % of the best, in a few MB of memory instead of
-/// tens.
-const ZSTD_LEVEL: i32 = 9;
+/// Level of zstd: of 1 MiB of records it makes 6 % less than gzip at its best, in a tenth of a
+/// second. Level 19 makes 12 % less again, in three seconds and tens of MB of memory.
+const ZSTD_LEVEL: i32 = 6;
 /// Bytes of a secret that was not read: what an estimate takes for one.
 const SECRET_BYTES: usize = 40;
 /// Signs of a batch's key.

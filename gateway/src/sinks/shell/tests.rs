@@ -12,7 +12,7 @@ use crate::disk::FaultDisk;
 use crate::record::Emitted;
 use crate::record::{Place, Record, example};
 use crate::rules::Priority;
-use crate::rules::settings::{Compression, SinkKind};
+use crate::rules::settings::{Compression, HttpAuth, Secret, SinkKind};
 use crate::run::queue::SpoolQueue;
 use crate::sinks::queue::MemoryQueue;
 use crate::sinks::status::Phase;
@@ -126,6 +126,24 @@ async fn receiver(replies: &'static [&'static str]) -> SinkKind {
         http.compression = Compression::None;
     }
     kind
+}
+
+#[tokio::test]
+async fn a_missing_secret_opens_the_circuit_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    let mut kind = SinkKind::http("http://127.0.0.1:9/");
+    if let SinkKind::Http(http) = &mut kind {
+        http.endpoint.auth = HttpAuth::Bearer(Secret::File(token.clone()));
+    }
+    let mut bench = Bench::start(kind, &[1]);
+    let status = bench
+        .until(|status| status.phase == Phase::CircuitOpen)
+        .await;
+    let why = status.last_error.unwrap();
+    assert!(why.contains(&token.display().to_string()), "{why}");
+    assert_eq!(status.counters.records, 0);
+    bench.stopped().await;
 }
 
 #[tokio::test]

@@ -295,7 +295,7 @@ fn the_examples_on_the_page_of_sinks_are_right() {
     for example in examples {
         let names: Vec<String> = example
             .lines()
-            .filter_map(|line| Some(line.strip_prefix("[sink.")?.strip_suffix(']')?))
+            .filter_map(|line| line.strip_prefix("[sink.")?.strip_suffix(']'))
             .map(|name| format!("\"{name}\""))
             .collect();
         assert!(!names.is_empty(), "{example}");
