@@ -249,4 +249,4 @@ fn nanos(utc_us: i64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

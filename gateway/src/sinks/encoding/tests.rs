@@ -213,17 +213,16 @@ fn prometheus_lines(piece: &[u8]) -> Vec<String> {
 }
 
 fn otlp_lines(piece: &[u8]) -> Vec<String> {
-    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-    let request = ExportMetricsServiceRequest::decode(piece).unwrap();
-    let mut lines = Vec::new();
-    for resource in request.resource_metrics {
-        lines.push(format!("{:?}", resource.resource));
-        for scope in resource.scope_metrics {
-            lines.push(format!("{:?}", scope.scope));
-            lines.extend(scope.metrics.iter().map(|metric| format!("{metric:?}")));
-        }
-    }
-    lines
+    let line = |point: otlp::tests::Flat| {
+        let (name, unit, start_ns, time_ns, value, attributes) = point;
+        let attributes: Vec<_> = attributes
+            .iter()
+            .map(|(key, value)| format!("{key}={value:?}"))
+            .collect();
+        let attributes = attributes.join(", ");
+        format!("{name} [{unit}] {{{attributes}}} {value:?} @{start_ns}..{time_ns}")
+    };
+    otlp::tests::flat(piece).into_iter().map(line).collect()
 }
 
 fn sparkplug_lines(piece: &[u8]) -> Vec<String> {

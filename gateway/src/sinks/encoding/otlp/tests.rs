@@ -10,7 +10,7 @@ use crate::record::Value;
 use crate::sinks::encoding::tests::{examples, group, histogram, plain, told};
 
 /// (metric, unit, start ns, time ns, value, attributes) of every point.
-type Flat = (String, String, u64, u64, f64, Vec<(String, String)>);
+pub(in crate::sinks::encoding) type Flat = (String, String, u64, u64, f64, Vec<(String, String)>);
 
 fn pairs(attributes: &[Published]) -> Vec<(String, String)> {
     let pair = |one: &Published| {
@@ -25,7 +25,8 @@ fn pairs(attributes: &[Published]) -> Vec<(String, String)> {
     attributes.iter().map(pair).collect()
 }
 
-fn flat(body: &[u8]) -> Vec<Flat> {
+/// Every point of a body.
+pub(in crate::sinks::encoding) fn flat(body: &[u8]) -> Vec<Flat> {
     let request = ExportMetricsServiceRequest::decode(body).unwrap();
     let mut points = Vec::new();
     for resource in request.resource_metrics {
