@@ -142,7 +142,7 @@ mod tests {
         };
         let mut body = Vec::new();
         encode(&record, &mut body);
-        assert_eq!(body.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(body.split_inclusive(|byte| *byte == b'\n').count(), 1);
         assert_eq!(rows(&body)[0][4], "a  \"b\"");
     }
 }

@@ -129,7 +129,7 @@ struct Column<T> {
 /// Rows of a row group, by column.
 #[derive(Debug, Default)]
 struct Rows {
-    rows: usize,
+    count: usize,
     texts: [Column<ByteArray>; 10],
     wholes: [Column<i64>; 7],
     truths: [Column<bool>; 2],
@@ -184,11 +184,11 @@ pub(super) fn write(lines: impl BufRead, file: &File) -> io::Result<u64> {
             Ok(line) => rows.push(line),
             Err(_) => unread += 1,
         }
-        if rows.rows >= GROUP_ROWS {
+        if rows.count >= GROUP_ROWS {
             write_group(&mut writer, &std::mem::take(&mut rows))?;
         }
     }
-    if rows.rows > 0 {
+    if rows.count > 0 {
         write_group(&mut writer, &rows)?;
     }
     writer.close().map_err(wrong)?;
@@ -290,7 +290,7 @@ impl Rows {
                 column.push(truth);
             }
             self.values.push(value);
-            self.rows += 1;
+            self.count += 1;
         }
     }
 }

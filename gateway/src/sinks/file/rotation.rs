@@ -168,14 +168,12 @@ impl Names {
     }
 
     fn path(&self, place: &Place, extension: &str) -> PathBuf {
-        let mut name = format!("{}-{}", self.stem, place.time);
-        if place.number > 0 {
-            name.push_str(&format!("-{}", place.number));
-        }
-        if !extension.is_empty() {
-            name.push('.');
-            name.push_str(extension);
-        }
+        let number = match place.number {
+            0 => String::new(),
+            number => format!("-{number}"),
+        };
+        let dot = if extension.is_empty() { "" } else { "." };
+        let name = format!("{}-{}{number}{dot}{extension}", self.stem, place.time);
         self.folder.join(name)
     }
 
