@@ -1,54 +1,90 @@
-//! The file sink: NDJSON appended to one file, fsynced before a batch counts as confirmed.
+//! The file sink: records appended to one file, fsynced before a batch counts as confirmed, and
+//! the file closed under a name with its time when it is large or old enough.
+//!
+//! # Terms
+//! - *open file*: what is appended to: the configured path; of Parquet `NAME.open.ndjson` beside
+//!   it, since a Parquet file is readable only as a whole.
+//! - *closed file*: `NAME-20200208T133000Z.EXT`, the time of its closing in UTC, with `-1`, `-2`, …
+//!   behind it where that name is taken.
 //!
 //! # Invariants
-//! - The file always ends with a whole line when a batch begins: a line torn by a crash or a
+//! - The open file always ends with a whole line when a batch begins: a line torn by a crash or a
 //!   failed write is cut off, its record comes again.
 //! - A batch is confirmed only after its fsync. After a failed write or fsync the file is opened
 //!   anew and cut back to what was there before it: a failed fsync may have dropped pages that a
 //!   second one would call clean.
 //! - A crash between fsync and commit makes delivery send the same records again. So on opening,
-//!   the ids of the file's last [`TAIL_BYTES`] are read, and lines that are there already are not
-//!   written twice. Lines can double only where a batch was larger than that.
-//! - A file renamed or removed meanwhile (by a rotation) is begun anew under its path.
+//!   the lines of each id are counted in the last [`TAIL_BYTES`] of the open file and, where it is
+//!   shorter, of the newest closed one; so many are left out when the record comes. Lines can
+//!   double only where a batch was larger than that.
+//! - A file renamed or removed meanwhile (by somebody else's rotation) is begun anew under its path.
+//! - Closing is a rename. Of Parquet it is a rename to `….closing.ndjson`, the conversion under
+//!   another name, its fsync, a rename to the closed name and only then the removal of the lines:
+//!   whatever of this a crash leaves is finished on opening, and nothing twice.
+//! - A file is closed before the batch that would make it too large, or that comes when it is old
+//!   enough: without records nothing happens.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+#[cfg(feature = "parquet")]
+mod columns;
+mod open;
+mod rotation;
+
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use self::open::{Kept, OpenFile};
+use self::rotation::Names;
+use super::SinkError;
 use super::batch::Batch;
 use super::delivery::{Answer, Outcome};
 use super::transport::{Attempt, Transport};
-use crate::rules::settings::FileSettings;
+use crate::rules::settings::{FileFormat, FileSettings, Rotation};
+use crate::time::Clock;
 
 /// Bytes at the file's end whose ids are known: four default batches.
 pub const TAIL_BYTES: u64 = 4 << 20;
-/// What every line begins with, up to its id.
-const LINE_START: &[u8] = b"{\"id\":\"";
-/// Hexadecimal digits of an id.
-const ID_DIGITS: usize = 32;
+/// Bytes of lines after which a Parquet file is made where `rotate` says nothing: they are in
+/// memory once, while it is.
+pub const PARQUET_BYTES: u64 = 64 << 20;
+/// Age in ms after which a Parquet file is made where `rotate` says nothing: a day.
+pub const PARQUET_AGE_MS: u64 = 86_400_000;
 
 /// Carries batches to one file, on a thread that may block.
-#[derive(Debug)]
-pub struct FileTransport(Arc<Mutex<FileSink>>);
+pub struct FileTransport {
+    sink: Arc<Mutex<FileSink>>,
+    clock: Arc<dyn Clock>,
+}
 
 impl FileTransport {
     /// A transport to the file of these settings. Nothing is opened before the first batch.
-    pub fn new(settings: &FileSettings) -> Self {
-        Self(Arc::new(Mutex::new(FileSink::new(&settings.path))))
+    /// `clock` tells when files are old enough, and what time their names have.
+    pub fn new(
+        sink: &str,
+        settings: &FileSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SinkError> {
+        if settings.format == FileFormat::Parquet && !cfg!(feature = "parquet") {
+            return Err(SinkError::NoParquet {
+                sink: sink.to_owned(),
+            });
+        }
+        Ok(Self {
+            sink: Arc::new(Mutex::new(FileSink::new(settings))),
+            clock,
+        })
     }
 }
 
 impl Transport for FileTransport {
     fn deliver<'a>(&'a mut self, batch: &'a Arc<Batch>) -> Attempt<'a> {
-        let (file, batch) = (Arc::clone(&self.0), Arc::clone(batch));
+        let (sink, batch) = (Arc::clone(&self.sink), Arc::clone(batch));
+        let wall_us = self.clock.now().wall_us;
         Box::pin(async move {
             tokio::task::spawn_blocking(move || {
-                file.lock()
+                sink.lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .deliver(&batch)
+                    .deliver(&batch, wall_us)
             })
             .await
             .unwrap_or_else(|broken| Answer::unsent(format!("the writer broke off: {broken}")))
@@ -63,184 +99,71 @@ impl Transport for FileTransport {
 /// Appends batches to one file.
 #[derive(Debug)]
 pub struct FileSink {
-    path: PathBuf,
+    names: Names,
+    rotation: Rotation,
     open: Option<OpenFile>,
     /// What to cut back to: set while a write is underway, so after a failed one.
     keep: Option<Kept>,
 }
 
-/// A file that ends with a whole line.
-#[derive(Debug)]
-struct OpenFile {
-    file: File,
-    bytes: u64,
-    inode: (u64, u64),
-    /// Ids of its tail as it was opened, about 15,000 of them.
-    tail: BTreeSet<u128>,
-}
-
-/// How long a file was when its last batch was confirmed.
-#[derive(Debug, Clone, Copy)]
-struct Kept {
-    bytes: u64,
-    inode: (u64, u64),
-}
-
 impl FileSink {
-    /// A sink that appends to `path`. Nothing is opened before the first batch.
-    pub fn new(path: &Path) -> Self {
+    /// A sink of these settings. Nothing is opened before the first batch.
+    pub fn new(settings: &FileSettings) -> Self {
+        let mut rotation = settings.rotation;
+        let never = rotation.bytes_max.is_none() && rotation.age_max_ms.is_none();
+        if settings.format == FileFormat::Parquet && never {
+            rotation.bytes_max = Some(PARQUET_BYTES);
+            rotation.age_max_ms = Some(PARQUET_AGE_MS);
+        }
         Self {
-            path: path.to_owned(),
+            names: Names::new(&settings.path, settings.format),
+            rotation,
             open: None,
             keep: None,
         }
     }
 
-    /// Appends a batch. Blocks on the disk.
-    pub fn deliver(&mut self, batch: &Batch) -> Answer {
-        let mut sent_bytes = 0;
-        let outcome = match self.append(batch) {
-            Ok(bytes) => {
-                sent_bytes = bytes;
-                Outcome::Confirmed
-            }
+    /// Appends a batch; `wall_us` is the time, UTC in µs. Blocks on the disk.
+    pub fn deliver(&mut self, batch: &Batch, wall_us: i64) -> Answer {
+        let (outcome, sent_bytes) = match self.append(batch, wall_us) {
+            Ok(bytes) => (Outcome::Confirmed, bytes),
             Err(error) => {
                 self.open = None;
-                failed(&self.path, &error)
+                (failed(&self.names.open, &error), 0)
             }
         };
         Answer {
             outcome,
             sent_bytes,
-            header_bytes: 0,
-            taken: 0,
+            ..Answer::unsent(String::new())
         }
     }
 
     /// Appends and syncs; returns the bytes written.
-    fn append(&mut self, batch: &Batch) -> io::Result<u64> {
+    fn append(&mut self, batch: &Batch, wall_us: i64) -> io::Result<u64> {
         let mut open = match self.open.take() {
-            Some(open) if is_still_there(&self.path, &open) => open,
-            _ => OpenFile::open(&self.path, self.keep)?,
+            Some(open) if open.is_still_there(&self.names.open) => open,
+            _ => OpenFile::open(&self.names, self.keep)?,
         };
-        self.keep = Some(Kept {
-            bytes: open.bytes,
-            inode: open.inode,
-        });
-        let lines = open.missing(&batch.body);
-        open.file.write_all(&lines)?;
-        open.file.sync_data()?;
-        let bytes = lines.len() as u64;
-        open.bytes += bytes;
+        // What is to be cut back to is of this file, not of the next one.
+        self.keep = None;
+        let mut lines = open.missing(&batch.body);
+        if lines.is_empty() {
+            self.open = Some(open);
+            return Ok(0);
+        }
+        if open.is_due(&self.rotation, lines.len() as u64, wall_us) {
+            drop(open);
+            self.names.close(wall_us, self.rotation.files_max)?;
+            open = OpenFile::open(&self.names, None)?;
+            lines = open.missing(&batch.body);
+        }
+        self.keep = Some(open.kept());
+        let bytes = open.append(&lines, wall_us)?;
         self.keep = None;
         self.open = Some(open);
         Ok(bytes)
     }
-}
-
-impl OpenFile {
-    /// Opens or creates the file and its folders, cuts a torn line off, and what lies beyond
-    /// `keep` if it is the same file.
-    fn open(path: &Path, keep: Option<Kept>) -> io::Result<Self> {
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            fs::create_dir_all(folder)?;
-        }
-        let is_new = !path.try_exists()?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)?;
-        if is_new {
-            sync_folder(path)?;
-        }
-        let metadata = file.metadata()?;
-        let inode = (metadata.dev(), metadata.ino());
-        let kept = keep.filter(|keep| keep.inode == inode && keep.bytes <= metadata.len());
-        let whole = match kept {
-            Some(keep) => keep.bytes,
-            None => whole_lines(&mut file, metadata.len())?,
-        };
-        if whole < metadata.len() {
-            let cut_bytes = metadata.len() - whole;
-            tracing::warn!(
-                path = %path.display(),
-                cut_bytes,
-                "cut off an unfinished end of the file; its records are written again"
-            );
-            file.set_len(whole)?;
-            file.sync_data()?;
-        }
-        let tail = ids(&mut file, whole)?;
-        Ok(Self {
-            file,
-            bytes: whole,
-            inode,
-            tail,
-        })
-    }
-
-    /// The lines of a body that are not in the tail yet.
-    fn missing(&self, body: &[u8]) -> Vec<u8> {
-        if self.tail.is_empty() {
-            return body.to_vec();
-        }
-        body.split_inclusive(|byte| *byte == b'\n')
-            .filter(|line| !id(line).is_some_and(|id| self.tail.contains(&id)))
-            .flatten()
-            .copied()
-            .collect()
-    }
-}
-
-fn is_still_there(path: &Path, open: &OpenFile) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| {
-        (metadata.dev(), metadata.ino()) == open.inode && metadata.len() == open.bytes
-    })
-}
-
-/// Length up to the end of the last whole line, in bytes.
-fn whole_lines(file: &mut File, bytes: u64) -> io::Result<u64> {
-    let mut end = bytes;
-    let mut chunk = vec![0; 64 * 1024];
-    while end > 0 {
-        let start = end.saturating_sub(chunk.len() as u64);
-        let part = &mut chunk[..usize::try_from(end - start).unwrap_or(usize::MAX)];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(part)?;
-        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
-/// Ids of the lines in the last [`TAIL_BYTES`] before `end`.
-fn ids(file: &mut File, end: u64) -> io::Result<BTreeSet<u128>> {
-    let start = end.saturating_sub(TAIL_BYTES);
-    file.seek(SeekFrom::Start(start))?;
-    let mut tail = Vec::new();
-    Read::by_ref(file)
-        .take(end - start)
-        .read_to_end(&mut tail)?;
-    Ok(tail.split(|byte| *byte == b'\n').filter_map(id).collect())
-}
-
-/// The id a line begins with.
-fn id(line: &[u8]) -> Option<u128> {
-    let digits = line.strip_prefix(LINE_START)?.get(..ID_DIGITS)?;
-    u128::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// What a failed append means: a full disk passes, a wrong path needs a person.
@@ -257,6 +180,19 @@ fn failed(path: &Path, error: &io::Error) -> Outcome {
             why,
             after_us: None,
         },
+    }
+}
+
+/// Makes names in a file's folder durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    std::fs::File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 

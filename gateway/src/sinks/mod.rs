@@ -6,7 +6,7 @@
 //! - *delivery*: the machine that picks, resends and commits batches ([`delivery`]).
 //! - *encoding*: how records are spelled in a batch ([`encoding`]).
 //! - *transport*: what carries a batch and says what became of it ([`transport`]): [`mod@http`],
-//!   [`mod@file`].
+//!   [`mod@file`], [`stdout`].
 //! - *secret* and *TLS*: who the sink is, and whom it trusts ([`secret`], [`tls`]).
 //!
 //! [`spawn`] runs one sink: it owns the socket or file, the timer and the thread for blocking
@@ -21,6 +21,7 @@ pub mod queue;
 pub mod secret;
 mod shell;
 pub mod status;
+pub mod stdout;
 pub mod tls;
 pub mod transport;
 
@@ -38,6 +39,15 @@ pub enum SinkError {
         sink: String,
         /// Its type.
         type_name: &'static str,
+    },
+    /// No Parquet in this build.
+    #[error(
+        "sink `{sink}`: this gateway was built without Parquet; records wait in the spool. \
+         Build it with the feature `parquet`, or choose format = \"ndjson\" or \"csv\""
+    )]
+    NoParquet {
+        /// Sink's name.
+        sink: String,
     },
     /// The spool cannot be read or a delivery not recorded.
     #[error("the spool failed: {why}; records wait, and nothing is sent until it works")]

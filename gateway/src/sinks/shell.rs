@@ -46,7 +46,7 @@ pub fn spawn(
     stop: watch::Receiver<bool>,
 ) -> Result<SinkHandle, SinkError> {
     let timeout = Duration::from_millis(settings.timeout_ms);
-    let transport = transport::open(settings)?;
+    let transport = transport::open(settings, &clock)?;
     let limits = BatchLimits {
         records_max: settings.batch_records_max,
         bytes_max: settings.batch_bytes_max,

@@ -12,7 +12,9 @@ use super::batch::Batch;
 use super::delivery::Answer;
 use super::file::FileTransport;
 use super::http::HttpSink;
+use super::stdout::StdoutTransport;
 use crate::rules::settings::{SinkKind, SinkSettings};
+use crate::time::Clock;
 
 /// One attempt underway.
 pub type Attempt<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
@@ -30,12 +32,18 @@ pub trait Transport: Send + Sync {
 }
 
 /// The transport of a sink. Nothing is connected or opened before the first attempt.
-pub fn open(settings: &SinkSettings) -> Result<Box<dyn Transport>, SinkError> {
+pub fn open(
+    settings: &SinkSettings,
+    clock: &Arc<dyn Clock>,
+) -> Result<Box<dyn Transport>, SinkError> {
     if let Some(http) = HttpSink::new(settings) {
         return Ok(Box::new(http));
     }
     Ok(match &settings.kind {
-        SinkKind::File(file) => Box::new(FileTransport::new(file)),
+        SinkKind::File(file) => {
+            Box::new(FileTransport::new(&settings.name, file, Arc::clone(clock))?)
+        }
+        SinkKind::Stdout => Box::new(StdoutTransport),
         other => {
             return Err(SinkError::NotBuilt {
                 sink: settings.name.clone(),

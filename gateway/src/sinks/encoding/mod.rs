@@ -7,10 +7,21 @@
 //!
 //! Every encoding keeps apart what the gateway keeps apart: records of different epochs, rule
 //! versions and (where the receiver cannot replace one by the other) revisions never get the same
-//! key at the receiver.
+//! key at the receiver. The one exception is Sparkplug, whose tags are present values: there they
+//! are properties of the value.
+
+pub mod csv;
+pub mod influxdb;
+pub mod otlp;
+pub mod point;
+pub mod prometheus;
+pub mod sparkplug;
+pub mod template;
+mod ucum;
+mod words;
 
 use crate::record::{Record, to_json};
-use crate::rules::settings::{FileFormat, HttpFormat, SinkKind};
+use crate::rules::settings::{FileFormat, HttpFormat, MqttPayload, SinkKind, Template};
 
 /// How records are spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +32,16 @@ pub enum Encoding {
     Json,
     /// Postcard of the record behind its length in bytes (a varint).
     Postcard,
+    /// Line protocol, under a measurement.
+    Influxdb(Template),
+    /// Series of remote write, under a prefix.
+    Prometheus(String),
+    /// OpenTelemetry metrics.
+    Otlp,
+    /// Sparkplug B data of a device.
+    Sparkplug,
+    /// A line per value, without the line of names.
+    Csv,
 }
 
 impl Encoding {
@@ -33,14 +54,18 @@ impl Encoding {
                 HttpFormat::Postcard => Self::Postcard,
             },
             SinkKind::File(settings) => match settings.format {
-                FileFormat::Ndjson | FileFormat::Parquet | FileFormat::Csv => Self::Ndjson,
+                FileFormat::Csv => Self::Csv,
+                // Parquet is made of lines when a file is closed.
+                FileFormat::Ndjson | FileFormat::Parquet => Self::Ndjson,
             },
-            SinkKind::Influxdb(_)
-            | SinkKind::Prometheus(_)
-            | SinkKind::Otlp(_)
-            | SinkKind::Mqtt(_)
-            | SinkKind::Nats(_)
-            | SinkKind::Stdout => Self::Ndjson,
+            SinkKind::Influxdb(settings) => Self::Influxdb(settings.measurement.clone()),
+            SinkKind::Prometheus(settings) => Self::Prometheus(settings.prefix.clone()),
+            SinkKind::Otlp(_) => Self::Otlp,
+            SinkKind::Mqtt(settings) => match settings.payload {
+                MqttPayload::Json { .. } => Self::Ndjson,
+                MqttPayload::SparkplugB { .. } => Self::Sparkplug,
+            },
+            SinkKind::Nats(_) | SinkKind::Stdout => Self::Ndjson,
         }
     }
 
@@ -63,6 +88,14 @@ impl Encoding {
                 into.extend_from_slice(&length);
                 into.extend_from_slice(&piece);
             }
+            Self::Influxdb(measurement) => influxdb::encode(measurement, record, into),
+            Self::Prometheus(prefix) => prometheus::encode(prefix, record, into),
+            Self::Otlp => otlp::encode(record, into),
+            Self::Sparkplug => sparkplug::encode(record, into),
+            Self::Csv => csv::encode(record, into),
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;
