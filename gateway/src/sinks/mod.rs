@@ -6,7 +6,7 @@
 //! - *delivery*: the machine that picks, resends and commits batches ([`delivery`]).
 //! - *encoding*: how records are spelled in a batch ([`encoding`]).
 //! - *transport*: what carries a batch and says what became of it ([`transport`]): [`mod@http`],
-//!   [`mod@file`], [`stdout`].
+//!   [`mod@mqtt`], [`mod@nats`], [`mod@file`], [`stdout`].
 //! - *secret* and *TLS*: who the sink is, and whom it trusts ([`secret`], [`tls`]).
 //!
 //! [`spawn`] runs one sink: it owns the socket or file, the timer and the thread for blocking
@@ -17,8 +17,11 @@ pub mod delivery;
 pub mod encoding;
 pub mod file;
 pub mod http;
+pub mod mqtt;
+pub mod nats;
 pub mod queue;
 pub mod secret;
+mod session;
 mod shell;
 pub mod status;
 pub mod stdout;

@@ -12,6 +12,8 @@ use super::batch::Batch;
 use super::delivery::Answer;
 use super::file::FileTransport;
 use super::http::HttpSink;
+use super::mqtt::MqttTransport;
+use super::nats::NatsTransport;
 use super::stdout::StdoutTransport;
 use crate::rules::settings::{SinkKind, SinkSettings};
 use crate::time::Clock;
@@ -43,6 +45,8 @@ pub fn open(
         SinkKind::File(file) => {
             Box::new(FileTransport::new(&settings.name, file, Arc::clone(clock))?)
         }
+        SinkKind::Mqtt(mqtt) => Box::new(MqttTransport::new(settings, mqtt, Arc::clone(clock))),
+        SinkKind::Nats(nats) => Box::new(NatsTransport::new(settings, nats)),
         SinkKind::Stdout => Box::new(StdoutTransport),
         other => {
             return Err(SinkError::NotBuilt {

@@ -6,6 +6,7 @@
 mod bad_config;
 mod bad_input;
 mod databases;
+mod beside;
 mod demo;
 mod firmware;
 mod firmware_readme;
@@ -21,6 +22,8 @@ mod real_input;
 mod reload;
 mod reload_judge;
 mod restart;
+mod sink_mqtt;
+mod sink_nats;
 mod throughput;
 mod tools;
 mod upstream_bytes;
