@@ -12,6 +12,7 @@ use tidegate_gateway::sinks::batch::Batch;
 use tidegate_gateway::sinks::delivery::Answer;
 use tidegate_gateway::sinks::encoding::Encoding;
 use tidegate_gateway::sinks::{Waiting, transport};
+use tidegate_gateway::time::{Clock, SystemClock};
 use tidegate_tests::records::{self, Received, Record};
 use tidegate_tests::report::data;
 use tidegate_tests::rig::{CONFIGURATION, Rig};
@@ -111,7 +112,8 @@ pub fn attempt(sink: &str) -> Answer {
         .iter()
         .find(|sink| sink.name == "beside")
         .expect("it is configured");
-    let mut transport = transport::open(sink).expect("it is built");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut transport = transport::open(sink, &clock).expect("it is built");
     let waiting = [Waiting {
         index: 0,
         place: record::Place::default(),
