@@ -181,15 +181,12 @@ impl<D: Dialect> Session<D> {
             let is_idle = self.underway.is_none();
             let result = tokio::select! {
                 turned = self.line.turn() => turned,
-                job = self.jobs.recv(), if is_idle => match job {
-                    Some(job) => {
-                        self.begin(job);
-                        Ok(())
-                    }
-                    None => {
-                        self.goodbye().await;
-                        return None;
-                    }
+                job = self.jobs.recv(), if is_idle => if let Some(job) = job {
+                    self.begin(job);
+                    Ok(())
+                } else {
+                    self.goodbye().await;
+                    return None;
                 },
                 is_late = given_up(self.underway.as_mut()) => if is_late {
                     Err(late())
@@ -284,17 +281,16 @@ impl<D: Dialect> Session<D> {
     }
 
     fn lost(&mut self, lost: Lost) {
-        match &mut self.underway {
-            Some(underway) => {
-                // Only what was unacknowledged can be the reason.
-                let is_silent = lost.is_silent && underway.job.flight.in_flight() > 0;
-                underway.job.flight.lost(lost.outcome);
-                self.report(is_silent);
-            }
-            None => tracing::debug!(
+        if let Some(underway) = &mut self.underway {
+            // Only what was unacknowledged can be the reason.
+            let is_silent = lost.is_silent && underway.job.flight.in_flight() > 0;
+            underway.job.flight.lost(lost.outcome);
+            self.report(is_silent);
+        } else {
+            tracing::debug!(
                 outcome = ?lost.outcome,
                 "an idle connection ended; the next batch makes a new one"
-            ),
+            );
         }
     }
 

@@ -12,7 +12,7 @@
 //! own topics, reads `start` and `revision` of the values kept there, and unsubscribes. A file of
 //! our own would be one more thing to keep in step with a broker, and wrong whenever that is
 //! restored or replaced. The end of the kept values is taken to be the answer to a ping sent
-//! behind the subscription: Mosquitto, NanoMQ and others that work through a connection's
+//! behind the subscription: Mosquitto, `NanoMQ` and others that work through a connection's
 //! packets in order send them before it. A broker that sends them later than that may show
 //! an older value until the next record of the topic.
 //!

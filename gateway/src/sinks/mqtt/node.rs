@@ -40,7 +40,7 @@ const NAMESPACE: &str = "spBv1.0";
 /// A Sparkplug edge node.
 pub struct Node {
     group: String,
-    edge_node: String,
+    name: String,
     clock: Arc<dyn Clock>,
     bd_seq: u8,
     /// Number of the next message.
@@ -62,7 +62,7 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
             .field("group", &self.group)
-            .field("edge_node", &self.edge_node)
+            .field("name", &self.name)
             .field("bd_seq", &self.bd_seq)
             .field("devices", &self.devices.len())
             .finish_non_exhaustive()
@@ -74,7 +74,7 @@ impl Node {
     pub fn new(group: &str, edge_node: &str, bd_seq: u8, clock: Arc<dyn Clock>) -> Self {
         Self {
             group: topic_level(group).into_owned(),
-            edge_node: topic_level(edge_node).into_owned(),
+            name: topic_level(edge_node).into_owned(),
             clock,
             bd_seq: bd_seq.wrapping_sub(1),
             seq: 0,
@@ -203,10 +203,8 @@ impl Node {
     }
 
     fn topic(&self, kind: &str, device: Option<&str>) -> String {
-        let Self {
-            group, edge_node, ..
-        } = self;
-        let node = format!("{NAMESPACE}/{group}/{kind}/{edge_node}");
+        let Self { group, name, .. } = self;
+        let node = format!("{NAMESPACE}/{group}/{kind}/{name}");
         match device {
             Some(device) => format!("{node}/{}", topic_level(device)),
             None => node,

@@ -34,10 +34,10 @@ pub fn of_connack(
     };
     let mut why = format!("the broker refused the connection: {}", with(reason, words));
     if let Some(server) = server_reference {
-        why.push_str(&format!("; it names {server} instead"));
+        why = format!("{why}; it names {server} instead");
     }
     if code > 5 {
-        why.push_str(&format!(" (code 0x{code:02x})"));
+        why = format!("{why} (code 0x{code:02x})");
     }
     Some(match code {
         3 | 0x80 | 0x83 | 0x88 | 0x89 | 0x97 | 0x9f => retry(why),

@@ -47,7 +47,7 @@ use protocol::{Arrived, Connect, Info, LINE_BYTES_MAX, Login, PING, PONG};
 /// Longest wait for a connection, for TLS, and for the greeting behind them.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest silence of a connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// The port where the URL has none.
 const PORT: u16 = 4222;
 

@@ -41,6 +41,10 @@ pub struct Info {
 }
 
 /// What a client says about itself.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the fields are those of the protocol"
+)]
 #[derive(Clone, Serialize)]
 pub struct Connect<'a> {
     /// No +OK for every line.

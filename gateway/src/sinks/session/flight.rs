@@ -51,7 +51,7 @@ pub struct Flight {
     stages: Vec<Stage>,
     /// The first one not sent yet.
     next: usize,
-    in_flight: usize,
+    unanswered: usize,
     /// Leading ones that are confirmed.
     taken: usize,
     /// Leading ones that were confirmed before.
@@ -83,7 +83,7 @@ impl Flight {
         let mut flight = Self {
             stages: (0..count).map(stage).collect(),
             next: 0,
-            in_flight: 0,
+            unanswered: 0,
             taken: 0,
             begin: 0,
             failed: None,
@@ -108,7 +108,7 @@ impl Flight {
         } else {
             window.max(1)
         };
-        if self.failed.is_some() || self.in_flight >= window {
+        if self.failed.is_some() || self.unanswered >= window {
             return None;
         }
         while self.stages.get(self.next) == Some(&Stage::Confirmed) {
@@ -117,7 +117,7 @@ impl Flight {
         let index = self.next;
         *self.stages.get_mut(index)? = Stage::Sent;
         self.next += 1;
-        self.in_flight += 1;
+        self.unanswered += 1;
         Some(index)
     }
 
@@ -145,7 +145,7 @@ impl Flight {
                 .iter_mut()
                 .filter(|stage| **stage == Stage::Sent)
                 .for_each(|stage| *stage = Stage::Failed);
-            self.in_flight = 0;
+            self.unanswered = 0;
             if self.failed.as_ref().is_none_or(|(first, _)| index < *first) {
                 self.failed = Some((index, outcome));
             }
@@ -155,12 +155,12 @@ impl Flight {
     /// Whether nothing more will happen: all is confirmed, or something failed and the rest of
     /// what was sent is answered.
     pub fn is_over(&self) -> bool {
-        self.in_flight == 0 && (self.failed.is_some() || self.taken == self.stages.len())
+        self.unanswered == 0 && (self.failed.is_some() || self.taken == self.stages.len())
     }
 
     /// Messages sent and not answered.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.unanswered
     }
 
     /// Whether the first message that was sent is confirmed.
@@ -198,7 +198,7 @@ impl Flight {
         match self.stages.get_mut(index) {
             Some(stage) if *stage == Stage::Sent => {
                 *stage = answer;
-                self.in_flight -= 1;
+                self.unanswered -= 1;
                 true
             }
             _ => false,
