@@ -81,10 +81,12 @@ impl Queue for SpoolQueue {
                 })
                 .collect(),
             bound: begun.map(|(_, last)| last),
-            letter: letter.map(|stored| Letter {
-                class: stored.priority,
-                index: stored.index,
-                record: stored.record,
+            letter: letter.map(|stored| {
+                Box::new(Letter {
+                    class: stored.priority,
+                    index: stored.index,
+                    record: stored.record,
+                })
             }),
         })
     }

@@ -37,7 +37,7 @@ pub struct Found {
     /// before: by a gateway that was ended, or of which part was taken.
     pub bound: Option<u64>,
     /// A dead letter that a person wants sent again: it goes before anything else.
-    pub letter: Option<Letter>,
+    pub letter: Option<Box<Letter>>,
 }
 
 /// A record that was refused, and whence it came.
@@ -293,7 +293,7 @@ impl Queue for MemoryQueue {
         Ok(Found {
             waiting: waiting.take(records_max.max(more)).cloned().collect(),
             bound,
-            letter: contents.again.front().cloned(),
+            letter: contents.again.front().cloned().map(Box::new),
         })
     }
 

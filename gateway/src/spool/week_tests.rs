@@ -285,14 +285,11 @@ impl World {
                     }
                     Err(effect) => effect,
                 };
-                match effect {
-                    Effect::Send(batch) => {
-                        self.answer_at_us = Some(now_us + ANSWER_US);
-                        if !self.away {
-                            self.arrived.push((now_us, batch.body.len() as u64));
-                        }
+                if let Effect::Send(batch) = effect {
+                    self.answer_at_us = Some(now_us + ANSWER_US);
+                    if !self.away {
+                        self.arrived.push((now_us, batch.body.len() as u64));
                     }
-                    _ => {}
                 }
             }
         }

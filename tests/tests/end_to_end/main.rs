@@ -5,8 +5,8 @@
 
 mod bad_config;
 mod bad_input;
-mod databases;
 mod beside;
+mod databases;
 mod demo;
 mod firmware;
 mod firmware_readme;

@@ -5,7 +5,7 @@
 //! | 2xx | confirmed, whatever follows the status line; from a collector (`otlp`) the body must come whole and reject nothing |
 //! | 3xx, 401, 403, 404, 405, 407, 421; names that do not resolve; TLS | broken: a person is needed |
 //! | 413 | too large: in smaller batches it may be taken |
-//! | other 4xx | refused |
+//! | other 4xx; 500 of a Prometheus that a sample is too old for | refused |
 //! | 408, 425, 429, 5xx; no connection, no answer, half an answer | again later |
 //!
 //! The status line of a success is the receiver's word that it has the records: a body that
@@ -17,7 +17,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use zeroize::Zeroizing;
 
-use super::form::Success;
+use super::form::Says;
 use super::partial;
 use crate::causes;
 use crate::rules::settings::TlsSettings;
@@ -35,6 +35,9 @@ const CERTIFICATE_WANTED: [&str; 2] = [
     "The SSL certificate error",
 ];
 
+/// What Prometheus 2.42 says with a 500 of samples that it will never take.
+const OUT_OF_BOUNDS: [&str; 2] = ["out of bounds", "too old sample"];
+
 /// A response as far as it came.
 struct Came {
     status: StatusCode,
@@ -45,7 +48,7 @@ struct Came {
 }
 
 /// What a response means; reads its body so far that the connection can be used again.
-pub(super) async fn answered(mut response: Response, success: Success) -> Outcome {
+pub(super) async fn answered(mut response: Response, says: Says) -> Outcome {
     let mut came = Came {
         status: response.status(),
         after_us: retry_after_us(response.headers()),
@@ -66,7 +69,7 @@ pub(super) async fn answered(mut response: Response, success: Success) -> Outcom
             break;
         }
     }
-    classify(&came, success)
+    classify(&came, says)
 }
 
 fn is_protobuf(headers: &HeaderMap) -> bool {
@@ -74,11 +77,14 @@ fn is_protobuf(headers: &HeaderMap) -> bool {
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/x-protobuf"))
 }
 
-fn classify(came: &Came, success: Success) -> Outcome {
+fn classify(came: &Came, says: Says) -> Outcome {
     let why = || came.told();
     match came.status.as_u16() {
-        200..=299 if success == Success::Partial => came.collected(),
+        200..=299 if says == Says::Partial => came.collected(),
         200..=299 => Outcome::Confirmed,
+        500 if says == Says::RemoteWrite && came.is_out_of_bounds() => {
+            Outcome::Refused { why: why() }
+        }
         408 | 425 | 429 | 500.. => Outcome::Retry {
             why: why(),
             after_us: came.after_us,
@@ -112,6 +118,12 @@ impl Came {
         } else {
             format!("HTTP {}: {text}", self.status)
         }
+    }
+
+    /// Prometheus' way to say that a sample is older than it takes: it would never be taken.
+    fn is_out_of_bounds(&self) -> bool {
+        let text = String::from_utf8_lossy(&self.body);
+        OUT_OF_BOUNDS.iter().any(|said| text.contains(said))
     }
 
     fn wants_certificate(&self) -> bool {

@@ -41,12 +41,14 @@ enum Coding {
     Snappy,
 }
 
-/// What the body of a success says.
+/// What answers say beside their status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Success {
+pub(super) enum Says {
     /// Nothing: the status is all.
     Status,
-    /// OTLP's, which may reject part of what was sent.
+    /// Remote write's: that a sample is too old for ever is a 500 of Prometheus.
+    RemoteWrite,
+    /// OTLP's: a success may reject part of what was sent.
     Partial,
 }
 
@@ -63,7 +65,7 @@ pub struct Form {
     /// Whether the pieces are objects behind commas that an array is to be made of.
     is_array: bool,
     is_keyed: bool,
-    pub(super) success: Success,
+    pub(super) says: Says,
 }
 
 impl Form {
@@ -98,6 +100,7 @@ impl Form {
     pub fn of_prometheus(settings: &PrometheusSettings) -> Self {
         Self {
             asked: &[("x-prometheus-remote-write-version", "0.1.0")],
+            says: Says::RemoteWrite,
             ..Self::plain(&settings.endpoint, "application/x-protobuf", Coding::Snappy)
         }
     }
@@ -106,7 +109,7 @@ impl Form {
     pub fn of_otlp(settings: &OtlpSettings) -> Self {
         let coding = coding(settings.compression);
         Self {
-            success: Success::Partial,
+            says: Says::Partial,
             ..Self::plain(&settings.endpoint, "application/x-protobuf", coding)
         }
     }
@@ -120,7 +123,7 @@ impl Form {
             asked: &[],
             is_array: false,
             is_keyed: false,
-            success: Success::Status,
+            says: Says::Status,
         }
     }
 

@@ -186,7 +186,7 @@ mod tests {
         let limits = limits(&Properties::default(), true).unwrap();
         assert_eq!(limits.window, 64);
         assert_eq!(limits.packet_bytes_max, REMAINING_BYTES_MAX);
-        assert_eq!(limits.keep_alive, Duration::from_secs(60));
+        assert_eq!(limits.keep_alive, Duration::from_mins(1));
     }
 
     #[test]

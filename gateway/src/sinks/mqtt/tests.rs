@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
+use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::v5;
 
 use super::*;
@@ -115,11 +116,7 @@ impl Peer {
     /// The next packet; none when the client closed.
     fn hear(&mut self) -> Option<v5::Packet> {
         loop {
-            let mut buffer = Default::default();
-            if false {
-                let _ = v5::PingReq::write(&mut buffer);
-            }
-            buffer.extend_from_slice(&self.input);
+            let mut buffer = BytesMut::from(self.input.as_slice());
             let before = buffer.len();
             if self.input.starts_with(&[0xe0]) && self.input.len() >= 2 {
                 self.input.drain(..2);

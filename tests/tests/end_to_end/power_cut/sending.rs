@@ -117,12 +117,9 @@ impl Sending {
                     }
                     Err(effect) => effect,
                 };
-                match effect {
-                    delivery::Effect::Send(batch) => {
-                        self.give(&batch, receiver, witness);
-                        self.in_flight = true;
-                    }
-                    _ => {}
+                if let delivery::Effect::Send(batch) = effect {
+                    self.give(&batch, receiver, witness);
+                    self.in_flight = true;
                 }
             }
         }

@@ -34,7 +34,7 @@ fn why(outcome: Outcome) -> String {
 
 #[test]
 fn every_status_has_its_class() {
-    for success in [Success::Status, Success::Partial] {
+    for says in [Says::Status, Says::Partial, Says::RemoteWrite] {
         for (codes, expected) in [
             (&[200, 201, 202, 204, 206][..], "confirmed"),
             (&[408, 425, 429, 500, 501, 502, 503, 504, 507, 599], "retry"),
@@ -47,20 +47,32 @@ fn every_status_has_its_class() {
             ),
         ] {
             for code in codes {
-                let outcome = classify(&came(*code, b""), success);
+                let outcome = classify(&came(*code, b""), says);
                 assert_eq!(class(&outcome), expected, "{code}");
             }
         }
     }
 }
 
+/// Retried for ever, one old sample would hold up all that waits behind it.
+#[test]
+fn a_sample_too_old_for_prometheus_is_refused_and_no_other_500_is() {
+    for said in [b"out of bounds\n".as_slice(), b"too old sample"] {
+        let told = |says| class(&classify(&came(500, said), says));
+        assert_eq!(told(Says::RemoteWrite), "refused");
+        assert_eq!(told(Says::Status), "retry");
+    }
+    let failed = classify(&came(500, b"storage is not ready"), Says::RemoteWrite);
+    assert_eq!(class(&failed), "retry");
+}
+
 #[test]
 fn a_refusal_shows_what_the_receiver_said_on_one_line() {
-    let outcome = classify(&came(400, b" no field\n\"unit\" \x1b[31m"), Success::Status);
+    let outcome = classify(&came(400, b" no field\n\"unit\" \x1b[31m"), Says::Status);
     let expected = "HTTP 400 Bad Request: no field \"unit\"  [31m";
     assert_eq!(class(&outcome), "refused");
     assert_eq!(why(outcome), expected);
-    let long = why(classify(&came(500, &b"x".repeat(1_000)), Success::Status));
+    let long = why(classify(&came(500, &b"x".repeat(1_000)), Says::Status));
     assert_eq!(
         long.len(),
         "HTTP 500 Internal Server Error: ".len() + EXCERPT_BYTES
@@ -70,7 +82,7 @@ fn a_refusal_shows_what_the_receiver_said_on_one_line() {
 #[test]
 fn a_400_that_wants_a_certificate_is_no_refusal_of_records() {
     let page = b"<html><head><title>400 No required SSL certificate was sent</title></head>";
-    let outcome = classify(&came(400, page), Success::Status);
+    let outcome = classify(&came(400, page), Says::Status);
     assert_eq!(class(&outcome), "broken");
     assert!(why(outcome).contains("tls.cert"));
 }
@@ -83,7 +95,7 @@ fn a_collector_says_what_it_rejected() {
             is_whole,
             ..came(200, body)
         };
-        classify(&came, Success::Partial)
+        classify(&came, Says::Partial)
     };
     let rejected = b"\x0a\x0c\x08\xac\x02\x12\x07no unit";
     assert_eq!(
@@ -107,13 +119,13 @@ fn a_collector_says_what_it_rejected() {
         is_whole: false,
         ..came(200, b"")
     };
-    assert_eq!(classify(&cut, Success::Status), Outcome::Confirmed);
+    assert_eq!(classify(&cut, Says::Status), Outcome::Confirmed);
     let status = Came {
         is_protobuf: true,
         ..came(503, b"\x08\x0e\x12\x04full")
     };
     assert_eq!(
-        why(classify(&status, Success::Partial)),
+        why(classify(&status, Says::Partial)),
         "HTTP 503 Service Unavailable: full"
     );
 }

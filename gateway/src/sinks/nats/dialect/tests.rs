@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn kind(outcome: Option<Outcome>) -> &'static str {
+fn kind(outcome: Option<&Outcome>) -> &'static str {
     match outcome {
         None | Some(Outcome::Confirmed) => "taken",
         Some(Outcome::Retry { .. }) => "retry",
@@ -41,7 +41,7 @@ fn each_acknowledgement_has_its_outcome() {
         ("{}", "broken"),
     ] {
         let outcome = of_acknowledgement("a.b", None, payload.as_bytes());
-        assert_eq!(kind(outcome), expected, "{payload}");
+        assert_eq!(kind(outcome.as_ref()), expected, "{payload}");
     }
 }
 
@@ -65,7 +65,7 @@ fn each_error_of_a_connection_has_its_outcome() {
         ("maximum connections exceeded", "retry"),
         ("Server Shutdown", "retry"),
     ] {
-        assert_eq!(kind(Some(of_error(text))), expected, "{text}");
+        assert_eq!(kind(Some(&of_error(text))), expected, "{text}");
     }
 }
 
@@ -110,6 +110,6 @@ fn a_message_beyond_the_servers_limit_is_not_sent() {
     let mut output = Vec::new();
     let mut nats = Nats::new("in".into(), 100);
     let refused = nats.put(&script, 0, &mut output).err();
-    assert_eq!(kind(refused), "too large");
+    assert_eq!(kind(refused.as_ref()), "too large");
     assert_eq!(output, b"");
 }
