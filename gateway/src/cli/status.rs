@@ -18,7 +18,7 @@ use crate::status::{Limit, Sink, State, Status, Unit};
 /// Shows the status, and fails with a code of its own when a state holds.
 pub(super) fn show(args: &StatusArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
-    let answer = control::ask(&settings.data_dir, control::Command::Status);
+    let answer = control::ask(&settings.data_dir, &control::Command::Status);
     let answer = answer.map_err(|why| match why {
         AskError::NotRunning { .. } if !settings.data_dir.is_dir() => Failure::NoData {
             path: settings.data_dir.clone(),
