@@ -299,7 +299,7 @@ impl Letters {
     }
 
     /// The sink has taken a record: letters of earlier revisions are old now.
-    pub(super) fn supersede(&mut self, sink: &str, record: &Record) -> Result<(), SpoolError> {
+    pub(crate) fn supersede(&mut self, sink: &str, record: &Record) -> Result<(), SpoolError> {
         if record.revision == 0 || self.of(sink).next().is_none() {
             return Ok(());
         }
