@@ -52,7 +52,7 @@ pub(super) fn probe(sink: &SinkSettings, site: &str) -> Result<Probed, Failure> 
     getrandom::fill(&mut drawn).map_err(|error| Failure::System {
         source: std::io::Error::other(error),
     })?;
-    within_runtime("sink test", async {
+    within_runtime("tidegate sink test", async {
         let clock = SystemClock::new();
         Ok(sinks::probe::probe(sink, site, drawn, &clock).await?)
     })

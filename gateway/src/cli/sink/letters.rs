@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::args::{DeadLetterCommand, DropArgs, LetterArgs, LettersArgs, LettersToArgs};
-use super::failed;
+use super::{failed, unanswered};
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
 use crate::cli::output::print;
@@ -65,7 +65,7 @@ impl Desk {
                 let spool = store::waiting(&super::disk(&settings)?, &settings);
                 Holder::Files(Mutex::new(spool.map_err(failed)?), None)
             }
-            Err(why) => return Err(why.into()),
+            Err(why) => return Err(unanswered(why)),
         };
         Ok(Self {
             settings,
@@ -82,7 +82,7 @@ impl Desk {
         match &self.holder {
             Holder::Gateway => {
                 let command = control::Command::DeadLetters(order);
-                let answer = control::ask(&self.settings.data_dir, &command)?;
+                let answer = control::ask(&self.settings.data_dir, &command).map_err(unanswered)?;
                 serde_json::from_value(answer).map_err(failed)
             }
             Holder::Files(spool, _) => dead_letters::carry_out(spool, &order).map_err(failed),

@@ -38,8 +38,16 @@ pub(super) fn run(command: &SinkCommand) -> Result<(), Failure> {
 
 fn failed(source: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Failed {
-        command: "sink",
+        command: "tidegate sink",
         source: Box::new(source),
+    }
+}
+
+/// Why the gateway gave no answer, or refused.
+fn unanswered(why: AskError) -> Failure {
+    match why {
+        AskError::Refused { .. } => failed(why),
+        why => why.into(),
     }
 }
 
@@ -162,7 +170,7 @@ fn render(listing: &Listing) -> String {
 fn resume(args: &ResumeArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
     let asked = control::Command::Resume(args.sink.clone());
-    let answer = control::ask(&settings.data_dir, &asked)?;
+    let answer = control::ask(&settings.data_dir, &asked).map_err(unanswered)?;
     if args.json {
         return print(&format!("{answer:#}\n"));
     }
