@@ -19,8 +19,8 @@ use crate::rules::{Priority, nearest};
 use crate::spool::letters::{LetterState, Stored};
 use crate::spool::{Spool, SpoolError};
 
-/// Letters of one answer to a listing: some 5 MB. The rest is asked for behind the last of them.
-pub const LISTED_MAX: usize = 10_000;
+/// Letters of one answer to a listing: some 500 KB. The rest is asked for behind the last of them.
+pub const LISTED_MAX: usize = 1_000;
 /// Letters that one order may resend or drop: each is an fsync or two, and an answer has seconds.
 pub const ORDERED_MAX: usize = 64;
 

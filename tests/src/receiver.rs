@@ -186,7 +186,11 @@ impl Desk {
             Mood::Refusing => (Answer::Refused, Duration::ZERO),
             Mood::Picky { text, status, .. } => {
                 let has = String::from_utf8_lossy(body).contains(text.as_str());
-                let answer = if has { Answer::Said(*status) } else { Answer::Taken };
+                let answer = if has {
+                    Answer::Said(*status)
+                } else {
+                    Answer::Taken
+                };
                 (answer, Duration::ZERO)
             }
             Mood::Moody(dice) => match dice.below(100) {
@@ -293,7 +297,9 @@ mod tests {
     fn moods_follow_their_seed() {
         let draw = || {
             let receiver = Receiver::start(ports::free(), Mood::Moody(Dice::new(3)));
-            (0..200).map(|_| receiver.desk.decide(b"")).collect::<Vec<_>>()
+            (0..200)
+                .map(|_| receiver.desk.decide(b""))
+                .collect::<Vec<_>>()
         };
         let first = draw();
         assert_eq!(first, draw());

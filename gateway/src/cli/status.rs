@@ -128,9 +128,16 @@ fn state_lines(out: &mut String, site: &str, state: &State) {
 
 fn sinks(out: &mut String, status: &Status) {
     let mut rows = vec![
-        ["", "doing", "waiting", "confirmed", "failed attempts", "dead letters"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "",
+            "doing",
+            "waiting",
+            "confirmed",
+            "failed attempts",
+            "dead letters",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     rows.extend(status.sinks.iter().map(|(name, sink)| {
         let counters = &sink.delivery.counters;

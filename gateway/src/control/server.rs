@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    CONNECTIONS_MAX, Command, EXCHANGE_MAX, Named, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX,
-    Response, socket_path,
+    CONNECTIONS_MAX, Command, EXCHANGE_MAX, Named, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Response,
+    socket_path,
 };
 
 /// The folder in which the socket is made.

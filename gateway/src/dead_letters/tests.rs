@@ -112,7 +112,10 @@ fn a_letter_is_shown_by_digits_that_begin_only_it() {
     assert!(matches!(why, DeadLetterError::Ambiguous { letters: 3, .. }));
     for none in ["", "04", "x"] {
         let why = order(&spool, Wish::Show(none.into())).unwrap_err();
-        assert!(matches!(why, DeadLetterError::UnknownLetter { .. }), "{why}");
+        assert!(
+            matches!(why, DeadLetterError::UnknownLetter { .. }),
+            "{why}"
+        );
     }
 }
 

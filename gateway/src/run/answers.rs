@@ -13,7 +13,7 @@ use super::reload;
 use crate::causes;
 use crate::conductor::Condition;
 use crate::control::{Command, Handler, Meter};
-use crate::dead_letters::{self, Order};
+use crate::dead_letters::{self, Order, Wish};
 use crate::mqtt::LinkHandle;
 use crate::reload::InForce;
 use crate::rules::nearest;
@@ -115,11 +115,12 @@ impl Answers {
     /// Carries an order about dead letters out, and wakes the sink that has some to send again.
     async fn dead_letters(&self, order: Order) -> Result<Option<Value>, String> {
         let spool = Arc::clone(&self.spool);
-        let wake = self.sinks.get(&order.sink).map(|sink| &sink.wake);
+        let sink = self.sinks.get(&order.sink);
+        let wake = sink.filter(|_| matches!(order.wish, Wish::Resend(_)));
         let done = spawn_blocking(move || dead_letters::carry_out(&spool, &order)).await;
         let reply = done.map_err(|broken| format!("the order broke off: {broken}"))?;
-        if let Some(wake) = wake {
-            wake.notify_one();
+        if let Some(sink) = wake {
+            sink.wake.notify_one();
         }
         let reply = reply.map_err(|error| causes::told(&error))?;
         Ok(serde_json::to_value(reply).ok())

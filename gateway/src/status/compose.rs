@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{DEAD_LETTERS, Devices, Limit, Link, Parts, Setup, Sink, State, Status, StorePart, Unit};
+use super::{
+    DEAD_LETTERS, Devices, Limit, Link, Parts, Setup, Sink, State, Status, StorePart, Unit,
+};
 use crate::clock::trust::Distrust;
 use crate::conductor::Condition;
 use crate::record::rfc3339;
@@ -63,7 +65,9 @@ fn letters(name: &str, sink: &Sink) -> Option<State> {
     Some(State {
         name: DEAD_LETTERS.to_owned(),
         sink: Some(name.to_owned()),
-        why: Some(format!("records that it refused and that are kept: {count}")),
+        why: Some(format!(
+            "records that it refused and that are kept: {count}"
+        )),
         meaning: "everything else goes on; tidegate sink dead-letter list says why each was \
                   refused, resend sends it again, drop gives it up"
             .to_owned(),

@@ -59,7 +59,11 @@ fn only_what_is_refused_becomes_a_dead_letter_and_each_can_be_resent_or_dropped(
     assert!(unsure.err.contains("nothing was dropped"), "{}", unsure.err);
     letter(&rig, &["drop", "cloud", &dropped[..12], "--yes"], 0);
     let again = letter(&rig, &["resend", "cloud", &resent[..12], "ffff"], 1);
-    assert!(again.out.starts_with("1 dead letter of cloud"), "{}", again.out);
+    assert!(
+        again.out.starts_with("1 dead letter of cloud"),
+        "{}",
+        again.out
+    );
     assert!(again.out.contains("not ffff"), "{}", again.out);
     wait_until("the one to arrive", SOON, || {
         has(&rig, resent) && !self::letters(&rig).iter().any(|one| id(one) == resent)
@@ -77,7 +81,10 @@ fn only_what_is_refused_becomes_a_dead_letter_and_each_can_be_resent_or_dropped(
     });
     let after = balanced(&rig);
     // What was dropped stays dead-lettered, all else moved to delivered.
-    assert!(after.0 > before.0 && after.1 < before.1, "{before:?} {after:?}");
+    assert!(
+        after.0 > before.0 && after.1 < before.1,
+        "{before:?} {after:?}"
+    );
     assert!(after.1 > 0, "what was dropped is no longer counted");
     assert_eq!(after.0 + after.1, samples);
     assert!(!has(&rig, dropped), "it was dropped and sent");
@@ -101,7 +108,13 @@ fn a_probe_tells_what_a_receiver_says() {
 
     rig.receiver.set_mood(picky("", 401, "who are you?"));
     let refused = sink(&rig, &["test", "cloud"], 1);
-    for words in ["(broken, ", "401", "who are you?", "the circuit opens", "try: "] {
+    for words in [
+        "(broken, ",
+        "401",
+        "who are you?",
+        "the circuit opens",
+        "try: ",
+    ] {
         assert!(refused.out.contains(words), "{words}: {}", refused.out);
     }
 
@@ -113,7 +126,11 @@ fn a_probe_tells_what_a_receiver_says() {
     assert!(nobody.out.contains("(retry, "), "{}", nobody.out);
 
     let unknown = sink(&rig, &["test", "clowd"], 1);
-    assert!(unknown.err.contains("did you mean `cloud`?"), "{}", unknown.err);
+    assert!(
+        unknown.err.contains("did you mean `cloud`?"),
+        "{}",
+        unknown.err
+    );
 }
 
 fn picky(text: &str, status: u16, words: &str) -> Mood {
@@ -144,7 +161,10 @@ fn letter(rig: &Rig, arguments: &[&str], code: i32) -> Finished {
 fn letters(rig: &Rig) -> Vec<Value> {
     let listed = letter(rig, &["list", "cloud", "--json"], 0);
     let listed: Value = serde_json::from_str(&listed.out).expect("the list is JSON");
-    listed["dead_letters"].as_array().expect("it is a list").clone()
+    listed["dead_letters"]
+        .as_array()
+        .expect("it is a list")
+        .clone()
 }
 
 fn id(letter: &Value) -> &str {
@@ -224,10 +244,18 @@ fn refusals(rig: &Rig) {
         (&["resend", "clowd", "--all"], "did you mean `cloud`?"),
     ] {
         let refused = letter(rig, arguments, 1);
-        assert!(refused.err.contains(words), "{arguments:?}: {}", refused.err);
+        assert!(
+            refused.err.contains(words),
+            "{arguments:?}: {}",
+            refused.err
+        );
     }
     let resumed = sink(rig, &["resume", "cloud"], 0);
     assert!(resumed.out.starts_with("cloud was "), "{}", resumed.out);
     let unknown = sink(rig, &["resume", "clowd"], 1);
-    assert!(unknown.err.contains("did you mean `cloud`?"), "{}", unknown.err);
+    assert!(
+        unknown.err.contains("did you mean `cloud`?"),
+        "{}",
+        unknown.err
+    );
 }

@@ -112,7 +112,9 @@ impl Desk {
             return "they go once the sink is in the configuration again";
         }
         match self.holder {
-            Holder::Gateway => "they go before anything else; `tidegate sink list` shows how many are left",
+            Holder::Gateway => {
+                "they go before anything else; `tidegate sink list` shows how many are left"
+            }
             Holder::Files(..) => "no gateway runs: they go when it starts",
         }
     }
@@ -256,10 +258,15 @@ fn told(sink: &str, handled: &[Handled], when: Option<&str>) -> String {
     let mut out = match when {
         Some(_) if done == 0 => format!("{letters} of {sink} to be sent again\n"),
         Some(when) => format!("{letters} of {sink} to be sent again; {when}\n"),
-        None => format!("{letters} of {sink} dropped; their samples stay counted as dead-lettered\n"),
+        None => {
+            format!("{letters} of {sink} dropped; their samples stay counted as dead-lettered\n")
+        }
     };
     for one in handled.iter().filter(|one| !one.outcome.is_done()) {
-        let why = one.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        let why = one
+            .why
+            .as_ref()
+            .map_or_else(String::new, |why| format!(": {why}"));
         let _ = writeln!(out, "  not {}: {}{why}", one.id, one.outcome.meaning());
     }
     out

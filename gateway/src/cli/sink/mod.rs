@@ -195,11 +195,9 @@ fn resumed(name: &str, before: &sinks::Status) -> String {
         Phase::Sending => {
             "a request is in flight; if it fails, it is tried again at once".to_owned()
         }
-        Phase::Idle
-        | Phase::Reading
-        | Phase::Filling
-        | Phase::Committing
-        | Phase::Draining => "it was not held up: nothing changes".to_owned(),
+        Phase::Idle | Phase::Reading | Phase::Filling | Phase::Committing | Phase::Draining => {
+            "it was not held up: nothing changes".to_owned()
+        }
     };
     let mut out = format!("{name} was {}: {next}\n", phase(before.phase));
     if let Some(why) = &before.last_error {

@@ -31,7 +31,10 @@ fn a_confirmed_probe_tells_time_and_bytes() {
 ";
     assert_eq!(text, expected, "\n{text}");
     let json = to_json(&sink(), &probed(Outcome::Confirmed));
-    assert_eq!((&json["outcome"], &json["why"]), (&"confirmed".into(), &Value::Null));
+    assert_eq!(
+        (&json["outcome"], &json["why"]),
+        (&"confirmed".into(), &Value::Null)
+    );
 }
 
 #[test]
@@ -58,6 +61,9 @@ fn every_other_end_has_the_sinks_words_and_what_to_try() {
         let asked = text.contains("it asked for 2 s before the next attempt");
         assert_eq!(asked, name == "retry", "{text}");
         let json = to_json(&sink(), &probed);
-        assert_eq!((&json["outcome"], &json["why"]), (&name.into(), &"its words".into()));
+        assert_eq!(
+            (&json["outcome"], &json["why"]),
+            (&name.into(), &"its words".into())
+        );
     }
 }
