@@ -38,7 +38,12 @@ enum Holder {
     /// The gateway that runs.
     Gateway,
     /// Nobody: the spool is opened here, held against a gateway's start if it may be changed.
-    Files(Mutex<Spool>, Option<DataDir>),
+    Files {
+        /// The spool.
+        spool: Box<Mutex<Spool>>,
+        /// What holds it, until this is dropped.
+        _held: Option<DataDir>,
+    },
 }
 
 /// A sink's letters.
@@ -63,7 +68,10 @@ impl Desk {
             Err(AskError::NotRunning { .. }) if to_change => changeable(&settings)?,
             Err(AskError::NotRunning { .. }) => {
                 let spool = store::waiting(&super::disk(&settings)?, &settings);
-                Holder::Files(Mutex::new(spool.map_err(failed)?), None)
+                Holder::Files {
+                    spool: Box::new(Mutex::new(spool.map_err(failed)?)),
+                    _held: None,
+                }
             }
             Err(why) => return Err(unanswered(why)),
         };
@@ -85,7 +93,7 @@ impl Desk {
                 let answer = control::ask(&self.settings.data_dir, &command).map_err(unanswered)?;
                 serde_json::from_value(answer).map_err(failed)
             }
-            Holder::Files(spool, _) => dead_letters::carry_out(spool, &order).map_err(failed),
+            Holder::Files { spool, .. } => dead_letters::carry_out(spool, &order).map_err(failed),
         }
     }
 
@@ -115,7 +123,7 @@ impl Desk {
             Holder::Gateway => {
                 "they go before anything else; `tidegate sink list` shows how many are left"
             }
-            Holder::Files(..) => "no gateway runs: they go when it starts",
+            Holder::Files { .. } => "no gateway runs: they go when it starts",
         }
     }
 }
@@ -127,7 +135,10 @@ fn changeable(settings: &Settings) -> Result<Holder, Failure> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&settings.data_dir).map_err(failed)?);
     let opened = Spool::open(disk, &store::queues(&settings.sinks));
     let (spool, _) = opened.map_err(failed)?;
-    Ok(Holder::Files(Mutex::new(spool), Some(held)))
+    Ok(Holder::Files {
+        spool: Box::new(Mutex::new(spool)),
+        _held: Some(held),
+    })
 }
 
 fn list(args: &LettersArgs) -> Result<(), Failure> {
