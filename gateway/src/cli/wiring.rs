@@ -1,6 +1,7 @@
 //! Wiring: from a command to the room that does it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::rules::settings::{Settings, SinkSettings};
 use crate::run::reload::Source;
 use crate::simulate::SimulateArgs;
 use crate::sinks::{self, probe::Probed};
-use crate::time::SystemClock;
+use crate::time::{Clock, SystemClock};
 
 /// Runs the gateway until it is asked to stop.
 pub(super) fn run(settings: Settings, file: PathBuf, text: String) -> Result<(), Failure> {
@@ -53,7 +54,7 @@ pub(super) fn probe(sink: &SinkSettings, site: &str) -> Result<Probed, Failure> 
         source: std::io::Error::other(error),
     })?;
     within_runtime("tidegate sink test", async {
-        let clock = SystemClock::new();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Ok(sinks::probe::probe(sink, site, drawn, &clock).await?)
     })
 }

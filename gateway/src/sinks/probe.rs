@@ -17,7 +17,7 @@ use super::queue::Letter;
 use super::transport;
 use crate::record::{ClockQuality, Record, RecordId, Value};
 use crate::rules::Priority;
-use crate::rules::settings::{MqttPayload, SinkKind, SinkSettings};
+use crate::rules::settings::{MqttPayload, Rotation, SinkKind, SinkSettings};
 use crate::time::Clock;
 
 /// Device, sensor and rule of the record.
@@ -47,11 +47,11 @@ pub async fn probe(
     settings: &SinkSettings,
     site: &str,
     drawn: [u8; 16],
-    clock: &dyn Clock,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Probed, SinkError> {
     let mark = hex(&drawn[..4]);
     let settings = aside(settings, &mark);
-    let mut transport = transport::open(&settings)?;
+    let mut transport = transport::open(&settings, clock)?;
     let began = clock.now();
     let letter = Letter {
         class: Priority::Normal,
@@ -64,9 +64,11 @@ pub async fn probe(
     let answer = tokio::time::timeout(limit, attempt).await;
     let answer = answer.unwrap_or_else(|_| Answer::unsent("no answer within the timeout".into()));
     let took_us = clock.now().mono_us.saturating_sub(began.mono_us);
-    if let SinkKind::File(file) = &settings.kind {
+    if let SinkKind::File(file) = &settings.kind
+        && let Some(folder) = file.path.parent()
+    {
         // It was this probe's own; that it cannot be removed is seen where it lies.
-        let _ = std::fs::remove_file(&file.path);
+        let _ = std::fs::remove_dir_all(folder);
     }
     Ok(Probed {
         id: letter.record.id.to_string(),
@@ -76,13 +78,16 @@ pub async fn probe(
     })
 }
 
-/// The settings, but for what would disturb a running gateway: a file beside its file, since two
-/// writers tear each other's lines; a client id of its own, since a broker ends the older of two;
+/// The settings, but for what would disturb a running gateway: a file in a folder of its own beside
+/// its file, since two writers tear each other's lines; a client id of its own, since a broker ends the older of two;
 /// no retained message; and a Sparkplug edge node of its own, whose death is not the gateway's.
 fn aside(settings: &SinkSettings, mark: &str) -> SinkSettings {
     let mut settings = settings.clone();
     match &mut settings.kind {
-        SinkKind::File(file) => file.path = beside(&file.path, mark),
+        SinkKind::File(file) => {
+            file.path = beside(&file.path, mark);
+            file.rotation = Rotation::default();
+        }
         SinkKind::Mqtt(mqtt) => {
             // Short enough for brokers that keep to the 23 signs of MQTT 3.1.1.
             mqtt.client_id = Some(match &mqtt.client_id {
@@ -100,9 +105,8 @@ fn aside(settings: &SinkSettings, mark: &str) -> SinkSettings {
 }
 
 fn beside(path: &Path, mark: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".probe-{mark}"));
-    path.with_file_name(name)
+    let folder = path.with_file_name(format!(".{PROBE}-{mark}"));
+    folder.join(path.file_name().unwrap_or_default())
 }
 
 fn record(site: &str, id: [u8; 16], now_us: i64) -> Record {
@@ -154,7 +158,8 @@ mod tests {
         let path = dir.path().join("records.ndjson");
         std::fs::write(&path, "a line that is being wri").unwrap();
         let settings = SinkSettings::new("local", SinkKind::file(&path));
-        let probed = probe(&settings, "plant", [7; 16], &SystemClock::new()).await;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let probed = probe(&settings, "plant", [7; 16], &clock).await;
         let probed = probed.unwrap();
         assert!(probed.is_taken(), "{probed:?}");
         assert_eq!(probed.id, "07".repeat(16));

@@ -18,8 +18,8 @@ pub enum SinkCommand {
     /// Send a marked record to a sink, and tell what it said
     ///
     /// The record's device, sensor and rule are tidegate-probe, its value is 1. It goes from this
-    /// process, not from the gateway, which may run or not; a file sink is probed with a file
-    /// beside its own.
+    /// process, not from the gateway, which may run or not; a file sink is probed in a folder
+    /// beside its file.
     Test(SinkTestArgs),
 }
 

@@ -150,8 +150,9 @@ fn render(sink: &SinkSettings, probed: &Probed) -> String {
 fn left_behind(kind: &SinkKind) -> &'static str {
     match kind {
         SinkKind::File(_) => {
-            "  in a file beside the sink's own, which the gateway alone writes; it is removed again\n"
+            "  in a folder beside the sink's file, which the gateway alone writes; it is removed again\n"
         }
+        SinkKind::Stdout => "  the line above is the record; the gateway's go to its own output\n",
         SinkKind::Mqtt(_) => "  under a client id of its own, not retained\n",
         _ => "  it stays with the receiver: device, sensor and rule are tidegate-probe\n",
     }
