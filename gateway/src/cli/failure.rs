@@ -133,7 +133,7 @@ pub(super) enum Failure {
         sink: String,
     },
     /// Some dead letters could not be handled, which was told already.
-    #[error("{left} of {letters} dead letters could not be handled; they are as they were")]
+    #[error("dead letters that could not be handled and are as they were: {left} of {letters}")]
     LettersLeft {
         /// How many.
         left: usize,
@@ -141,7 +141,7 @@ pub(super) enum Failure {
         letters: usize,
     },
     /// A drop that was not confirmed.
-    #[error("{letters} dead letters would be given up for good; nothing was dropped")]
+    #[error("dead letters that would be given up for good: {letters}; nothing was dropped")]
     NotDropped {
         /// How many.
         letters: usize,

@@ -268,6 +268,7 @@ fn told(sink: &str, handled: &[Handled], when: Option<&str>) -> String {
     };
     let mut out = match when {
         Some(_) if done == 0 => format!("{letters} of {sink} to be sent again\n"),
+        None if done == 0 => format!("{letters} of {sink} dropped\n"),
         Some(when) => format!("{letters} of {sink} to be sent again; {when}\n"),
         None => {
             format!("{letters} of {sink} dropped; their samples stay counted as dead-lettered\n")
