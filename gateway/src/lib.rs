@@ -20,6 +20,8 @@ pub mod comparison;
 pub mod conductor;
 #[cfg(feature = "network")]
 pub mod control;
+#[cfg(feature = "network")]
+pub mod dead_letters;
 pub mod disk;
 pub mod entry;
 pub mod explain;

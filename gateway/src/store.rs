@@ -111,6 +111,18 @@ impl OpenReport {
                 "records wait for a sink that is not configured; they are kept"
             );
         }
+        if spool.letters > 0 {
+            tracing::info!(
+                letters = spool.letters,
+                "records that sinks refused are kept as dead letters, see `tidegate sink dead-letter`"
+            );
+        }
+        if spool.letters_unreadable > 0 {
+            tracing::warn!(
+                files = spool.letters_unreadable,
+                "files of dead letters hold none; they are kept, and no record is counted with them"
+            );
+        }
         if spool.commits_lost > 0 {
             tracing::warn!(
                 commits = spool.commits_lost,

@@ -73,12 +73,18 @@ pub fn read(
 
 /// Writes an answer without a body.
 pub fn answer(stream: &mut TcpStream, status: u16) -> io::Result<()> {
+    answer_with(stream, status, "")
+}
+
+/// Writes an answer with a text.
+pub fn answer_with(stream: &mut TcpStream, status: u16, text: &str) -> io::Result<()> {
     let reason = match status {
         200 => "OK",
         503 => "Service Unavailable",
         _ => "Refused",
     };
-    let text = format!("HTTP/1.1 {status} {reason}\r\ncontent-length: 0\r\n\r\n");
+    let bytes = text.len();
+    let text = format!("HTTP/1.1 {status} {reason}\r\ncontent-length: {bytes}\r\n\r\n{text}");
     stream.write_all(text.as_bytes())
 }
 

@@ -28,6 +28,15 @@ pub enum Mood {
     Refusing,
     /// By the dice: of a hundred requests 15 get 503, 5 hang; the rest get 200 after up to 1.5 s.
     Moody(Dice),
+    /// A status and words to requests whose body has a text in it, empty: to all; 200 to others.
+    Picky {
+        /// What is not taken.
+        text: String,
+        /// The status that says so.
+        status: u16,
+        /// The words beside it.
+        words: String,
+    },
 }
 
 /// What became of a request.
@@ -37,6 +46,8 @@ pub enum Answer {
     Taken,
     /// 503.
     Refused,
+    /// Another status, by [`Mood::Picky`].
+    Said(u16),
     /// None: the connection was closed after a while.
     Hung,
 }
@@ -142,8 +153,8 @@ impl Desk {
         stream.set_nodelay(true)?;
         let mut kept = Vec::new();
         while let Some(raw) = http::read(&mut stream, &mut kept, &|| self.is_stopped())? {
-            let (answer, after) = self.decide();
             let body = decode(&raw)?;
+            let (answer, after) = self.decide(&body);
             lock(&self.requests).push(Request {
                 at: self.began.elapsed(),
                 raw,
@@ -154,16 +165,34 @@ impl Desk {
             match answer {
                 Answer::Taken => http::answer(&mut stream, 200)?,
                 Answer::Refused => http::answer(&mut stream, 503)?,
+                Answer::Said(status) => http::answer_with(&mut stream, status, &self.words())?,
                 Answer::Hung => return Ok(()),
             }
         }
         Ok(())
     }
 
-    fn decide(&self) -> (Answer, Duration) {
+    /// The words of the mood, where it has any.
+    fn words(&self) -> String {
+        match &*lock(&self.mood) {
+            Mood::Picky { words, .. } => words.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn decide(&self, body: &[u8]) -> (Answer, Duration) {
         match &mut *lock(&self.mood) {
             Mood::Prompt => (Answer::Taken, Duration::ZERO),
             Mood::Refusing => (Answer::Refused, Duration::ZERO),
+            Mood::Picky { text, status, .. } => {
+                let has = String::from_utf8_lossy(body).contains(text.as_str());
+                let answer = if has {
+                    Answer::Said(*status)
+                } else {
+                    Answer::Taken
+                };
+                (answer, Duration::ZERO)
+            }
             Mood::Moody(dice) => match dice.below(100) {
                 0..15 => (Answer::Refused, Duration::ZERO),
                 15..20 => (Answer::Hung, HANG),
@@ -245,8 +274,17 @@ mod tests {
         let answer = post(&mut stream, "Content-Encoding: gzip\r\n", &packed);
         assert_eq!(answer, "HTTP/1.1 503");
 
+        receiver.set_mood(Mood::Picky {
+            text: "thr".into(),
+            status: 400,
+            words: "no".into(),
+        });
+        assert_eq!(post(&mut stream, "", b"four\n"), "HTTP/1.1 200");
+        assert_eq!(post(&mut stream, "", b"three\n"), "HTTP/1.1 400");
+
         let requests = receiver.requests();
-        assert_eq!(requests.len(), 2);
+        assert_eq!(requests.len(), 4);
+        assert_eq!(requests[3].answer, Answer::Said(400));
         assert_eq!(requests[0].body, b"one\n");
         assert_eq!(requests[0].answer, Answer::Taken);
         assert_eq!(requests[1].body, b"two\n");
@@ -259,7 +297,9 @@ mod tests {
     fn moods_follow_their_seed() {
         let draw = || {
             let receiver = Receiver::start(ports::free(), Mood::Moody(Dice::new(3)));
-            (0..200).map(|_| receiver.desk.decide()).collect::<Vec<_>>()
+            (0..200)
+                .map(|_| receiver.desk.decide(b""))
+                .collect::<Vec<_>>()
         };
         let first = draw();
         assert_eq!(first, draw());

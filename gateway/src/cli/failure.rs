@@ -126,6 +126,26 @@ pub(super) enum Failure {
         /// Who.
         holder: String,
     },
+    /// A sink did not take the probe; what it said was told already.
+    #[error("sink `{sink}` did not take the probe; none of the gateway's records was touched")]
+    ProbeNotTaken {
+        /// The sink.
+        sink: String,
+    },
+    /// Some dead letters could not be handled, which was told already.
+    #[error("dead letters that could not be handled and are as they were: {left} of {letters}")]
+    LettersLeft {
+        /// How many.
+        left: usize,
+        /// Of how many.
+        letters: usize,
+    },
+    /// A drop that was not confirmed.
+    #[error("dead letters that would be given up for good: {letters}; nothing was dropped")]
+    NotDropped {
+        /// How many.
+        letters: usize,
+    },
     /// A part of the gateway failed.
     #[error("{command} failed")]
     Failed {
@@ -190,6 +210,9 @@ impl Failure {
             Self::Unwritable { .. } => {
                 Some("name a file that is not there yet, outside the data directory")
             }
+            Self::NotDropped { .. } => {
+                Some("--yes drops them; tidegate sink dead-letter resend sends them once more")
+            }
             Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
             Self::ConfigMistaken { .. }
             | Self::ReloadMistaken { .. }
@@ -200,6 +223,8 @@ impl Failure {
             | Self::Ask(_)
             | Self::System { .. }
             | Self::TestsFailed { .. }
+            | Self::ProbeNotTaken { .. }
+            | Self::LettersLeft { .. }
             | Self::Failed { .. } => None,
         }
     }
@@ -226,6 +251,9 @@ impl Failure {
             | Self::Ask(_)
             | Self::System { .. }
             | Self::TestsFailed { .. }
+            | Self::ProbeNotTaken { .. }
+            | Self::LettersLeft { .. }
+            | Self::NotDropped { .. }
             | Self::Failed { .. } => 1,
         }
     }

@@ -71,7 +71,7 @@ fn since(settings: &Settings, now: Balances, asked_us: i64) -> Result<Balances, 
 /// are the files read, and then they are left as they are.
 fn fetch(settings: &Settings) -> Result<(Value, &'static str), Failure> {
     let data_dir = &settings.data_dir;
-    match control::ask(data_dir, control::Command::Ledger) {
+    match control::ask(data_dir, &control::Command::Ledger) {
         Ok(ledger) => Ok((ledger, "from the gateway that runs on")),
         Err(AskError::NotRunning { .. }) if !data_dir.is_dir() => Err(Failure::NoData {
             path: data_dir.clone(),

@@ -5,7 +5,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; of `run`: stopped cleanly when asked to |
-//! | 1 | failed: the message says what happened to the data and what to try; of `test`: a test does not hold |
+//! | 1 | failed: the message says what happened to the data and what to try; of `test`: a test does not hold; of `sink test`: the sink did not take the probe; of `sink dead-letter`: some could not be handled |
 //! | 2 | not begun: the command line or the configuration is mistaken; of `test`: a file cannot be read or is mistaken |
 //! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual; of `reload`: the configuration is not taken |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
@@ -27,6 +27,7 @@ mod reload;
 mod replay;
 mod schema;
 mod signal;
+mod sink;
 mod status;
 mod table;
 mod test;
@@ -43,13 +44,15 @@ pub use self::args::{
 use self::config::Warnings;
 use self::failure::Failure;
 use self::logs::LogArgs;
+pub use self::sink::SinkCommand;
 
 /// What help says about exit codes.
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    failed; the message says what happened to the data and what to try;
-       test: a test does not hold
+       test: a test does not hold; sink test: the sink did not take the probe;
+       sink dead-letter: some could not be handled
   2    not begun: the command line or the configuration is mistaken;
        test: a file cannot be read or is mistaken
   3    ledger: the books do not balance; explain: the fate of a sample at that time
@@ -90,6 +93,9 @@ enum Command {
     Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show whether the running gateway works as usual, its sinks, and its limits with their use
     Status(StatusArgs),
+    /// See to the sinks: list them, handle what they refused, resume or test one
+    #[command(subcommand)]
+    Sink(SinkCommand),
     /// Have the running gateway read its configuration again, and tell what changed or why not
     Reload(ReloadArgs),
     /// Show where every sample went: the three balances, then each counter by reason
@@ -145,6 +151,7 @@ impl Cli {
             Command::Test(args) => test::test(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Status(args) => status::show(&args),
+            Command::Sink(command) => sink::run(&command),
             Command::Reload(args) => reload::reload(&args),
             Command::Ledger(args) => ledger::show(&args),
             Command::Replay(args) => replay::replay(&args),

@@ -16,7 +16,7 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<(), Failure> {
         Failure::ConfigMistaken { mistakes, file } => Failure::ReloadMistaken { mistakes, file },
         why => why,
     })?;
-    let answer = control::ask(&settings.data_dir, control::Command::Reload)?;
+    let answer = control::ask(&settings.data_dir, &control::Command::Reload)?;
     let outcome: Outcome =
         serde_json::from_value(answer.clone()).map_err(|source| Failure::Failed {
             command: "reload",

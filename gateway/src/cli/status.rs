@@ -18,7 +18,7 @@ use crate::status::{Limit, Sink, State, Status, Unit};
 /// Shows the status, and fails with a code of its own when a state holds.
 pub(super) fn show(args: &StatusArgs) -> Result<(), Failure> {
     let settings = config::load(&args.config, Warnings::Untold)?;
-    let answer = control::ask(&settings.data_dir, control::Command::Status);
+    let answer = control::ask(&settings.data_dir, &control::Command::Status);
     let answer = answer.map_err(|why| match why {
         AskError::NotRunning { .. } if !settings.data_dir.is_dir() => Failure::NoData {
             path: settings.data_dir.clone(),
@@ -128,9 +128,16 @@ fn state_lines(out: &mut String, site: &str, state: &State) {
 
 fn sinks(out: &mut String, status: &Status) {
     let mut rows = vec![
-        ["", "doing", "waiting", "confirmed", "failed attempts"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "",
+            "doing",
+            "waiting",
+            "confirmed",
+            "failed attempts",
+            "dead letters",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     rows.extend(status.sinks.iter().map(|(name, sink)| {
         let counters = &sink.delivery.counters;
@@ -140,6 +147,7 @@ fn sinks(out: &mut String, status: &Status) {
             known(sink.delivery.records_waiting),
             number(counters.records),
             number(counters.retries + counters.broken),
+            known(sink.delivery.dead_letters),
         ]
     }));
     let _ = writeln!(out, "\nsinks, records");
@@ -153,6 +161,17 @@ fn sink_lines(out: &mut String, name: &str, sink: &Sink) {
     if let Some(error) = &sink.delivery.last_error {
         let attempts = number(sink.delivery.attempts.into());
         let _ = writeln!(out, "  {name}: after {attempts} attempts: {error}");
+    }
+    let counters = &sink.delivery.counters;
+    if counters.halved + counters.refused > 0 {
+        let _ = writeln!(
+            out,
+            "  {name}: since the start batches were halved {} times, records refused alone {} times, \
+             {} became dead letters",
+            number(counters.halved),
+            number(counters.refused),
+            number(counters.dead_letters)
+        );
     }
     if let Some(drain) = &sink.delivery.drain {
         let _ = writeln!(
@@ -250,7 +269,7 @@ fn share(used: u64, most: u64) -> String {
     }
 }
 
-fn phase(phase: Phase) -> &'static str {
+pub(super) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Idle => "idle",
         Phase::Reading => "reading",
@@ -264,11 +283,11 @@ fn phase(phase: Phase) -> &'static str {
     }
 }
 
-fn known(count: Option<u64>) -> String {
+pub(super) fn known(count: Option<u64>) -> String {
     count.map_or_else(|| "unknown".to_owned(), number)
 }
 
-fn number(count: u64) -> String {
+pub(super) fn number(count: u64) -> String {
     grouped(&count.to_string())
 }
 

@@ -19,6 +19,14 @@ fn settled_spellings_are_taken() {
         "tidegate schema",
         "tidegate test pump.test.toml cold-chain.test.toml --json",
         "tidegate status --config tidegate.toml --json",
+        "tidegate sink list --config tidegate.toml --json",
+        "tidegate sink dead-letter list cloud --json",
+        "tidegate sink dead-letter show cloud 0c0ffee0 --config tidegate.toml",
+        "tidegate sink dead-letter resend cloud 0c0ffee0 1d",
+        "tidegate sink dead-letter resend cloud --all --json",
+        "tidegate sink dead-letter drop cloud --all --yes",
+        "tidegate sink resume cloud --json",
+        "tidegate sink test cloud --config tidegate.toml --json",
         "tidegate reload --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml",
@@ -70,6 +78,18 @@ fn the_commands_of_the_page_about_replay_are_taken() {
 }
 
 #[test]
+fn the_commands_of_the_page_about_delivery_are_taken() {
+    let page = include_str!("../../../docs/sinks-delivery.md");
+    let commands = page.lines().filter(|line| line.starts_with("tidegate "));
+    let commands: Vec<&str> = commands.collect();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for line in commands {
+        let parsed = Cli::try_parse_from(line.split_whitespace());
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
 fn slips_are_refused_with_a_hint() {
     for (line, hint) in [
         ("tidegate ruin", "run"),
@@ -83,6 +103,8 @@ fn slips_are_refused_with_a_hint() {
         ),
         ("tidegate demo --devices 0", "1..=100"),
         ("tidegate test", "<FILE>"),
+        ("tidegate sink dead-letter resend cloud", "ID"),
+        ("tidegate sink dead-letter drop cloud 1d --all", "--all"),
     ] {
         let why = Cli::try_parse_from(line.split(' '))
             .unwrap_err()

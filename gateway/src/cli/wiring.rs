@@ -1,6 +1,7 @@
 //! Wiring: from a command to the room that does it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -8,9 +9,11 @@ use super::args::DemoArgs;
 use super::failure::{AnyError, Failure};
 use super::signal::StopSignals;
 use crate::ledger::balance::Balances;
-use crate::rules::settings::Settings;
+use crate::rules::settings::{Settings, SinkSettings};
 use crate::run::reload::Source;
 use crate::simulate::SimulateArgs;
+use crate::sinks::{self, probe::Probed};
+use crate::time::{Clock, SystemClock};
 
 /// Runs the gateway until it is asked to stop.
 pub(super) fn run(settings: Settings, file: PathBuf, text: String) -> Result<(), Failure> {
@@ -42,6 +45,18 @@ pub(super) fn simulate(args: SimulateArgs) -> Result<(), Failure> {
         .map_err(|source| Failure::System { source })?;
     let run = runtime.block_on(crate::simulate::run(args));
     failed("simulate", run.map(drop).map_err(Into::into))
+}
+
+/// Sends a probe to a sink.
+pub(super) fn probe(sink: &SinkSettings, site: &str) -> Result<Probed, Failure> {
+    let mut drawn = [0; 16];
+    getrandom::fill(&mut drawn).map_err(|error| Failure::System {
+        source: std::io::Error::other(error),
+    })?;
+    within_runtime("tidegate sink test", async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Ok(sinks::probe::probe(sink, site, drawn, &clock).await?)
+    })
 }
 
 /// Reads the ledger from the files of a gateway that does not run.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Command, EXCHANGE_MAX, RESPONSE_BYTES_MAX, Request, Response, socket_path};
+use super::{Command, EXCHANGE_MAX, RESPONSE_BYTES_MAX, Response, socket_path};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum AskError {
 
 /// Asks the gateway that runs on a data directory. Blocks, each step at most
 /// [`EXCHANGE_MAX`].
-pub fn ask(data_dir: &Path, command: Command) -> Result<Value, AskError> {
+pub fn ask(data_dir: &Path, command: &Command) -> Result<Value, AskError> {
     let path = socket_path(data_dir);
     let stream = UnixStream::connect(&path).map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => AskError::NotAllowed { path: path.clone() },
@@ -78,13 +78,10 @@ pub fn ask(data_dir: &Path, command: Command) -> Result<Value, AskError> {
     }
 }
 
-fn exchange(mut stream: &UnixStream, command: Command) -> io::Result<Vec<u8>> {
+fn exchange(mut stream: &UnixStream, command: &Command) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(EXCHANGE_MAX))?;
     stream.set_write_timeout(Some(EXCHANGE_MAX))?;
-    let request = Request {
-        command: command.name().to_owned(),
-    };
-    let mut line = serde_json::to_vec(&request)?;
+    let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     // A gateway that is busy says so and closes, perhaps before it was asked: its words count,
     // not that the question went nowhere.

@@ -14,6 +14,8 @@
 //! ← {"ok":{"works_as_usual":true,…}}
 //! → {"command":"reload"}
 //! ← {"ok":{"outcome":"taken",…}}
+//! → {"command":"resume","about":"cloud"}
+//! ← {"ok":{"phase":"circuit-open",…}}
 //! ← {"error":"…"}                 what went wrong, for a person; the connection stays usable
 //! ```
 //!
@@ -37,6 +39,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::dead_letters;
+
 pub use self::client::{AskError, ask};
 pub use self::server::{Control, ControlError, Counts, Handler, Meter};
 
@@ -52,9 +56,9 @@ pub const CONNECTIONS_MAX: usize = 8;
 /// be taken.
 pub const EXCHANGE_MAX: Duration = Duration::from_secs(10);
 
-/// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// What can be asked; a request is this as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", content = "about", rename_all = "kebab-case")]
 pub enum Command {
     /// Every counter by reason.
     Ledger,
@@ -62,32 +66,20 @@ pub enum Command {
     Status,
     /// To read the configuration again and take it, if it is right.
     Reload,
+    /// A sink's dead letters: to list, show, resend or drop.
+    DeadLetters(dead_letters::Order),
+    /// To try a sink at once whose receiver was mended: the sink's name.
+    Resume(String),
 }
 
 impl Command {
-    /// Every command by name.
-    pub const ALL: &[(&str, Self)] = &[
-        ("ledger", Self::Ledger),
-        ("status", Self::Status),
-        ("reload", Self::Reload),
-    ];
-
-    /// The command of a name.
-    fn named(name: &str) -> Option<Self> {
-        let found = Self::ALL.iter().find(|(known, _)| *known == name);
-        found.map(|(_, command)| *command)
-    }
-
-    /// Its name.
-    fn name(self) -> &'static str {
-        let found = Self::ALL.iter().find(|(_, command)| *command == self);
-        found.map_or("", |(name, _)| name)
-    }
+    /// Every command's name.
+    pub const NAMES: [&str; 5] = ["ledger", "status", "reload", "dead-letters", "resume"];
 }
 
-/// A request as it travels; the command is a text, so that an unknown one can be named.
-#[derive(Debug, Serialize, Deserialize)]
-struct Request {
+/// As much of a request as tells an unknown command from a mistaken one.
+#[derive(Debug, Deserialize)]
+struct Named {
     command: String,
 }
 

@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    CONNECTIONS_MAX, Command, EXCHANGE_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Request,
-    Response, socket_path,
+    CONNECTIONS_MAX, Command, EXCHANGE_MAX, Named, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Response,
+    socket_path,
 };
 
 /// The folder in which the socket is made.
@@ -279,15 +279,17 @@ fn read_request(line: &[u8]) -> Result<Command, String> {
     if line.len() > REQUEST_BYTES_MAX {
         return Err(format!("a request has at most {REQUEST_BYTES_MAX} bytes"));
     }
-    let request: Request = serde_json::from_slice(line)
-        .map_err(|_| "a request is a line such as {\"command\":\"ledger\"}".to_owned())?;
-    Command::named(&request.command).ok_or_else(|| {
-        let known: Vec<&str> = Command::ALL.iter().map(|(name, _)| *name).collect();
-        format!(
+    let Ok(asked) = serde_json::from_slice::<Named>(line) else {
+        return Err("a request is a line such as {\"command\":\"ledger\"}".to_owned());
+    };
+    if !Command::NAMES.contains(&asked.command.as_str()) {
+        return Err(format!(
             "this gateway does not know that command; it knows: {}",
-            known.join(", ")
-        )
-    })
+            Command::NAMES.join(", ")
+        ));
+    }
+    serde_json::from_slice(line)
+        .map_err(|why| format!("the command {} is asked otherwise: {why}", asked.command))
 }
 
 async fn send(write: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {

@@ -56,7 +56,7 @@ impl Running {
 
 async fn ask_there(dir: &Path) -> Result<Value, AskError> {
     let dir = dir.to_owned();
-    spawn_blocking(move || ask(&dir, Command::Ledger))
+    spawn_blocking(move || ask(&dir, &Command::Ledger))
         .await
         .unwrap()
 }
@@ -151,7 +151,7 @@ async fn bad_requests_are_refused_and_the_connection_goes_on() {
         answers,
         [
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
-            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload"}"#,
+            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload, dead-letters, resume"}"#,
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
             r#"{"ok":1}"#,
         ]
@@ -217,11 +217,23 @@ async fn every_command_reaches_its_handler_by_name() {
     let served = tokio::spawn(async move {
         control.serve(Arc::new(Echo), std::future::pending()).await;
     });
-    for (name, command) in Command::ALL {
-        let path = dir.path().to_owned();
-        let answer = spawn_blocking(move || ask(&path, *command)).await.unwrap();
-        assert_eq!(answer.unwrap(), json!(name));
+    let commands = [
+        Command::Ledger,
+        Command::Status,
+        Command::Reload,
+        Command::DeadLetters(dead_letters::Order {
+            sink: "cloud".into(),
+            wish: dead_letters::Wish::Drop(vec!["0c0ffee0".into()]),
+        }),
+        Command::Resume("cloud".into()),
+    ];
+    for (command, name) in commands.iter().zip(Command::NAMES) {
+        let (path, asked) = (dir.path().to_owned(), command.clone());
+        let answer = spawn_blocking(move || ask(&path, &asked)).await.unwrap();
+        let answer = answer.unwrap();
+        assert_eq!(answer, serde_json::to_value(command).unwrap());
+        assert_eq!(answer["command"], json!(name));
     }
     served.abort();
-    assert_eq!(meter.counts().answered, Command::ALL.len() as u64);
+    assert_eq!(meter.counts().answered, Command::NAMES.len() as u64);
 }

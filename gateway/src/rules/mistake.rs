@@ -269,7 +269,7 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
 }
 
 /// The nearest of `names`, when it is near enough to be what was meant.
-pub(super) fn nearest<'n>(
+pub(crate) fn nearest<'n>(
     typed: &str,
     names: impl IntoIterator<Item = &'n str>,
 ) -> Option<&'n str> {

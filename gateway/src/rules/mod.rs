@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::draw::{Look, draw};
 pub use self::expression::Expression;
 pub use self::file::read;
+pub(crate) use self::mistake::nearest;
 pub use self::mistake::{Kind, MISTAKES_MAX, Mistake, Severity};
 pub use self::parse::{CONFIG_BYTES_MAX, parse};
 pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};

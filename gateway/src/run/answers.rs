@@ -1,18 +1,24 @@
 //! Answers: what commands ask the running gateway, asked of its rooms.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
 
 use super::core::Question;
 use super::reload;
+use crate::causes;
 use crate::conductor::Condition;
 use crate::control::{Command, Handler, Meter};
+use crate::dead_letters::{self, Order, Wish};
 use crate::mqtt::LinkHandle;
 use crate::reload::InForce;
-use crate::sinks;
+use crate::rules::nearest;
+use crate::sinks::{self, SinkHandle};
+use crate::spool::Spool;
 use crate::status::{Parts, Setup, Status, compose};
 
 /// How long a status waits for the store, which may be held up by the very disk that somebody
@@ -25,14 +31,37 @@ pub(super) struct Answers {
     pub questions: mpsc::Sender<Question>,
     /// What the gateway was set up with.
     pub setup: Setup,
-    /// What each sink is doing.
-    pub sinks: BTreeMap<String, watch::Receiver<sinks::Status>>,
+    /// Each sink by name.
+    pub sinks: BTreeMap<String, SinkAnswers>,
+    /// The spool, for its dead letters.
+    pub spool: Arc<Mutex<Spool>>,
     /// The link to the broker.
     pub link: LinkHandle,
     /// What the control socket counts, where there is one.
     pub control: Option<Meter>,
     /// Reads the configuration again, where it came from a file.
     pub reload: Option<reload::Handle>,
+}
+
+/// What a sink is asked and told.
+pub(super) struct SinkAnswers {
+    /// What it is doing.
+    status: watch::Receiver<sinks::Status>,
+    /// That its queues, or its dead letters to send again, were added to.
+    wake: Arc<Notify>,
+    /// That its receiver was mended.
+    resume: Arc<Notify>,
+}
+
+impl SinkAnswers {
+    /// Of a running sink, and of what wakes it.
+    pub(super) fn of(handle: &SinkHandle, wake: Arc<Notify>) -> Self {
+        Self {
+            status: handle.status.clone(),
+            wake,
+            resume: Arc::clone(&handle.resume),
+        }
+    }
 }
 
 impl Answers {
@@ -58,7 +87,7 @@ impl Answers {
             core,
             store: store.and_then(Result::ok),
             sinks: sinks
-                .map(|(name, status)| (name.clone(), status.borrow().clone()))
+                .map(|(name, sink)| (name.clone(), sink.status.borrow().clone()))
                 .collect(),
             link: (self.link.is_up(), self.link.counters()),
             control: self.control.as_ref().map(Meter::counts),
@@ -83,6 +112,34 @@ impl Answers {
         Ok(outcome.and_then(|outcome| serde_json::to_value(outcome).ok()))
     }
 
+    /// Carries an order about dead letters out, and wakes the sink that has some to send again.
+    async fn dead_letters(&self, order: Order) -> Result<Option<Value>, String> {
+        let spool = Arc::clone(&self.spool);
+        let sink = self.sinks.get(&order.sink);
+        let wake = sink.filter(|_| matches!(order.wish, Wish::Resend(_)));
+        let done = spawn_blocking(move || dead_letters::carry_out(&spool, &order)).await;
+        let reply = done.map_err(|broken| format!("the order broke off: {broken}"))?;
+        if let Some(sink) = wake {
+            sink.wake.notify_one();
+        }
+        let reply = reply.map_err(|error| causes::told(&error))?;
+        Ok(serde_json::to_value(reply).ok())
+    }
+
+    /// Tells a sink that its receiver was mended; what it was doing until then.
+    fn resume(&self, name: &str) -> Result<Option<Value>, String> {
+        let Some(sink) = self.sinks.get(name) else {
+            let nearest = nearest(name, self.sinks.keys().map(String::as_str));
+            return Err(format!(
+                "there is no sink `{name}`{}",
+                dead_letters::meant(nearest)
+            ));
+        };
+        let before = sink.status.borrow().clone();
+        sink.resume.notify_one();
+        Ok(serde_json::to_value(before).ok())
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(question(answer)).ok()?;
@@ -95,6 +152,8 @@ impl Handler for Answers {
         let answer = match command {
             Command::Ledger => self.ledger().await,
             Command::Reload => self.reload().await?,
+            Command::DeadLetters(order) => self.dead_letters(order).await?,
+            Command::Resume(sink) => self.resume(&sink)?,
             Command::Status => self
                 .status()
                 .await
@@ -139,7 +198,7 @@ mod tests {
 
     async fn asked(data_dir: &Path) -> Result<Status, AskError> {
         let data_dir = data_dir.to_owned();
-        let asking = spawn_blocking(move || ask(&data_dir, Command::Status));
+        let asking = spawn_blocking(move || ask(&data_dir, &Command::Status));
         let answer = asking.await.expect("asking does not panic")?;
         Ok(serde_json::from_value(answer).expect("the answer is a status"))
     }

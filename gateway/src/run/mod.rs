@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use self::answers::Answers;
+use self::answers::{Answers, SinkAnswers};
 use self::core::Core;
 use self::queue::SpoolQueue;
 use self::reload::{Reloader, Source};
@@ -166,6 +166,8 @@ impl Gateway {
                 stopping.clone(),
             )?);
         }
+        let spool = store.spool();
+        let wakes = notify.clone();
         let (writer, reports) = Writer::spawn(store, clock.clone(), move || {
             for one in &notify {
                 one.notify_one();
@@ -202,9 +204,10 @@ impl Gateway {
             sinks: settings
                 .sinks
                 .iter()
-                .zip(&handles)
-                .map(|(sink, handle)| (sink.name.clone(), handle.status.clone()))
+                .zip(handles.iter().zip(wakes))
+                .map(|(sink, (handle, wake))| (sink.name.clone(), SinkAnswers::of(handle, wake)))
                 .collect(),
+            spool,
             link: watched.clone(),
             control: control.as_ref().map(Control::meter),
             reload,

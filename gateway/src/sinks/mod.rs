@@ -19,6 +19,7 @@ pub mod file;
 pub mod http;
 pub mod mqtt;
 pub mod nats;
+pub mod probe;
 pub mod queue;
 pub mod secret;
 mod session;

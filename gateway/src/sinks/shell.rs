@@ -33,6 +33,8 @@ pub struct SinkHandle {
     pub task: JoinHandle<()>,
     /// What it is doing; changes with every step.
     pub status: watch::Receiver<Status>,
+    /// Tells it that its receiver was mended: what waits for its next attempt goes at once.
+    pub resume: Arc<Notify>,
 }
 
 /// Starts delivery to one sink from `queue`, first of what it holds already. `notify` wakes it
@@ -58,6 +60,7 @@ pub fn spawn(
         spread_us: settings.drain_spread_ms.saturating_mul(1_000),
     };
     let (status, watched) = watch::channel(Status::default());
+    let resume = Arc::new(Notify::new());
     let shell = Shell {
         name: settings.name.clone(),
         timeout: timeout + TIMEOUT_GRACE,
@@ -66,12 +69,14 @@ pub fn spawn(
         queue,
         clock,
         notify,
+        resume: Arc::clone(&resume),
         stop,
         status,
     };
     Ok(SinkHandle {
         task: tokio::spawn(shell.run()),
         status: watched,
+        resume,
     })
 }
 
@@ -83,6 +88,7 @@ struct Shell {
     queue: Arc<dyn Queue>,
     clock: Arc<dyn Clock>,
     notify: Arc<Notify>,
+    resume: Arc<Notify>,
     stop: watch::Receiver<bool>,
     status: watch::Sender<Status>,
 }
@@ -114,6 +120,7 @@ impl Shell {
             let wait = self.wait();
             let event = tokio::select! {
                 () = self.notify.notified() => Event::RecordsWaiting,
+                () = self.resume.notified() => Event::Resume,
                 () = passed(wait) => Event::Deadline,
                 // Nobody left to stop it is a stop, too.
                 _ = self.stop.wait_for(|stop| *stop) => return,

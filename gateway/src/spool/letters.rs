@@ -166,6 +166,18 @@ impl Letters {
             .map(|((_, id), known)| (*id, known))
     }
 
+    /// Every sink that has any.
+    pub fn sinks(&self) -> impl Iterator<Item = &str> {
+        let mut last = None;
+        let names = self.known.keys().map(|(sink, _)| sink.as_str());
+        names.filter(move |sink| last.replace(*sink) != Some(*sink))
+    }
+
+    /// Ids of a sink's letters, ascending.
+    pub fn ids(&self, sink: &str) -> Vec<RecordId> {
+        self.of(sink).map(|(id, _)| id).collect()
+    }
+
     /// The letters of a sink, by id.
     pub fn list(&self, sink: &str) -> Result<Vec<(LetterState, Stored)>, SpoolError> {
         let mut listed = Vec::new();
@@ -287,7 +299,7 @@ impl Letters {
     }
 
     /// The sink has taken a record: letters of earlier revisions are old now.
-    pub(super) fn supersede(&mut self, sink: &str, record: &Record) -> Result<(), SpoolError> {
+    pub(crate) fn supersede(&mut self, sink: &str, record: &Record) -> Result<(), SpoolError> {
         if record.revision == 0 || self.of(sink).next().is_none() {
             return Ok(());
         }
@@ -318,7 +330,8 @@ impl Letters {
         Ok(())
     }
 
-    fn state(&self, sink: &str, id: RecordId) -> Option<LetterState> {
+    /// What is to become of a letter; none when there is none.
+    pub fn state(&self, sink: &str, id: RecordId) -> Option<LetterState> {
         let known = self.known.get(&(sink.to_owned(), id));
         known.map(|known| known.state)
     }

@@ -1,6 +1,10 @@
 //! Compose: the status, from what each room says of itself.
 
-use super::{Devices, Limit, Link, Parts, Setup, Sink, State, Status, StorePart, Unit};
+use std::collections::BTreeMap;
+
+use super::{
+    DEAD_LETTERS, Devices, Limit, Link, Parts, Setup, Sink, State, Status, StorePart, Unit,
+};
 use crate::clock::trust::Distrust;
 use crate::conductor::Condition;
 use crate::record::rfc3339;
@@ -12,15 +16,18 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
     let mut states: Vec<State> = parts.core.conditions.iter().map(State::from).collect();
     let of_sinks = parts.sinks.iter();
     states.extend(of_sinks.filter_map(|(name, status)| sink_state(name, status)));
+    let works_as_usual = states.is_empty();
     let sinks = parts.sinks.iter();
     let sinks = sinks.map(|(name, status)| (name.clone(), sink(name, status, parts)));
+    let sinks: BTreeMap<String, Sink> = sinks.collect();
+    states.extend(sinks.iter().filter_map(|(name, sink)| letters(name, sink)));
     let pacing = parts.core.pacing;
     let (up, counters) = parts.link;
     Status {
         gateway: setup.about.clone(),
-        works_as_usual: states.is_empty(),
+        works_as_usual,
         states,
-        sinks: sinks.collect(),
+        sinks,
         devices: Devices {
             admitted: parts.core.devices,
             turns: pacing.turns as u64,
@@ -43,10 +50,29 @@ fn sink(name: &str, status: &sinks::Status, parts: &Parts) -> Sink {
     if let Some((records, _)) = counted {
         delivery.records_waiting = Some(records);
     }
+    if let Some(store) = &parts.store {
+        delivery.dead_letters = Some(store.letters.get(name).copied().unwrap_or(0));
+    }
     Sink {
         delivery,
         spool_bytes: counted.map(|(_, bytes)| bytes),
     }
+}
+
+/// Dead letters are told, but keep nothing from working: they wait for a person, all else goes on.
+fn letters(name: &str, sink: &Sink) -> Option<State> {
+    let count = sink.delivery.dead_letters.filter(|count| *count > 0)?;
+    Some(State {
+        name: DEAD_LETTERS.to_owned(),
+        sink: Some(name.to_owned()),
+        why: Some(format!(
+            "records that it refused and that are kept: {count}"
+        )),
+        meaning: "everything else goes on; tidegate sink dead-letter list says why each was \
+                  refused, resend sends it again, drop gives it up"
+            .to_owned(),
+        ..State::default()
+    })
 }
 
 /// Records and bytes in a sink's queues. A sink without a queue has none there.

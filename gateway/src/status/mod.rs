@@ -30,14 +30,17 @@ use crate::mqtt::LinkCounters;
 use crate::reload::InForce;
 use crate::sinks;
 
+/// The one state that is no trouble of the gateway: it works as usual with it.
+pub const DEAD_LETTERS: &str = "sink-dead-letters";
+
 /// What a gateway is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Which gateway.
     pub gateway: About,
-    /// Whether no state holds.
+    /// Whether no state but [`DEAD_LETTERS`] holds.
     pub works_as_usual: bool,
-    /// What keeps it from that.
+    /// What keeps it from that, then the dead letters that wait for a person.
     pub states: Vec<State>,
     /// Each sink by name.
     pub sinks: BTreeMap<String, Sink>,
@@ -71,7 +74,7 @@ pub struct About {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// What it is called: `log-failing`, `spool-failing`, `standby`, `unsubscribed`,
-    /// `clock-untrusted`, `sink-circuit-open` or `sink-spool-failing`.
+    /// `clock-untrusted`, `sink-circuit-open`, `sink-spool-failing` or `sink-dead-letters`.
     pub name: String,
     /// Of a disk, the kind of trouble: `disk-full`, `read-only` or `disk-failing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -112,6 +112,8 @@ pub struct StorePart {
     pub frames_held: u64,
     /// Records that wait and bytes of the queues' files, of each sink.
     pub queues: BTreeMap<String, (u64, u64)>,
+    /// Dead letters of each sink that has any.
+    pub letters: BTreeMap<String, u64>,
 }
 
 impl StorePart {
@@ -127,10 +129,15 @@ impl StorePart {
                 *bytes += backlog.bytes;
             }
         }
+        let letters = spool.letters();
+        let letters = letters
+            .sinks()
+            .map(|sink| (sink.to_owned(), letters.count(sink)));
         Self {
             log_bytes: store.log_bytes(),
             frames_held: store.held_frames(),
             queues,
+            letters: letters.collect(),
         }
     }
 }

@@ -62,6 +62,7 @@ fn parts() -> Parts {
             log_bytes: 70_000,
             frames_held: 6,
             queues: BTreeMap::from([("cloud".to_owned(), (90, 8_192))]),
+            letters: BTreeMap::new(),
         }),
         sinks: BTreeMap::from([("cloud".to_owned(), cloud)]),
         link: (true, LinkCounters::default()),
@@ -184,6 +185,23 @@ fn a_sink_that_needs_a_person_is_a_state_and_one_that_tries_again_is_not() {
             assert_eq!(one.why.as_deref(), Some("401"));
         }
     }
+}
+
+#[test]
+fn dead_letters_are_told_and_no_fault() {
+    let mut all = parts();
+    assert_eq!(composed(&all).sinks["cloud"].delivery.dead_letters, Some(0));
+    let letters = &mut all.store.as_mut().unwrap().letters;
+    letters.insert("cloud".to_owned(), 3);
+    let status = composed(&all);
+    assert!(status.works_as_usual);
+    let told: Vec<_> = status.states.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(told, [DEAD_LETTERS]);
+    assert!(status.states[0].why.as_ref().unwrap().ends_with(": 3"));
+    assert_eq!(status.sinks["cloud"].delivery.dead_letters, Some(3));
+    // Asked of a store that does not answer, it is what the sink knew last.
+    all.store = None;
+    assert_eq!(composed(&all).sinks["cloud"].delivery.dead_letters, None);
 }
 
 #[test]

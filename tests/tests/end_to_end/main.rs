@@ -7,6 +7,7 @@ mod bad_config;
 mod bad_input;
 mod beside;
 mod databases;
+mod dead_letters;
 mod demo;
 mod firmware;
 mod firmware_readme;

@@ -192,7 +192,7 @@ impl<'r> Editor<'r> {
     fn status(&self) -> Value {
         let data = self.rig.path().join("data");
         wait_for("the gateway's status", SOON, || {
-            control::ask(&data, Command::Status).ok()
+            control::ask(&data, &Command::Status).ok()
         })
     }
 
@@ -272,7 +272,7 @@ fn a_reload_by_command_or_signal_says_what_changed_or_why_not() {
     let base = fs::read_to_string(at("etc/tidegate.toml")).expect("the link leads to it");
     let write = |text: &str| fs::write(at("real/tidegate.toml"), text).expect("it may be written");
     let reload = || rig.command(&["reload", "--config", "etc/tidegate.toml"]);
-    let status = || control::ask(&at("data"), Command::Status).ok();
+    let status = || control::ask(&at("data"), &Command::Status).ok();
 
     let mut gateway = rig.gateway_by("etc/tidegate.toml", &[]);
     wait_for("the gateway to answer", SOON, status);

@@ -13,6 +13,7 @@ fn usual() -> Status {
     let sink = Sink {
         delivery: sinks::Status {
             records_waiting: Some(1_234),
+            dead_letters: Some(2),
             counters: Counters {
                 records: 5_678,
                 retries: 3,
@@ -77,8 +78,8 @@ pump-house works as usual
   gateway 00000000000000c0, start 3, version 0.1.0
 
 sinks, records
-         doing  waiting  confirmed  failed attempts
-  cloud   idle    1,234      5,678                4
+         doing  waiting  confirmed  failed attempts  dead letters
+  cloud   idle    1,234      5,678                4             2
 
 devices   12 admitted; 2 have a turn, 5 were asked to wait; 0 frames wait for the clock
 broker    connected; 40,000 messages in, 39,000 out, 3 dropped; lost or not made 1 times, held back 0 times

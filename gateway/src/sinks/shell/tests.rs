@@ -286,3 +286,16 @@ async fn a_sink_that_hangs_or_is_dead_blocks_no_other_and_does_not_hold_the_spoo
         timeout(PATIENCE, sink.task).await.unwrap().unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_resume_does_not_wait_for_the_next_attempt() {
+    let kind = receiver(&["503 Busy\r\nretry-after: 3600", "200 OK"]).await;
+    let mut bench = Bench::start(kind, &[1]);
+    bench
+        .until(|status| status.phase == Phase::BackingOff)
+        .await;
+    bench.sink.resume.notify_one();
+    let status = bench.until(|status| status.counters.records == 1).await;
+    assert_eq!(status.counters.attempts, 2);
+    bench.stopped().await;
+}
