@@ -11,6 +11,7 @@
 
 pub mod backoff;
 pub mod backup;
+pub mod budget;
 pub mod causes;
 #[cfg(feature = "network")]
 pub mod cli;

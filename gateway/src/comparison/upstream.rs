@@ -15,7 +15,7 @@ use crate::rules::Priority;
 use crate::rules::settings::SinkSettings;
 use crate::sinks::encoding::Encoding;
 use crate::sinks::http::{self, Form};
-use crate::spool::counters::up_to;
+use crate::spool::bill;
 use crate::time::Timestamp;
 
 /// What records cost.
@@ -200,16 +200,15 @@ fn share(
     batch: &Batch,
     cost: Cost,
 ) {
-    let whole: u64 = batch.weights.values().sum();
-    let mut so_far = 0;
-    for (rule, weight) in &batch.weights {
-        let part = |bytes| up_to(bytes, so_far + weight, whole) - up_to(bytes, so_far, whole);
+    let weights: Vec<u64> = batch.weights.values().copied().collect();
+    let totals = [cost.bytes_before, cost.bytes_after, cost.header_bytes];
+    for (rule, part) in batch.weights.keys().zip(bill::share(&weights, totals)) {
+        let [bytes_before, bytes_after, header_bytes] = part;
         let of = costs.entry(sink.to_owned()).or_default();
         of.entry(rule.clone()).or_default().add(&Cost {
-            bytes_before: part(cost.bytes_before),
-            bytes_after: part(cost.bytes_after),
-            header_bytes: part(cost.header_bytes),
+            bytes_before,
+            bytes_after,
+            header_bytes,
         });
-        so_far += weight;
     }
 }

@@ -7,8 +7,12 @@ use tidegate_shared::frame::{self, Header};
 use tidegate_shared::ids::{Incarnation, Mark, SiteName, Term};
 use tidegate_shared::message::{self, Down, Hello, Presence, Progress, up};
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::budget::Sinks;
 use crate::session::{Marks, SessionConfig};
+use crate::spool::bill::Month;
 
 const MS: u64 = 1_000;
 const S: u64 = 1_000 * MS;
@@ -39,6 +43,7 @@ impl Script {
             term: Term(77),
             commit_ms: 1_000,
             spare_incarnation: 9,
+            budget: Budget::new(None, Sinks::default(), Decision::none()),
         };
         let mut script = Self {
             conductor: Conductor::new(
@@ -77,7 +82,18 @@ impl Script {
 
     fn settled(&mut self, mono_us: u64, deadline: Option<u64>) {
         let wanted = Vec::new();
-        self.event(mono_us, Event::Report(Report::Settled { deadline, wanted }));
+        let spent = Spent {
+            month: Month::Unknown,
+            since_us: None,
+            sinks: BTreeMap::new(),
+            gap: false,
+        };
+        let report = Report::Settled {
+            deadline,
+            wanted,
+            spent,
+        };
+        self.event(mono_us, Event::Report(report));
     }
 
     fn refused(&mut self, mono_us: u64, entries: Vec<Logged>, fault: Fault) {
@@ -422,6 +438,7 @@ fn another(minutes: i64) -> Reconfiguration {
         limits: None,
         window_max: 7,
         commit_ms: 1_000,
+        budget: None,
     }
 }
 

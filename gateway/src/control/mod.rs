@@ -62,6 +62,8 @@ pub enum Command {
     Status,
     /// To read the configuration again and take it, if it is right.
     Reload,
+    /// What was sent, month by month, and where the budget stands.
+    Bill,
 }
 
 impl Command {
@@ -70,6 +72,7 @@ impl Command {
         ("ledger", Self::Ledger),
         ("status", Self::Status),
         ("reload", Self::Reload),
+        ("bill", Self::Bill),
     ];
 
     /// The command of a name.

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::core::Question;
 use super::reload;
+use crate::budget::Billed;
 use crate::conductor::Condition;
 use crate::control::{Command, Handler, Meter};
 use crate::mqtt::LinkHandle;
@@ -67,6 +68,11 @@ impl Answers {
         Some(compose(&self.setup, &parts))
     }
 
+    /// The bill; none when the core or the store is too busy or stopping.
+    pub async fn bill(&self) -> Option<Billed> {
+        self.ask(Question::Bill).await
+    }
+
     /// Which configuration is in force, where one came from a file.
     pub fn configuration(&self) -> Option<InForce> {
         self.reload.as_ref().map(reload::Handle::in_force)
@@ -95,6 +101,10 @@ impl Handler for Answers {
         let answer = match command {
             Command::Ledger => self.ledger().await,
             Command::Reload => self.reload().await?,
+            Command::Bill => self
+                .bill()
+                .await
+                .and_then(|bill| serde_json::to_value(bill).ok()),
             Command::Status => self
                 .status()
                 .await

@@ -54,6 +54,7 @@ fn usual() -> Status {
         },
         control: None,
         configuration: None,
+        budget: None,
         limits: vec![
             limit("limits.devices_max", Some(12), 1_000, Unit::Devices),
             limit("log.bytes_max", Some(1_536), 1 << 30, Unit::Bytes),

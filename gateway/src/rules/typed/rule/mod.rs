@@ -43,9 +43,9 @@ pub(in crate::rules) mod bounds {
 }
 
 /// Longest time that a rule may name: a month.
-const TIME_US_MAX: i64 = 31 * 86_400 * 1_000_000;
+pub(in crate::rules) const TIME_US_MAX: i64 = 31 * 86_400 * 1_000_000;
 /// Shortest time that a rule may name where 0 makes no sense: what quantities are written in.
-const TIME_US_MIN: i64 = 1_000;
+pub(in crate::rules) const TIME_US_MIN: i64 = 1_000;
 
 /// Keys of a rule that later versions know.
 const LATER: &[&str] = &["budget"];
