@@ -76,7 +76,10 @@ pub(super) fn show(args: &BillArgs) -> Result<(), Failure> {
     );
     let Some(month) = month else {
         if args.json {
-            return print("{\"sinks\":{}}\n");
+            let nothing = serde_json::json!({
+                "month": null, "sinks": {}, "budget": billed.standing,
+            });
+            return print(&format!("{nothing:#}\n"));
         }
         return print(&format!(
             "{heading}nothing was sent yet that the bill knows of\n"

@@ -121,10 +121,12 @@ mod tests {
 
     use tokio::task::spawn_blocking;
 
+    use crate::budget::Billed;
     use crate::control::{AskError, Command, ask};
     use crate::rules::parse;
     use crate::rules::settings::MqttSettings;
     use crate::run::Gateway;
+    use crate::spool::bill::Bill;
     use crate::status::Status;
 
     fn configuration(dir: &Path) -> String {
@@ -135,6 +137,8 @@ mod tests {
             data_dir = "{0}/data"
             [mqtt]
             embedded = {{ listen = "127.0.0.1:1883" }}
+            [budget]
+            bytes_per_month = "500MB"
             [sink.file]
             type = "file"
             path = "{0}/records"
@@ -193,6 +197,10 @@ mod tests {
         let again = asked(&data_dir).await.unwrap();
         assert!(again.control.unwrap().answered > 0);
         assert_eq!(gateway.status().await.unwrap().gateway, status.gateway);
+        let asking = data_dir.clone();
+        let bill = spawn_blocking(move || ask(&asking, Command::Bill));
+        let billed: Billed = serde_json::from_value(bill.await.unwrap().unwrap()).unwrap();
+        assert_eq!(billed.bill, Bill::default(), "nothing was sent yet");
         gateway.stop().await;
         let why = asked(&data_dir).await.unwrap_err();
         assert!(matches!(why, AskError::NotRunning { .. }), "{why}");

@@ -133,7 +133,7 @@ pub(super) fn decode(base: &Base) -> State {
         };
         state.unreadable += u64::from(understood.is_none());
     }
-    if !has_bill {
+    if !has_bill || state.unreadable > 0 {
         state.bill.lost();
     }
     state

@@ -155,7 +155,8 @@ fn the_books_balance_with_what_the_budget_dropped() {
         }
     }
     let balances = balances(&run.pipeline.counters(), &spooled);
-    assert!(balances.balanced && !balances.unknown, "{balances:?}");
+    assert!(balances.balanced, "{balances:?}");
+    assert!(balances.sinks.iter().all(|row| row.unknowns.is_empty()));
     let sinks = balances.total.sinks;
     assert_eq!(
         (sinks.folded, sinks.dropped_by_budget, sinks.waiting),
@@ -200,7 +201,7 @@ fn windows_become_longer_as_a_new_version_and_open_ones_finish_under_the_old() {
             .map(|one| {
                 let record = &one.record;
                 let minutes = (record.end_us - record.start_us) / (60 * SECOND_US);
-                (record.version, minutes, record.samples)
+                (record.version, minutes, record.fresh)
             })
             .collect()
     };
@@ -217,10 +218,10 @@ fn windows_become_longer_as_a_new_version_and_open_ones_finish_under_the_old() {
         "{low:?}"
     );
     assert!(
-        of_version(3).len() >= 7 && of_version(3).iter().all(|minutes| *minutes == 1),
+        of_version(3).len() >= 5 && of_version(3).iter().all(|minutes| *minutes == 1),
         "{low:?}"
     );
-    assert_eq!(low.iter().map(|(.., samples)| samples).sum::<u64>(), 200);
+    assert_eq!(low.iter().map(|(.., fresh)| fresh).sum::<u64>(), 200);
     let high = windows("high");
     assert_eq!(high.len(), 20);
     assert!(high.iter().all(|window| *window == (1, 1, 10)), "{high:?}");
@@ -392,7 +393,8 @@ fn from_the_bill_to_the_ledger_also_over_a_restart() {
     }
     assert_eq!(levels, [(2, Level::Warned), (3, Level::Capped)]);
     let books = running.balances();
-    assert!(books.balanced && !books.unknown, "{books:?}");
+    assert!(books.balanced, "{books:?}");
+    assert!(books.sinks.iter().all(|row| row.unknowns.is_empty()));
     let sinks = books.total.sinks;
     assert_eq!(
         (
