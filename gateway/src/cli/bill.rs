@@ -230,7 +230,7 @@ fn render(shown: &Shown, sensors: bool) -> String {
 fn of_which(shown: &Shown) -> String {
     let mut text = match shown.month {
         Month::Unknown => "sent while the gateway's clock was not to be trusted".to_owned(),
-        month => format!("sent in {month}"),
+        month @ Month::Nth(_) => format!("sent in {month}"),
     };
     if let Some(since) = shown.since.as_ref().filter(|since| {
         shown.month != Month::Unknown && since.starts_with(&shown.month.to_string())

@@ -10,7 +10,7 @@
 //! once    SYN, SYN-ACK, ACK, and 4 packets to close; with TLS 1.3 two flights of handshake
 //! ```
 //! # What it covers, and how far it may be off
-//! IPv4 without options, TCP with timestamps, an MTU of 1,500, TLS 1.3 with AES-GCM or ChaCha20
+//! IPv4 without options, TCP with timestamps, an MTU of 1,500, TLS 1.3 with AES-GCM or `ChaCha20`
 //! and a server's chain of two certificates. Left out: DNS, retransmissions, the link's own frames
 //! (Ethernet, PPP), keep-alives of an idle connection, and responses' bodies. The bodies are exact
 //! in any case. Of what is computed, connections that stay open are within 25 %, and what opens

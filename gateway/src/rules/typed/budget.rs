@@ -62,7 +62,7 @@ impl TypedBudget {
         });
         let coarsen = section.get("coarsen").map(|value| {
             let bounds = TIME_US_MIN..=TIME_US_MAX;
-            duration("`coarsen`", value, bounds, findings)
+            duration("`coarsen`", value, bounds, findings).ok_or(Mistaken)
         });
         let at_cap = at_cap.and_then(|at_cap| action(&section, at_cap, coarsen, findings));
         section.close(findings);
@@ -79,15 +79,18 @@ impl TypedBudget {
     }
 }
 
+/// It was given and is among the findings.
+struct Mistaken;
+
 /// What `at_cap` and `coarsen` say together.
 fn action(
     section: &Section<'_, '_>,
     at_cap: AtCap,
-    coarsen: Option<Option<i64>>,
+    coarsen: Option<Result<i64, Mistaken>>,
     findings: &mut Findings,
 ) -> Option<Action> {
     match (at_cap, coarsen) {
-        (AtCap::Coarsen, Some(to_us)) => Some(Action::Coarsen { to_us: to_us? }),
+        (AtCap::Coarsen, Some(to_us)) => to_us.ok().map(|to_us| Action::Coarsen { to_us }),
         (AtCap::Coarsen, None) => {
             findings
                 .mistake(

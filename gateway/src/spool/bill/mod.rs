@@ -145,18 +145,36 @@ impl Bill {
             let begun_us = self.begun_us.get_or_insert(at.wall_us);
             *begun_us = at.wall_us.min(*begun_us);
         }
-        if !self.months.contains_key(&month) {
-            self.months.insert(month, MonthBill::default());
+        let is_new = !self.months.contains_key(&month);
+        // A clock that was set back by years: there is no place before the oldest month.
+        let month = if is_new && self.is_full_after(month) {
+            Month::Unknown
+        } else {
+            month
+        };
+        self.months.entry(month).or_default();
+        if is_new {
             self.bound();
         }
         self.months.entry(month).or_default()
     }
 
+    /// Months whose time is known.
+    fn known(&self) -> impl DoubleEndedIterator<Item = Month> {
+        let months = self.months.keys().copied();
+        months.filter(|month| *month != Month::Unknown)
+    }
+
+    /// Whether there are as many months as may be, all of them later.
+    fn is_full_after(&self, month: Month) -> bool {
+        self.known().count() >= BILL_MONTHS_MAX
+            && self.known().next().is_some_and(|oldest| month < oldest)
+    }
+
     fn bound(&mut self) {
-        let known = || self.months.keys().filter(|month| **month != Month::Unknown);
-        let newest = known().next_back().copied();
-        let beyond = known().count().saturating_sub(BILL_MONTHS_MAX);
-        let oldest: Vec<Month> = known().take(beyond).copied().collect();
+        let newest = self.known().next_back();
+        let beyond = self.known().count().saturating_sub(BILL_MONTHS_MAX);
+        let oldest: Vec<Month> = self.known().take(beyond).collect();
         for month in oldest {
             self.months.remove(&month);
         }

@@ -124,6 +124,11 @@ fn the_oldest_months_go() {
     assert_eq!(bill.months.len(), BILL_MONTHS_MAX);
     assert_eq!(bill.months.keys().next().unwrap().to_string(), "2021-05");
     assert_eq!(bill.begun_us, Some(at("2020-01").wall_us));
+    // A clock set back: what was sent then is billed to no month that is known.
+    let rows = pieces(&[("r", "d", "s", 1)]);
+    charge(&mut bill, at("2019-01"), &rows, total(5));
+    assert_eq!(bill.months.len(), BILL_MONTHS_MAX + 1);
+    assert_eq!(bill.sent(Month::Unknown, |_| true).bytes_after, 5);
 }
 
 #[test]
