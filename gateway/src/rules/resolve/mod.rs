@@ -35,7 +35,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     let site = typed.gateway.site.as_ref().map(SiteName::as_str);
     let sinks = sinks::resolve(typed.sinks, site);
     let budget = typed.budget;
-    let (sinks, rules): (Vec<SinkSettings>, _) = (sinks?, rules?);
+    let (sinks, rules) = (sinks?, rules?);
     if let Some(budget) = &budget {
         budget::doubt(budget, &sinks, &rules, findings);
     }
