@@ -111,6 +111,8 @@ pub enum Outcome {
     Ambiguous,
     /// The sink has a newer revision of it.
     Old,
+    /// It goes to the sink once more, and cannot be dropped until that is settled.
+    UnderWay,
     /// The sink has taken it meanwhile.
     Sent,
     /// The disk refused.
@@ -133,6 +135,9 @@ impl Outcome {
             Self::Old => {
                 "old: the sink has taken a newer revision of this window, whose place it would \
                  take; it can be dropped"
+            }
+            Self::UnderWay => {
+                "is on its way to the sink once more: it can be dropped when it is refused again"
             }
             Self::Sent => "the sink has just taken it",
             Self::Failed => "the disk refused; nothing was changed",
@@ -299,7 +304,8 @@ fn left_alone(state: Option<LetterState>) -> Outcome {
     match state {
         None => Outcome::Unknown,
         Some(LetterState::Old) => Outcome::Old,
-        Some(LetterState::Sent | LetterState::Dead | LetterState::Again) => Outcome::Sent,
+        Some(LetterState::Again) => Outcome::UnderWay,
+        Some(LetterState::Sent | LetterState::Dead) => Outcome::Sent,
     }
 }
 

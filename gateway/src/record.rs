@@ -62,6 +62,8 @@ pub enum AlertCause {
     Condition,
     /// That samples come at all.
     Silence,
+    /// The bytes that leave in a month ([`mod@crate::budget`]).
+    Budget,
 }
 
 /// What became of an alert.

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
 
+use crate::budget::{self, Billed, Budget, Decision, Spent};
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::overlay::OverlayDisk;
 use crate::disk::{Disk, RealDisk};
@@ -32,9 +33,10 @@ use crate::record::Emitted;
 use crate::rules::settings::{Settings, SinkSettings};
 use crate::rules::{Priority, RuleSet};
 use crate::session::Marks;
+use crate::spool::bill::Bill;
 use crate::spool::counters as spool;
 use crate::spool::{Extent, QueueSettings, Spool, SpoolError, SpoolReport};
-use crate::time::Timestamp;
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The log's only partition.
 pub(crate) const PARTITION: u32 = 0;
@@ -359,6 +361,21 @@ impl Store {
         self.pipeline.rules()
     }
 
+    /// What was decided last about the budget.
+    pub fn decided(&self) -> Option<Decision> {
+        self.pipeline.decided().cloned()
+    }
+
+    /// What was sent in the month of a moment.
+    pub fn spent(&self, now: Timestamp) -> Spent {
+        Spent::of(lock(&self.spool).bill(), now)
+    }
+
+    /// What was sent to which sink, month by month.
+    pub fn bill(&self) -> Bill {
+        lock(&self.spool).bill().clone()
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         self.pipeline.limits()
@@ -466,6 +483,27 @@ pub fn read_ledger(settings: &Settings) -> Result<Value, LookError> {
     let (store, _) = Store::open(&disk, settings, 0, Timestamp::default())?;
     let session = ledger::of_marks(store.marks());
     Ok(ledger::join(store.ledger(), &session))
+}
+
+/// The bill of a data directory that no gateway runs on, without changing a byte of it, and where
+/// the budget stands by the machine's clock.
+///
+/// # Errors
+/// The directory is missing, newer, or cannot be read.
+pub fn read_bill(settings: &Settings) -> Result<Billed, LookError> {
+    DataDir::check(&settings.data_dir)?;
+    let real: Arc<dyn Disk> = Arc::new(RealDisk::open(&settings.data_dir)?);
+    let disk: Arc<dyn Disk> = Arc::new(OverlayDisk::new(real));
+    let (store, _) = Store::open(&disk, settings, 0, Timestamp::default())?;
+    let now = SystemClock::new().now();
+    let sinks = budget::Sinks::of(&settings.sinks);
+    let held = store.decided().unwrap_or_else(Decision::none);
+    let mut machine = Budget::new(settings.budget, sinks, held);
+    machine.hear(store.spent(now));
+    Ok(Billed {
+        bill: store.bill(),
+        standing: machine.standing(now),
+    })
 }
 
 /// The spool of a data directory, without changing a byte of it; also beside a running gateway,

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::inspection::Room;
 use crate::rules::duration_us;
+use crate::spool::bill::Month;
 use crate::time::{Clock, SystemClock};
 
 /// Arguments of `run`.
@@ -51,6 +52,30 @@ pub struct LedgerArgs {
     /// Fail also when something is unknown (exit code 4)
     #[arg(long)]
     pub strict: bool,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `bill`.
+#[derive(Debug, Clone, Args)]
+pub struct BillArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Which month, such as 2026-11, or `unknown` for what was sent while the clock was not to be
+    /// trusted; the newest that something was sent in when left out
+    #[arg(long, value_name = "MONTH")]
+    pub month: Option<Month>,
+    /// Only this sink
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+    /// Only this rule
+    #[arg(long, value_name = "NAME")]
+    pub rule: Option<String>,
+    /// A row for each sensor, where the month still has them
+    #[arg(long)]
+    pub sensors: bool,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,

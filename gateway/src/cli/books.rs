@@ -29,12 +29,13 @@ const RULES: [&str; 7] = [
     "open",
     "difference",
 ];
-const SINKS: [&str; 9] = [
+const SINKS: [&str; 10] = [
     "folded",
     "delivered",
     "dead-lettered",
     "evicted",
     "dropped",
+    "by budget",
     "waiting",
     "lost here",
     "unknown",
@@ -77,7 +78,7 @@ pub(super) fn render(balances: &Balances) -> String {
     }
     section(
         &mut out,
-        "sinks: folded = delivered + dead-lettered + evicted + dropped + waiting + lost here + unknown",
+        "sinks: folded = delivered + dead-lettered + evicted + dropped + by budget + waiting + lost here + unknown",
         &SINKS,
         sink_cells(&total.sinks),
         balances.sinks.iter().map(|row| {
@@ -197,6 +198,7 @@ fn sink_cells(terms: &SinkTerms) -> Vec<String> {
         terms.dead_lettered,
         terms.evicted,
         terms.dropped,
+        terms.dropped_by_budget,
         terms.waiting,
         terms.lost_here,
         terms.unknown,

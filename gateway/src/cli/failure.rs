@@ -57,6 +57,12 @@ pub(super) enum Failure {
         /// Where it should be.
         path: PathBuf,
     },
+    /// There is no bill of a month.
+    #[error("{why}")]
+    NotBilled {
+        /// Why.
+        why: String,
+    },
     /// The books do not balance.
     #[error(
         "the books do not balance: some samples were counted wrongly; none was lost by looking"
@@ -213,6 +219,9 @@ impl Failure {
             Self::NotDropped { .. } => {
                 Some("--yes drops them; tidegate sink dead-letter resend sends them once more")
             }
+            Self::NotBilled { .. } => {
+                Some("tidegate bill without --month shows the newest month there is")
+            }
             Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
             Self::ConfigMistaken { .. }
             | Self::ReloadMistaken { .. }
@@ -245,6 +254,7 @@ impl Failure {
             | Self::Damaged => 3,
             Self::Unknown => 4,
             Self::NoData { .. }
+            | Self::NotBilled { .. }
             | Self::NoSuch { .. }
             | Self::InUse { .. }
             | Self::Unwritable { .. }

@@ -13,6 +13,7 @@
 
 mod args;
 mod backup;
+mod bill;
 mod books;
 mod check;
 mod config;
@@ -38,8 +39,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use self::args::{
-    BackupArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReloadArgs, ReplayArgs,
-    RestoreArgs, RunArgs, StatusArgs, TestArgs,
+    BackupArgs, BillArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReloadArgs,
+    ReplayArgs, RestoreArgs, RunArgs, StatusArgs, TestArgs,
 };
 use self::config::Warnings;
 use self::failure::Failure;
@@ -100,6 +101,11 @@ enum Command {
     Reload(ReloadArgs),
     /// Show where every sample went: the three balances, then each counter by reason
     Ledger(LedgerArgs),
+    /// Show what was sent to which sink for which rule, month by month, and the month's budget
+    ///
+    /// Bodies are counted, the framing around them is an estimate: docs/bill.md says how good it
+    /// is.
+    Bill(BillArgs),
     /// Try a configuration's rules on what the log holds, and tell what would be different
     ///
     /// Records, samples, bytes upstream, and how near a curve redrawn from the records is to the
@@ -154,6 +160,7 @@ impl Cli {
             Command::Sink(command) => sink::run(&command),
             Command::Reload(args) => reload::reload(&args),
             Command::Ledger(args) => ledger::show(&args),
+            Command::Bill(args) => bill::show(&args),
             Command::Replay(args) => replay::replay(&args),
             Command::Explain(args) => explain::show(&args),
             Command::Log(command) => log_tools::run(&command),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use indicatif::HumanBytes;
 
 use super::args::StatusArgs;
+use super::bill;
 use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::output::print;
@@ -64,6 +65,9 @@ fn render(status: &Status) -> String {
     }
     sinks(&mut out, status);
     around(&mut out, status);
+    if let Some(standing) = &status.budget {
+        let _ = writeln!(out, "budget    {}", bill::standing_words(standing));
+    }
     limits(&mut out, &status.limits);
     out
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::args::DemoArgs;
 use super::failure::{AnyError, Failure};
 use super::signal::StopSignals;
+use crate::budget::Billed;
 use crate::ledger::balance::Balances;
 use crate::rules::settings::{Settings, SinkSettings};
 use crate::run::reload::Source;
@@ -64,6 +65,14 @@ pub(super) fn read_ledger(settings: &Settings) -> Result<Value, Failure> {
     failed(
         "ledger",
         crate::store::read_ledger(settings).map_err(Into::into),
+    )
+}
+
+/// Reads the bill from the files of a gateway that does not run.
+pub(super) fn read_bill(settings: &Settings) -> Result<Billed, Failure> {
+    failed(
+        "bill",
+        crate::store::read_bill(settings).map_err(Into::into),
     )
 }
 

@@ -17,7 +17,7 @@ pub struct Delivered {
     pub records: u64,
     /// Batches.
     pub batches: u64,
-    /// What they cost, over all attempts; heads are those of requests and responses.
+    /// What they cost, over all attempts not charged apart; framing is that of both directions.
     #[serde(flatten)]
     pub cost: Cost,
 }

@@ -3,8 +3,8 @@
 //! Records travel as sinks send them while the link is up: what comes within a commit of the log
 //! goes together, a batch for each class, within the sink's limits; its body is rendered and
 //! compressed as it would be. A batch's bytes are shared among its rules by the length of their
-//! lines; the shares add up exactly. Left out are resends, responses and TLS; backlogs after an
-//! outage go in larger batches, which cost less.
+//! lines; the shares add up exactly, as those of the bill do. Left out are resends and the heads of
+//! responses; backlogs after an outage go in larger batches, which cost less.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,9 @@ use crate::record::Emitted;
 use crate::rules::Priority;
 use crate::rules::settings::SinkSettings;
 use crate::sinks::encoding::Encoding;
+use crate::sinks::framing::{Framing, Request};
 use crate::sinks::http::{self, Form};
-use crate::spool::counters::up_to;
+use crate::spool::bill;
 use crate::time::Timestamp;
 
 /// What records cost.
@@ -25,7 +26,7 @@ pub struct Cost {
     pub bytes_before: u64,
     /// Bodies as sent.
     pub bytes_after: u64,
-    /// Heads of requests.
+    /// What is around them: heads, TLS, TCP and IP, as `tidegate bill` estimates them.
     pub header_bytes: u64,
 }
 
@@ -58,8 +59,11 @@ struct Sink {
     head_bytes: Option<u64>,
     form: Option<Form>,
     encoding: Encoding,
+    framing: Framing,
+    /// Start of the gateway and its monotonic time, of the batch before.
+    sent: Option<(u32, u64)>,
     open: BTreeMap<Priority, Batch>,
-    sent: Sent,
+    sum: Sent,
 }
 
 /// A batch that is not full.
@@ -149,7 +153,7 @@ impl Upstream {
         }
         let sinks = self.sinks.into_iter();
         (
-            sinks.map(|(name, sink)| (name, sink.sent)).collect(),
+            sinks.map(|(name, sink)| (name, sink.sum)).collect(),
             self.costs,
         )
     }
@@ -164,8 +168,10 @@ impl Sink {
             head_bytes: form.as_ref().map(Form::head_bytes_about),
             form,
             encoding: Encoding::of(&settings.kind),
+            framing: Framing::of(&settings.kind),
+            sent: None,
             open: BTreeMap::new(),
-            sent: Sent::default(),
+            sum: Sent::default(),
         }
     }
 
@@ -182,14 +188,23 @@ impl Sink {
             .and_then(|form| form.body(&batch.body).ok());
         let bytes_after = sent.map_or(bytes_before, |body| body.len() as u64);
         let digits = bytes_after.to_string().len() as u64;
+        let (start, at_us) = batch.began;
+        let before = self.sent.replace(batch.began);
+        let before = before.filter(|(of_start, _)| *of_start == start);
+        let idle_us = before.map(|(_, us)| at_us.saturating_sub(us));
+        let request = Request {
+            body_bytes: bytes_after,
+            head_bytes: self.head_bytes.map_or(0, |bytes| bytes + digits),
+            opens: self.framing.opens(idle_us),
+        };
         let cost = Cost {
             bytes_before,
             bytes_after,
-            header_bytes: self.head_bytes.map_or(0, |bytes| bytes + digits),
+            header_bytes: self.framing.estimate(&request),
         };
-        self.sent.records += batch.records as u64;
-        self.sent.batches += 1;
-        self.sent.cost.add(&cost);
+        self.sum.records += batch.records as u64;
+        self.sum.batches += 1;
+        self.sum.cost.add(&cost);
         cost
     }
 }
@@ -200,16 +215,15 @@ fn share(
     batch: &Batch,
     cost: Cost,
 ) {
-    let whole: u64 = batch.weights.values().sum();
-    let mut so_far = 0;
-    for (rule, weight) in &batch.weights {
-        let part = |bytes| up_to(bytes, so_far + weight, whole) - up_to(bytes, so_far, whole);
+    let weights: Vec<u64> = batch.weights.values().copied().collect();
+    let totals = [cost.bytes_before, cost.bytes_after, cost.header_bytes];
+    for (rule, part) in batch.weights.keys().zip(bill::share(&weights, totals)) {
+        let [bytes_before, bytes_after, header_bytes] = part;
         let of = costs.entry(sink.to_owned()).or_default();
         of.entry(rule.clone()).or_default().add(&Cost {
-            bytes_before: part(cost.bytes_before),
-            bytes_after: part(cost.bytes_after),
-            header_bytes: part(cost.header_bytes),
+            bytes_before,
+            bytes_after,
+            header_bytes,
         });
-        so_far += weight;
     }
 }

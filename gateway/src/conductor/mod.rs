@@ -36,6 +36,7 @@ pub use start::{Draws, Start, StartError, start};
 
 use reconfiguration::{Step, Underway};
 
+use crate::budget::{self, Budget, Decision, Spent, Standing};
 use crate::clock::trust::{STEP_US, Trust, TrustWatch};
 use crate::entry::{ENGINE, Entry, Logged};
 use crate::session::{self, Session};
@@ -61,6 +62,8 @@ pub struct Config {
     pub commit_ms: u64,
     /// The log incarnation to begin if the store turns out to be an older copy.
     pub spare_incarnation: u32,
+    /// What may leave in a month.
+    pub budget: Budget,
 }
 
 /// What happens to a conductor.
@@ -105,6 +108,8 @@ pub enum Report {
         deadline: Option<u64>,
         /// Catalogs that batches wait for.
         wanted: Vec<(DeviceName, CatalogHash)>,
+        /// What was sent this month.
+        spent: Spent,
     },
     /// The log refused; the entries come back and are not acked.
     Refused {
@@ -190,6 +195,8 @@ pub enum News {
     },
     /// Another gateway owns the site (true), or this one does.
     Standby(bool),
+    /// The month's budget is nearly used up, used up, or there again.
+    BudgetDecided(Box<Decision>),
 }
 
 /// The conductor: the session, what is pending, and where the store stands.
@@ -299,6 +306,11 @@ impl Conductor {
         conditions
     }
 
+    /// Where the month's budget stands; none without one, or while it is not known.
+    pub fn budget(&self, now: Timestamp) -> Option<Standing> {
+        self.config.budget.standing(now)
+    }
+
     /// What the machine says of its wall clock from now on.
     pub fn hear(&mut self, word: Word) {
         self.word = word;
@@ -342,6 +354,7 @@ impl Conductor {
             }
         }
         self.reconfigure(now, effects);
+        self.decide(now, effects);
         self.commit_if_due(now, effects);
     }
 
@@ -422,7 +435,12 @@ impl Conductor {
                     self.hold(&new, effects);
                 }
             }
-            Report::Settled { deadline, wanted } => {
+            Report::Settled {
+                deadline,
+                wanted,
+                spent,
+            } => {
+                self.config.budget.hear(spent);
                 self.out = Out::Ready;
                 self.tick_at_us = deadline;
                 if self.trouble.take().is_some() {
@@ -485,8 +503,22 @@ impl Conductor {
         }
     }
 
+    /// Logs what the budget asks for, unless nothing may be logged here.
+    fn decide(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.stopping || self.session.is_standby() {
+            return;
+        }
+        if let Some(decision) = self.config.budget.decide(now) {
+            let text = decision.to_json();
+            let kind = budget::KIND.to_owned();
+            self.push(now, Entry::Decision { kind, text });
+            effects.push(Effect::Tell(News::BudgetDecided(Box::new(decision))));
+        }
+    }
+
     fn hold(&mut self, new: &Reconfiguration, effects: &mut Vec<Effect>) {
         self.config.commit_ms = new.commit_ms;
+        self.config.budget.set(new.budget);
         self.session.grant_at_most(new.window_max);
         self.reconfiguration = None;
         effects.push(Effect::InForce);
@@ -625,7 +657,7 @@ impl Conductor {
 fn bytes_of(logged: &Logged) -> usize {
     64 + match &logged.entry {
         Entry::Frame(frame) => frame.bytes.len(),
-        Entry::Rules { text } => text.len(),
+        Entry::Rules { text } | Entry::Decision { text, .. } => text.len(),
         _ => 0,
     }
 }

@@ -9,6 +9,7 @@
 use crate::clock::trust::wait_us;
 use crate::entry::{Entry, Limits, Logged};
 use crate::rules::RuleSet;
+use crate::rules::settings::BudgetSettings;
 use crate::time::Word;
 
 /// What is to hold from some entry on.
@@ -22,6 +23,8 @@ pub struct Reconfiguration {
     pub window_max: u16,
     /// Longest wait of an entry for its batch, in ms.
     pub commit_ms: u64,
+    /// What may leave in a month.
+    pub budget: Option<BudgetSettings>,
 }
 
 impl Reconfiguration {

@@ -63,6 +63,7 @@ pub fn serve(
             report(Report::Settled {
                 deadline: store.next_deadline(),
                 wanted: store.wanted(),
+                spent: store.spent(now()),
             });
             records
         }

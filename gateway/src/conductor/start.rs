@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidegate_shared::ids::Term;
 
 use super::{Conductor, Config};
+use crate::budget::{self, Budget, Decision};
 use crate::clock::trust::{TrustWatch, wait_us};
 use crate::disk::Disk;
 use crate::entry::{ENGINE, Entry, Limits};
@@ -89,6 +90,11 @@ pub fn start(
         term,
         commit_ms: settings.log.commit_ms,
         spare_incarnation: draws.spare_incarnation,
+        budget: Budget::new(
+            settings.budget,
+            budget::Sinks::of(&settings.sinks),
+            store.decided().unwrap_or_else(Decision::none),
+        ),
     };
     let first = first_entries(&store, settings, &limits, log_incarnation, term);
     let watch = TrustWatch::new(store.newest_trusted_us());

@@ -7,8 +7,13 @@ use tidegate_shared::frame::{self, Header};
 use tidegate_shared::ids::{Incarnation, Mark, SiteName, Term};
 use tidegate_shared::message::{self, Down, Hello, Presence, Progress, up};
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::budget::{Action, Level, Sinks};
+use crate::rules::settings::BudgetSettings;
 use crate::session::{Marks, SessionConfig};
+use crate::spool::bill::Month;
 
 const MS: u64 = 1_000;
 const S: u64 = 1_000 * MS;
@@ -39,6 +44,7 @@ impl Script {
             term: Term(77),
             commit_ms: 1_000,
             spare_incarnation: 9,
+            budget: Budget::new(None, Sinks::default(), Decision::none()),
         };
         let mut script = Self {
             conductor: Conductor::new(
@@ -76,8 +82,22 @@ impl Script {
     }
 
     fn settled(&mut self, mono_us: u64, deadline: Option<u64>) {
-        let wanted = Vec::new();
-        self.event(mono_us, Event::Report(Report::Settled { deadline, wanted }));
+        let report = Report::Settled {
+            deadline,
+            wanted: Vec::new(),
+            spent: spent(at(mono_us), 0),
+        };
+        self.event(mono_us, Event::Report(report));
+    }
+
+    /// Settled, so many bytes having been sent this month.
+    fn settled_with(&mut self, mono_us: u64, bytes: u64) {
+        let report = Report::Settled {
+            deadline: None,
+            wanted: Vec::new(),
+            spent: spent(at(mono_us), bytes),
+        };
+        self.event(mono_us, Event::Report(report));
     }
 
     fn refused(&mut self, mono_us: u64, entries: Vec<Logged>, fault: Fault) {
@@ -166,6 +186,15 @@ impl Script {
     fn names(&self) -> Vec<&'static str> {
         let conditions = self.conductor.conditions();
         conditions.iter().map(|one| one.name().0).collect()
+    }
+}
+
+fn spent(now: Timestamp, bytes: u64) -> Spent {
+    Spent {
+        month: Month::of(now),
+        since_us: Some(0),
+        sinks: BTreeMap::from([("cloud".to_owned(), bytes)]),
+        gap: false,
     }
 }
 
@@ -422,6 +451,7 @@ fn another(minutes: i64) -> Reconfiguration {
         limits: None,
         window_max: 7,
         commit_ms: 1_000,
+        budget: None,
     }
 }
 
@@ -571,4 +601,110 @@ fn a_standby_takes_its_reconfiguration_when_the_site_is_its_own() {
     assert_eq!(texts(&batch), [rules(5).to_json()]);
     script.durable(100 * S, batch);
     assert!(script.is_in_force());
+}
+
+fn budget(cap_bytes: u64) -> BudgetSettings {
+    BudgetSettings {
+        cap_bytes,
+        warn_permille: 800,
+        at_cap: Action::DropLow,
+    }
+}
+
+/// A start with a budget of 1,000 bytes for one sink.
+fn budgeted() -> Script {
+    let mut script = Script::begun();
+    let sinks = Sinks {
+        remote: vec!["cloud".into()],
+        all: vec!["cloud".into()],
+    };
+    script.conductor.config.budget = Budget::new(Some(budget(1_000)), sinks, Decision::none());
+    script
+}
+
+fn levels(entries: &[Logged]) -> Vec<Level> {
+    let decisions = entries.iter().filter_map(|one| match &one.entry {
+        Entry::Decision { kind, text } if kind == budget::KIND => {
+            Some(serde_json::from_str::<Decision>(text).unwrap().level)
+        }
+        _ => None,
+    });
+    decisions.collect()
+}
+
+/// Lets what waits go out as a batch, which is durable at once.
+fn flushed(script: &mut Script, mono_us: u64) -> Vec<Logged> {
+    script.event(mono_us, Event::Deadline);
+    let batch = script.batch().unwrap_or_default();
+    script.durable(mono_us, batch.clone());
+    batch
+}
+
+#[test]
+fn what_the_budget_asks_for_goes_to_the_log_once() {
+    let mut script = budgeted();
+    script.settled_with(2 * S, 100);
+    assert_eq!(levels(&flushed(&mut script, 4 * S)), []);
+    script.settled_with(5 * S, 1_200);
+    assert!(matches!(script.told()[..], [News::BudgetDecided(_)]));
+    assert!(script.batch().is_none(), "it waits like any entry");
+    assert_eq!(levels(&flushed(&mut script, 7 * S)), [Level::Capped]);
+    script.settled_with(8 * S, 1_300);
+    assert_eq!(levels(&flushed(&mut script, 10 * S)), []);
+    let standing = script.conductor.budget(at(10 * S)).unwrap();
+    assert_eq!(
+        (standing.level, standing.used_bytes),
+        (Level::Capped, 1_300)
+    );
+}
+
+#[test]
+fn a_decision_that_the_log_refused_is_offered_again() {
+    let mut script = budgeted();
+    script.settled_with(2 * S, 1_200);
+    script.event(4 * S, Event::Deadline);
+    let batch = script.batch().unwrap();
+    assert_eq!(levels(&batch), [Level::Capped]);
+    script.refused(4 * S, batch.clone(), Fault::DiskFull);
+    script.event(6 * S, Event::Deadline);
+    assert_eq!(script.batch().unwrap(), batch);
+}
+
+#[test]
+fn another_budget_holds_at_once_and_is_judged_anew() {
+    let mut script = budgeted();
+    script.settled_with(2 * S, 900);
+    assert_eq!(levels(&flushed(&mut script, 4 * S)), [Level::Warned]);
+    script.settled_with(5 * S, 900);
+    let new = Reconfiguration {
+        rules: None,
+        budget: Some(budget(2_000_000)),
+        ..another(5)
+    };
+    script.event(6 * S, Event::Reconfigured(new));
+    assert!(script.is_in_force());
+    assert_eq!(levels(&flushed(&mut script, 8 * S)), [Level::Free]);
+}
+
+#[test]
+fn a_clock_that_is_not_trusted_decides_nothing() {
+    let mut script = budgeted();
+    script.conductor.hear(Word::Unsynchronised);
+    let untrusted = Timestamp {
+        wall_trusted: false,
+        ..at(2 * S)
+    };
+    script.effects.clear();
+    let report = Report::Settled {
+        deadline: None,
+        wanted: Vec::new(),
+        spent: spent(at(2 * S), 5_000),
+    };
+    let event = Event::Report(report);
+    script
+        .conductor
+        .handle(untrusted, event, &mut script.effects);
+    assert_eq!(script.conductor.budget(untrusted), None);
+    let batch = script.batch().expect("the clock's step goes out at once");
+    assert_eq!(levels(&batch), []);
 }

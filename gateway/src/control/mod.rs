@@ -70,11 +70,20 @@ pub enum Command {
     DeadLetters(dead_letters::Order),
     /// To try a sink at once whose receiver was mended: the sink's name.
     Resume(String),
+    /// What was sent, month by month, and where the budget stands.
+    Bill,
 }
 
 impl Command {
     /// Every command's name.
-    pub const NAMES: [&str; 5] = ["ledger", "status", "reload", "dead-letters", "resume"];
+    pub const NAMES: [&str; 6] = [
+        "ledger",
+        "status",
+        "reload",
+        "dead-letters",
+        "resume",
+        "bill",
+    ];
 }
 
 /// As much of a request as tells an unknown command from a mistaken one.

@@ -151,7 +151,7 @@ async fn bad_requests_are_refused_and_the_connection_goes_on() {
         answers,
         [
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
-            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload, dead-letters, resume"}"#,
+            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload, dead-letters, resume, bill"}"#,
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
             r#"{"ok":1}"#,
         ]

@@ -26,6 +26,21 @@ pub struct Counters {
     /// Times that frames no longer waited for the gateway's clock because `clock.hold_bytes_max`
     /// was reached; the records are marked.
     pub clock_holds_cut_short: u64,
+    /// Records that went to no sink because the budget was used up.
+    #[serde(default)]
+    pub cuts: Cuts,
+}
+
+/// What the budget dropped, by sink, rule, device and sensor.
+pub type Cuts = BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<String, Cut>>>>;
+
+/// Records of one sensor that the budget dropped on their way to one sink.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Records.
+    pub records: u64,
+    /// Fresh samples in them.
+    pub fresh: u64,
 }
 
 /// What one device sent and what became of it.

@@ -217,18 +217,24 @@ impl Departures {
 
     /// Fills in the sinks' terms of then: those of now less what left since; the rest waited.
     fn put_back(&self, then: &mut Balances, now: &Balances) {
-        let mut folded: BTreeMap<(String, Key), i64> = BTreeMap::new();
-        for row in &then.sinks {
-            folded.insert(key_of(row), row.terms.folded);
-        }
+        let known = then.sinks.iter();
+        let known: BTreeMap<(String, Key), SinkTerms> =
+            known.map(|row| (key_of(row), row.terms)).collect();
         then.sinks.clone_from(&now.sinks);
         for row in &mut then.sinks {
             let key = key_of(row);
             let left = self.sinks.get(&key).copied().unwrap_or_default();
             let terms = &mut row.terms;
             *terms = terms.less(&left);
-            terms.folded = folded.get(&key).copied().unwrap_or(0);
-            let gone = terms.delivered + terms.dead_lettered + terms.evicted + terms.dropped;
+            // What the log says is known of then; the rest is found from what left.
+            let known = known.get(&key).copied().unwrap_or_default();
+            terms.folded = known.folded;
+            terms.dropped_by_budget = known.dropped_by_budget;
+            let gone = terms.delivered
+                + terms.dead_lettered
+                + terms.evicted
+                + terms.dropped
+                + terms.dropped_by_budget;
             let apart = terms.lost_here + terms.unknown + terms.difference;
             terms.waiting = terms.folded - gone - apart;
         }

@@ -216,6 +216,11 @@ impl Emission {
         self.due.push((deadline, emitted));
     }
 
+    /// Emits what tells of a decision, as of the time it was made.
+    pub fn tell(&mut self, told: Emitted) {
+        self.due.push((Deadline::Event(told.record.end_us), told));
+    }
+
     /// Forgets what was caused so far.
     pub fn clear(&mut self) {
         self.due.clear();

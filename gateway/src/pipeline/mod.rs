@@ -22,6 +22,7 @@
 mod accumulator;
 mod arrival;
 mod books;
+mod budget;
 mod calendar;
 mod catalogs;
 mod chain;
@@ -57,6 +58,7 @@ use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
 pub use trial::Observed;
 
 use arrival::Arrival;
+use budget::Budget;
 use chain::{Around, Chains};
 use decoded::Decoded;
 use device::{Device, Scene};
@@ -65,6 +67,7 @@ use hold::Hold;
 use plan::{Plan, RULES_MAX, Versions};
 use probe::Probe;
 
+use crate::budget::Decision;
 use crate::clock::{Moment, Wall};
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
 use crate::ledger::counters::Counters;
@@ -83,6 +86,7 @@ pub struct Pipeline {
     rules: RuleSet,
     versions: Versions,
     plans: Vec<Arc<Plan>>,
+    budget: Budget,
     limits: Limits,
     arrival: Arrival,
     wall: Wall,
@@ -126,6 +130,7 @@ impl Pipeline {
             rules: RuleSet::default(),
             versions: Versions::default(),
             plans: Vec::new(),
+            budget: Budget::default(),
             limits: Limits::default(),
             arrival: Arrival::default(),
             wall: Wall::default(),
@@ -200,8 +205,9 @@ impl Pipeline {
                 self.tallies.insert(device.clone(), counts.clone());
             }
             // A step of the gateway's clock reaches devices as newly learnt offsets; timers run
-            // on without it. Decisions change nothing yet. A tick's time was all it had to say.
-            Entry::ClockStep { .. } | Entry::Decision { .. } | Entry::Tick => {}
+            // on without it. A tick's time was all it had to say.
+            Entry::ClockStep { .. } | Entry::Tick => {}
+            Entry::Decision { kind, text } => self.decide(position, logged, (kind, text)),
         }
         if !self.chains.is_empty() {
             self.touched.sort();
@@ -210,7 +216,9 @@ impl Pipeline {
             chains.take(&around, emission);
         }
         self.touched.clear();
+        let first = out.len();
         self.emission.drain(position, out);
+        self.budget.cut(&mut out[first..]);
     }
 
     /// The chains, what surrounds them, and where their records go.
@@ -293,6 +301,7 @@ impl Pipeline {
             entries_lost: self.entries_lost,
             parts_lost: self.parts_lost,
             clock_holds_cut_short: self.hold.cut_short,
+            cuts: self.budget.cuts().clone(),
             ..Counters::default()
         };
         for (name, device) in &self.devices {
@@ -313,7 +322,12 @@ impl Pipeline {
         counters
     }
 
-    /// The rules in force.
+    /// What was decided last about the budget.
+    pub fn decided(&self) -> Option<&Decision> {
+        self.budget.decided()
+    }
+
+    /// The rules in force, as they were given.
     pub fn rules(&self) -> &RuleSet {
         &self.rules
     }
@@ -329,8 +343,14 @@ impl Pipeline {
             self.entries_unreadable += 1;
             return;
         };
-        self.plans = self.versions.take(&rules);
         self.rules = rules;
+        self.put_rules_in_force();
+    }
+
+    /// Has lanes follow the rules as they run: those given, coarsened where the budget says so.
+    fn put_rules_in_force(&mut self) {
+        let applied = self.budget.applied(&self.rules);
+        self.plans = self.versions.take(&applied);
         let plans = self.plans.clone();
         let names: Vec<DeviceName> = self.devices.keys().cloned().collect();
         for name in names {
@@ -339,6 +359,28 @@ impl Pipeline {
         let (chains, around, emission) = self.chained();
         chains.set_rules(&plans, &around, emission);
         self.schedule_all();
+    }
+
+    /// Takes a decision of a kind that is known; of another it is not known what it would change.
+    fn decide(&mut self, position: u64, logged: &Logged, (kind, text): (&str, &str)) {
+        let decision = serde_json::from_str::<Decision>(text).ok();
+        let Some(decision) = decision.filter(|_| kind == crate::budget::KIND) else {
+            self.entries_unreadable += 1;
+            return;
+        };
+        let ran = self.budget.applied(&self.rules).into_owned();
+        let scene = budget::Scene {
+            site: &self.site,
+            log_incarnation: self.log_incarnation,
+            position,
+            logged,
+        };
+        for told in self.budget.decide(&scene, decision) {
+            self.emission.tell(told);
+        }
+        if *self.budget.applied(&self.rules) != ran {
+            self.put_rules_in_force();
+        }
     }
 
     /// Takes what an entry says of the gateway's clock; devices that it kept waiting go on.

@@ -11,6 +11,7 @@ use tidegate_shared::ids::{DeviceName, SiteName};
 use tidegate_shared::mutation::{Mutation, is_on};
 
 use super::arrival::Arrival;
+use super::budget::Budget;
 use super::chain::Chains;
 use super::device::{Damage, Device};
 use super::hold::Hold;
@@ -94,7 +95,7 @@ impl Pipeline {
             entries_lost: self.entries_lost,
             parts_lost: self.parts_lost,
         };
-        let mut parts = vec![part(KIND_BASE, "", &base)];
+        let mut parts = vec![part(KIND_BASE, "", &(base, &self.budget))];
         for (name, device) in &self.devices {
             if is_on(Mutation::CounterNotPersisted) {
                 let mut device = device.clone();
@@ -112,14 +113,16 @@ impl Pipeline {
         let mut restored = Restored::default();
         let mut pipeline = Self::new(site);
         let base = parts.iter().find(|part| part.kind == KIND_BASE);
-        let base: Option<Base> = base
-            .and_then(read)
-            .filter(|base: &Base| base.chains.is_sound());
+        let base = base
+            .and_then(read_base)
+            .filter(|(base, _)| base.chains.is_sound());
         let mut expected = Vec::new();
-        if let Some(base) = base {
+        if let Some((base, budget)) = base {
+            pipeline.budget = budget;
             pipeline.site = base.site;
             pipeline.log_incarnation = base.log_incarnation;
-            pipeline.plans = base.versions.plans(&base.rules);
+            let applied = pipeline.budget.applied(&base.rules);
+            pipeline.plans = base.versions.plans(&applied);
             pipeline.rules = base.rules;
             pipeline.versions = base.versions;
             pipeline.limits = base.limits;
@@ -196,6 +199,21 @@ fn part<T: Serialize>(kind: u16, key: &str, value: &T) -> Part {
         key: key.to_owned(),
         bytes,
     }
+}
+
+/// The shared part. Behind it stands the budget; parts of before there was one have none.
+fn read_base(part: &Part) -> Option<(Base, Budget)> {
+    if part.version != VERSION {
+        return None;
+    }
+    let (base, rest) = postcard::take_from_bytes(&part.bytes).ok()?;
+    let budget = if rest.is_empty() {
+        Budget::default()
+    } else {
+        let (budget, rest) = postcard::take_from_bytes(rest).ok()?;
+        Some(budget).filter(|_| rest.is_empty())?
+    };
+    Some((base, budget))
 }
 
 fn read<T: for<'de> Deserialize<'de>>(part: &Part) -> Option<T> {

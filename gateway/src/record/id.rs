@@ -10,6 +10,7 @@
 //!   sample (kind 2): incarnation u32 | boot u32 | sequence u32 | block u16 | index u16 | time i64
 //!   alert (kind 3): cause u8 | state u8 | start i64 | end i64 | sample as in kind 2
 //!   count window (kind 4): revision u32 | its first sample as in kind 2
+//!   decision (kind 5): cause u8 | state u8 | log position u64 | time i64
 //! text = length u32 LE, bytes; numbers are little-endian
 //! ```
 
@@ -94,6 +95,19 @@ pub fn of_alert(
     hash.update(start_us.to_le_bytes());
     hash.update(end_us.to_le_bytes());
     sample(&mut hash, identity);
+    finish(hash)
+}
+
+/// The id of the record that tells of a decision: where it stands in the log is the sample.
+pub fn of_decision(
+    origin: &Origin<'_>,
+    (cause, state): (AlertCause, AlertState),
+    (position, time_us): (u64, i64),
+) -> RecordId {
+    let mut hash = begin(5, origin);
+    hash.update([cause as u8, state as u8]);
+    hash.update(position.to_le_bytes());
+    hash.update(time_us.to_le_bytes());
     finish(hash)
 }
 

@@ -214,6 +214,7 @@ fn cause(cause: AlertCause) -> &'static str {
     match cause {
         AlertCause::Condition => "condition",
         AlertCause::Silence => "silence",
+        AlertCause::Budget => "budget",
     }
 }
 

@@ -1,8 +1,11 @@
 //! Change: what another configuration changes of the one in force, and whether it can now.
 
+use crate::budget::Action;
 use crate::conductor::Reconfiguration;
 use crate::entry::Limits;
-use crate::rules::settings::{IntakeSettings, LogSettings, MqttSettings, Settings, SinkSettings};
+use crate::rules::settings::{
+    BudgetSettings, IntakeSettings, LogSettings, MqttSettings, Settings, SinkSettings,
+};
 use crate::rules::{Rule, RuleSet, show_duration, show_size};
 
 /// What another configuration means for a running gateway.
@@ -33,6 +36,7 @@ pub fn judge(in_force: &Settings, new: &Settings) -> Judgement {
     }
     let mut told = rules(&in_force.rules, &new.rules);
     told.extend(limits(in_force, new));
+    told.extend(budget(in_force.budget.as_ref(), new.budget.as_ref()));
     if told.is_empty() {
         return Judgement::Same;
     }
@@ -42,6 +46,7 @@ pub fn judge(in_force: &Settings, new: &Settings) -> Judgement {
             limits: (in_force.limits != new.limits).then_some(new.limits),
             window_max: new.intake.window_max,
             commit_ms: new.log.commit_ms,
+            budget: new.budget,
         },
         told,
     })
@@ -65,6 +70,7 @@ fn keys_of_a_start(in_force: &Settings, new: &Settings) -> Vec<String> {
                 segment_bytes,
                 bytes_max,
             },
+        budget: _,
         sinks,
         rules: _,
     } = in_force;
@@ -135,6 +141,29 @@ fn rules(in_force: &RuleSet, new: &RuleSet) -> Vec<String> {
         told.push("the order of the rules changed".to_owned());
     }
     told
+}
+
+/// What changes of the budget.
+fn budget(in_force: Option<&BudgetSettings>, new: Option<&BudgetSettings>) -> Vec<String> {
+    let words = |budget: Option<&BudgetSettings>| {
+        let none = "none".to_owned();
+        budget.map_or([none.clone(), none.clone(), none], |budget| {
+            let at_cap = match budget.at_cap {
+                Action::Nothing => "nothing".to_owned(),
+                Action::DropLow => "drop-low".to_owned(),
+                Action::Coarsen { to_us } => format!("coarsen to {}", show_duration(to_us)),
+            };
+            let warn_at = f64::from(budget.warn_permille) / 1_000.0;
+            [show_size(budget.cap_bytes), warn_at.to_string(), at_cap]
+        })
+    };
+    let keys = ["budget.bytes_per_month", "budget.warn_at", "budget.at_cap"];
+    let pairs = words(in_force).into_iter().zip(words(new));
+    let changed = keys.into_iter().zip(pairs);
+    changed
+        .filter(|(_, (before, after))| before != after)
+        .map(|(key, (before, after))| format!("{key}: {before} → {after}"))
+        .collect()
 }
 
 /// What changes of the limits.

@@ -1,5 +1,6 @@
 //! Settings: a whole configuration as it runs, every default filled in and every check passed.
 
+mod budget;
 mod sink;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use tidegate_shared::ids::SiteName;
 
+pub use budget::BudgetSettings;
 pub use sink::*;
 
 use super::RuleSet;
@@ -29,6 +31,8 @@ pub struct Settings {
     pub mqtt: MqttSettings,
     /// `[log]`.
     pub log: LogSettings,
+    /// `[budget]`, where there is one.
+    pub budget: Option<BudgetSettings>,
     /// `[sink.NAME]`, by name.
     pub sinks: Vec<SinkSettings>,
     /// `[[rule]]`.

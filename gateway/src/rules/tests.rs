@@ -192,6 +192,7 @@ fn a_whole_configuration_becomes_settings() {
             segment_bytes: 16 << 20,
             bytes_max: 1 << 30,
         },
+        budget: None,
         sinks: vec![SinkSettings::new(
             "cloud",
             SinkKind::Http(HttpSettings {

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::core::Question;
 use super::reload;
+use crate::budget::Billed;
 use crate::causes;
 use crate::conductor::Condition;
 use crate::control::{Command, Handler, Meter};
@@ -96,6 +97,11 @@ impl Answers {
         Some(compose(&self.setup, &parts))
     }
 
+    /// The bill; none when the core or the store is too busy or stopping.
+    pub async fn bill(&self) -> Option<Billed> {
+        self.ask(Question::Bill).await
+    }
+
     /// Which configuration is in force, where one came from a file.
     pub fn configuration(&self) -> Option<InForce> {
         self.reload.as_ref().map(reload::Handle::in_force)
@@ -154,6 +160,10 @@ impl Handler for Answers {
             Command::Reload => self.reload().await?,
             Command::DeadLetters(order) => self.dead_letters(order).await?,
             Command::Resume(sink) => self.resume(&sink)?,
+            Command::Bill => self
+                .bill()
+                .await
+                .and_then(|bill| serde_json::to_value(bill).ok()),
             Command::Status => self
                 .status()
                 .await
@@ -170,10 +180,12 @@ mod tests {
 
     use tokio::task::spawn_blocking;
 
+    use crate::budget::Billed;
     use crate::control::{AskError, Command, ask};
     use crate::rules::parse;
     use crate::rules::settings::MqttSettings;
     use crate::run::Gateway;
+    use crate::spool::bill::Bill;
     use crate::status::Status;
 
     fn configuration(dir: &Path) -> String {
@@ -184,6 +196,8 @@ mod tests {
             data_dir = "{0}/data"
             [mqtt]
             embedded = {{ listen = "127.0.0.1:1883" }}
+            [budget]
+            bytes_per_month = "500MB"
             [sink.file]
             type = "file"
             path = "{0}/records"
@@ -242,6 +256,10 @@ mod tests {
         let again = asked(&data_dir).await.unwrap();
         assert!(again.control.unwrap().answered > 0);
         assert_eq!(gateway.status().await.unwrap().gateway, status.gateway);
+        let asking = data_dir.clone();
+        let bill = spawn_blocking(move || ask(&asking, Command::Bill));
+        let billed: Billed = serde_json::from_value(bill.await.unwrap().unwrap()).unwrap();
+        assert_eq!(billed.bill, Bill::default(), "nothing was sent yet");
         gateway.stop().await;
         let why = asked(&data_dir).await.unwrap_err();
         assert!(matches!(why, AskError::NotRunning { .. }), "{why}");

@@ -8,6 +8,7 @@ use tidegate_shared::ids::SiteName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::writer::{Question as StoreQuestion, Writer};
+use crate::budget::{Billed, Decision, Level};
 use crate::clock::trust::Trust;
 use crate::conductor::service::Request;
 use crate::conductor::{Condition, Conductor, Effect, Event, News, Reconfiguration, Report};
@@ -20,6 +21,8 @@ use crate::time::{Clock, Timestamp};
 pub enum Question {
     /// The whole ledger as JSON.
     Ledger(oneshot::Sender<Value>),
+    /// What was sent, and where the budget stands.
+    Bill(oneshot::Sender<Billed>),
     /// What keeps the gateway from working as usual.
     Conditions(oneshot::Sender<Vec<Condition>>),
     /// The core's part of the status, and where the store's will come unless it has too much to do.
@@ -108,7 +111,20 @@ impl Core {
             Question::Status(answer) => {
                 let (reply, store) = oneshot::channel();
                 let asked = self.writer.ask(StoreQuestion::Status(reply));
-                let _ = answer.send((CorePart::of(&self.conductor), asked.then_some(store)));
+                let part = CorePart::of(&self.conductor, self.clock.now());
+                let _ = answer.send((part, asked.then_some(store)));
+            }
+            Question::Bill(answer) => {
+                let (reply, store) = oneshot::channel();
+                if !self.writer.ask(StoreQuestion::Bill(reply)) {
+                    return;
+                }
+                let standing = self.conductor.budget(self.clock.now());
+                tokio::spawn(async move {
+                    if let Ok(bill) = store.await {
+                        let _ = answer.send(Billed { bill, standing });
+                    }
+                });
             }
             Question::Reconfigure(new, answer) => {
                 self.reconfigured = Some(answer);
@@ -242,6 +258,36 @@ fn tell(news: &News) {
         News::Standby(true) => tracing::warn!(
             "another gateway owns this site: standing by, nothing is logged or acked"
         ),
+        News::BudgetDecided(decision) => tell_budget(decision),
         News::Standby(false) => tracing::info!("this gateway owns the site"),
+    }
+}
+
+/// Says what was decided about the month's budget.
+fn tell_budget(decision: &Decision) {
+    let Decision {
+        month,
+        used_bytes,
+        forecast_bytes,
+        cap_bytes,
+        action,
+        ..
+    } = decision;
+    match decision.level {
+        Level::Capped => tracing::warn!(
+            %month,
+            used_bytes,
+            cap_bytes,
+            ?action,
+            "the month's budget is used up: what the configuration says for it happens now"
+        ),
+        Level::Warned => tracing::warn!(
+            %month,
+            used_bytes,
+            ?forecast_bytes,
+            cap_bytes,
+            "the month's budget is nearly used up, or will be at this pace"
+        ),
+        Level::Free => tracing::info!(%month, used_bytes, cap_bytes, "the month's budget holds"),
     }
 }

@@ -35,6 +35,7 @@ use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::real::RealDisk;
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 use crate::rules::settings::{MqttSettings, Settings};
+use crate::sinks::framing::Framing;
 use crate::sinks::{self, SinkError, SinkHandle};
 use crate::status::{Setup, Status};
 use crate::time::{Clock, SystemClock, Timestamp, Word};
@@ -157,7 +158,8 @@ impl Gateway {
         let notify: Vec<Arc<Notify>> = settings.sinks.iter().map(|_| Arc::default()).collect();
         let mut handles = Vec::new();
         for (sink, notify) in settings.sinks.iter().zip(&notify) {
-            let queue = Arc::new(SpoolQueue::new(store.spool(), &sink.name));
+            let queue = SpoolQueue::new(store.spool(), &sink.name);
+            let queue = Arc::new(queue.framed(Framing::of(&sink.kind)));
             handles.push(sinks::spawn(
                 sink,
                 queue,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::rules::Priority;
 use crate::sinks::batch::Batch;
+use crate::sinks::framing::{Framing, Request};
 use crate::sinks::queue::{CLASSES, Found, Letter, Written};
 use crate::sinks::{Delivery, Queue, SinkError, Waiting};
 use crate::spool::letters::Stored;
@@ -14,6 +15,9 @@ use crate::time::Timestamp;
 pub struct SpoolQueue {
     spool: Arc<Mutex<Spool>>,
     sink: String,
+    framing: Framing,
+    /// When something was sent last, on the monotonic clock in µs.
+    sent_us: Mutex<Option<u64>>,
 }
 
 impl SpoolQueue {
@@ -22,7 +26,43 @@ impl SpoolQueue {
         Self {
             spool,
             sink: sink.to_owned(),
+            framing: Framing::default(),
+            sent_us: Mutex::new(None),
         }
+    }
+
+    /// The same for a sink whose requests travel in a framing, which is charged beside their heads.
+    #[must_use]
+    pub fn framed(self, framing: Framing) -> Self {
+        Self { framing, ..self }
+    }
+
+    /// A delivery as it is journaled: what travelled around its bodies is among its header bytes.
+    fn journaled(&self, outcome: Outcome, delivery: &Delivery) -> spool::Delivery {
+        spool::Delivery {
+            outcome,
+            at: delivery.at,
+            bytes_before: delivery.bytes_before,
+            bytes_after: delivery.bytes_after,
+            header_bytes: self.framing_bytes(delivery),
+            attempts: delivery.attempts,
+        }
+    }
+
+    /// What travelled around the bodies of attempts; an estimate.
+    fn framing_bytes(&self, delivery: &Delivery) -> u64 {
+        if delivery.bytes_after + delivery.header_bytes == 0 {
+            // It reached nobody, or was charged before.
+            return 0;
+        }
+        let now_us = delivery.at.mono_us;
+        let mut sent_us = self.sent_us.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle_us = sent_us.replace(now_us).map(|us| now_us.saturating_sub(us));
+        self.framing.estimate(&Request {
+            body_bytes: delivery.bytes_after,
+            head_bytes: delivery.header_bytes,
+            opens: self.framing.opens(idle_us),
+        })
     }
 
     fn spool(&self) -> MutexGuard<'_, Spool> {
@@ -39,17 +79,6 @@ impl SpoolQueue {
 fn failed(why: &dyn ToString) -> SinkError {
     SinkError::Queue {
         why: why.to_string(),
-    }
-}
-
-fn journaled(outcome: Outcome, delivery: &Delivery) -> spool::Delivery {
-    spool::Delivery {
-        outcome,
-        at: delivery.at,
-        bytes_before: delivery.bytes_before,
-        bytes_after: delivery.bytes_after,
-        header_bytes: delivery.header_bytes,
-        attempts: delivery.attempts,
     }
 }
 
@@ -101,7 +130,7 @@ impl Queue for SpoolQueue {
     fn commit(&self, batch: &Batch, delivery: &Delivery) -> Result<(), SinkError> {
         let mut spool = self.spool();
         let id = self.id(&spool, batch.class)?;
-        let delivery = journaled(Outcome::Confirmed, delivery);
+        let delivery = self.journaled(Outcome::Confirmed, delivery);
         let committed = spool.commit(id, batch.first..=batch.last, delivery, &batch.shares());
         committed.map(drop).map_err(|error| failed(&error))
     }
@@ -118,7 +147,7 @@ impl Queue for SpoolQueue {
             why: why.to_owned(),
             record: batch.records[0].clone(),
         };
-        let delivery = journaled(Outcome::Refused, delivery);
+        let delivery = self.journaled(Outcome::Refused, delivery);
         let buried = spool.bury(id, &letter, &batch.shares(), delivery);
         Ok(match buried.map_err(|error| failed(&error))? {
             Some(letters_max) => Written::NoRoom { letters_max },
@@ -134,7 +163,7 @@ impl Queue for SpoolQueue {
     ) -> Result<(), SinkError> {
         let mut spool = self.spool();
         let id = batch.records[0].id;
-        let delivery = journaled(Outcome::Refused, delivery);
+        let delivery = self.journaled(Outcome::Refused, delivery);
         let settled = match refused {
             None => spool.resent(&self.sink, id, &batch.shares(), delivery.cost()),
             Some(why) => {
@@ -147,7 +176,7 @@ impl Queue for SpoolQueue {
 
     fn charge(&self, batch: &Batch, delivery: &Delivery) {
         let mut spool = self.spool();
-        let cost = journaled(Outcome::Confirmed, delivery).cost();
+        let cost = self.journaled(Outcome::Confirmed, delivery).cost();
         let charged = self.id(&spool, batch.class).and_then(|id| {
             spool
                 .tried(id, &batch.shares(), cost)

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::causes;
 use crate::conductor::Report;
 use crate::conductor::service::{Request, serve};
+use crate::spool::bill::Bill;
 use crate::status::StorePart;
 use crate::store::Store;
 use crate::time::Clock;
@@ -23,6 +24,8 @@ const REPORTS_MAX: usize = 16;
 pub enum Question {
     /// The store's part of the ledger.
     Ledger(oneshot::Sender<Value>),
+    /// The bill.
+    Bill(oneshot::Sender<Bill>),
     /// Its part of the status.
     Status(oneshot::Sender<StorePart>),
 }
@@ -104,6 +107,9 @@ fn work(
             }
             Order::Answer(Question::Ledger(answer)) => {
                 let _ = answer.send(store.ledger());
+            }
+            Order::Answer(Question::Bill(answer)) => {
+                let _ = answer.send(store.bill());
             }
             Order::Answer(Question::Status(answer)) => {
                 let _ = answer.send(StorePart::of(&store));

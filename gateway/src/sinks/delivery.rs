@@ -298,6 +298,7 @@ impl Machine {
         self.backoff.reset();
         match state {
             State::Pausing { underway, .. } => self.send(now, underway, effects),
+            State::ReadLater { .. } => self.gather(None, effects),
             state => self.state = state,
         }
     }

@@ -16,6 +16,7 @@ pub mod batch;
 pub mod delivery;
 pub mod encoding;
 pub mod file;
+pub mod framing;
 pub mod http;
 pub mod mqtt;
 pub mod nats;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bill::share;
 use super::journal::{Cost, Shares};
 use crate::record::Record;
 
@@ -205,15 +206,13 @@ impl Counters {
         weights: &BTreeMap<String, u64>,
         (before, after, headers): (u64, u64, u64),
     ) {
-        let whole: u64 = weights.values().sum();
-        let mut so_far = 0;
-        for (rule, weight) in weights {
-            let share = |bytes| up_to(bytes, so_far + weight, whole) - up_to(bytes, so_far, whole);
+        let sizes: Vec<u64> = weights.values().copied().collect();
+        for (rule, part) in weights.keys().zip(share(&sizes, [before, after, headers])) {
+            let [before, after, headers] = part;
             let counts = entry(entry(&mut self.sinks, sink), rule);
-            counts.bytes_before += share(before);
-            counts.bytes_after += share(after);
-            counts.header_bytes += share(headers);
-            so_far += weight;
+            counts.bytes_before += before;
+            counts.bytes_after += after;
+            counts.header_bytes += headers;
         }
     }
 
@@ -230,7 +229,7 @@ impl Counters {
 }
 
 /// The part of `bytes` that falls to the first `weight` of `whole`.
-pub(crate) fn up_to(bytes: u64, weight: u64, whole: u64) -> u64 {
+pub(super) fn up_to(bytes: u64, weight: u64, whole: u64) -> u64 {
     let part = u128::from(bytes) * u128::from(weight) / u128::from(whole.max(1));
     u64::try_from(part).unwrap_or(u64::MAX)
 }

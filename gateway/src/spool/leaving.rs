@@ -109,8 +109,13 @@ impl Spool {
 
     pub(super) fn apply_resent(&mut self, resent: &Resent) {
         self.counters.revive(&resent.sink, &resent.counted);
-        self.counters
-            .charge(&resent.sink, &resent.shares, &resent.cost);
+        self.charge(&resent.sink, &resent.shares, &resent.cost, true);
+    }
+
+    /// Counts and bills what attempts took; `confirmed` says whether their records were taken.
+    pub(super) fn charge(&mut self, sink: &str, shares: &Shares, cost: &Cost, confirmed: bool) {
+        self.counters.charge(sink, shares, cost);
+        self.bill.charge(sink, shares, cost, confirmed);
     }
 
     /// Brings to an end what a crash left half done with dead letters.
@@ -188,7 +193,7 @@ impl Spool {
             shares: pieces.clone(),
             cost,
         };
-        self.counters.charge(&tried.sink, &tried.shares, &cost);
+        self.charge(&tried.sink, &tried.shares, &cost, false);
         self.journal.hold(&Journaled::Tried(tried))?;
         if let Err(error) = self.journal.write() {
             tracing::warn!(%error, "failed attempts could not be journaled yet; tried again");
@@ -209,7 +214,8 @@ impl Spool {
         };
         left.shares.set_bytes(pieces);
         let cost = delivery.cost();
-        self.counters.charge(&left.sink, &left.shares, &cost);
+        let confirmed = delivery.outcome == Outcome::Confirmed;
+        self.charge(&left.sink, &left.shares, &cost, confirmed);
         if !lost.is_empty() {
             self.lose(id, &lost)?;
         }

@@ -213,11 +213,12 @@ impl Letters {
         }
     }
 
-    /// Drops a letter: its samples stay dead-lettered. False when there is none.
+    /// Drops a letter: its samples stay dead-lettered. False when there is none, or one that is on
+    /// its way: if the sink took it meanwhile, nobody would count it as delivered.
     pub fn discard(&mut self, sink: &str, id: RecordId) -> Result<bool, SpoolError> {
         if self
             .state(sink, id)
-            .is_none_or(|state| state == LetterState::Sent)
+            .is_none_or(|state| matches!(state, LetterState::Again | LetterState::Sent))
         {
             return Ok(false);
         }

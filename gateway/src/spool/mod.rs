@@ -24,6 +24,7 @@
 //! append ─► pending ──sync──► waiting ──commit / evict──► done ──base──► segment recycled
 //! ```
 
+pub mod bill;
 pub mod counters;
 pub mod extent;
 pub mod journal;
@@ -48,6 +49,7 @@ pub use self::extent::Extent;
 pub use self::journal::{Delivery, Journaled, Outcome};
 pub use self::queue::Waiting;
 
+use self::bill::Bill;
 use self::counters::{Counted, Counters, Fate};
 use self::journal::{Dropped, Journal};
 use self::letters::Letters;
@@ -162,6 +164,7 @@ pub struct Spool {
     journal: Journal,
     counters: Counters,
     letters: Letters,
+    bill: Bill,
     drops_held: bool,
     base_due: bool,
     base_wait: u32,
@@ -269,6 +272,11 @@ impl Spool {
             }
         }
         counters
+    }
+
+    /// What was sent to which sink, month by month.
+    pub fn bill(&self) -> &Bill {
+        &self.bill
     }
 
     /// Puts records into the queues of the sinks they go to; what is not above a queue's mark is
@@ -452,7 +460,7 @@ impl Spool {
     pub fn stop(&mut self, now: Timestamp) -> Result<(), SpoolError> {
         self.sync(now)?;
         self.journal.sync()?;
-        let base = state::encode(self.journal.end(), &self.queues, &self.counters)?;
+        let base = self.base()?;
         self.journal.stop(&base)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::counters::{Counted, Fate};
-use super::journal::{Journal, Journaled, Left};
+use super::journal::{Journal, Journaled, Left, Outcome};
 use super::letters::Letters;
 use super::queue::{FOLDER, Found, Queue, parse_prefix};
 use super::state::{self, QueueState, State};
@@ -40,6 +40,7 @@ impl Spool {
             by_name: BTreeMap::new(),
             journal,
             counters: std::mem::take(&mut state.counters),
+            bill: std::mem::take(&mut state.bill),
             drops_held: false,
             base_due: false,
             base_wait: 0,
@@ -52,6 +53,9 @@ impl Spool {
         spool.open_queues(configured, &mut state)?;
         spool.count_new(&state)?;
         suspect |= spool.replay_journal(recovery.from, &mut state, &mut report)?;
+        if suspect || report.commits_lost > 0 {
+            spool.bill.lost();
+        }
         spool.find_ends(&state, suspect, &mut report)?;
         if let Err(error) = spool.settle_letters() {
             tracing::warn!(%error, "dead letters that a crash left half done stay so until the next start");
@@ -160,8 +164,7 @@ impl Spool {
                     self.get_mut(id)?.begun = Some((begun.first, begun.last));
                 }
                 Journaled::Tried(tried) => {
-                    self.counters
-                        .charge(&tried.sink, &tried.shares, &tried.cost);
+                    self.charge(&tried.sink, &tried.shares, &tried.cost, false);
                 }
                 Journaled::Resent(resent) => self.apply_resent(&resent),
             }
@@ -182,7 +185,8 @@ impl Spool {
         let already = queue.done.count();
         let again = self.finish(id, left.first..=left.last, left.delivery)?;
         let cost = left.delivery.cost();
-        self.counters.charge(&left.sink, &left.shares, &cost);
+        let confirmed = left.delivery.outcome == Outcome::Confirmed;
+        self.charge(&left.sink, &left.shares, &cost, confirmed);
         let queue = self.get_mut(id)?;
         queue
             .done

@@ -6,6 +6,7 @@ use super::{
     BASE_RETRY_SYNCS, DONE_RANGES_MAX, GROWTH_BYTES, GROWTH_PER_BASE, QueueId, Spool, SpoolError,
     state,
 };
+use crate::log::Base;
 use crate::rules::Priority;
 use crate::time::Timestamp;
 
@@ -166,10 +167,16 @@ impl Spool {
         }
     }
 
+    /// The state up to the journal's end.
+    pub(super) fn base(&self) -> Result<Base, SpoolError> {
+        let end = self.journal.end();
+        state::encode(end, &self.queues, &self.counters, &self.bill)
+    }
+
     /// Writes the state as a base of the journal.
     pub(super) fn write_base(&mut self) -> Result<(), SpoolError> {
         self.journal.sync()?;
-        let base = state::encode(self.journal.end(), &self.queues, &self.counters)?;
+        let base = self.base()?;
         self.journal.checkpoint(&base)?;
         self.base_bytes = base.bytes();
         self.grown = 0;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::SpoolError;
+use super::bill::{Bill, Month, MonthBill};
 use super::counters::{Counters, RuleCounts};
 use super::queue::Queue;
 use crate::log::{Base, Part};
@@ -14,6 +15,9 @@ use crate::rules::Priority;
 
 const QUEUE: u16 = 1;
 const COUNTS: u16 = 2;
+/// What the months of the bill have in common, and a month of it.
+const BILL: u16 = 3;
+const BILL_MONTH: u16 = 4;
 const VERSION: u16 = 2;
 /// A part's key is for people: the names inside are whole.
 const KEY_CHARS_MAX: usize = 200;
@@ -51,6 +55,7 @@ impl From<&Queue> for QueueState {
 pub(super) struct State {
     pub queues: BTreeMap<(String, Priority), QueueState>,
     pub counters: Counters,
+    pub bill: Bill,
     /// Parts that could not be understood.
     pub unreadable: u64,
 }
@@ -69,6 +74,7 @@ pub(super) fn encode(
     position: u64,
     queues: &[Queue],
     counters: &Counters,
+    bill: &Bill,
 ) -> Result<Base, SpoolError> {
     let mut parts = Vec::new();
     for queue in queues {
@@ -85,6 +91,11 @@ pub(super) fn encode(
             )?);
         }
     }
+    parts.push(part(BILL, "", &bill.head())?);
+    for (month, of_month) in &bill.months {
+        let name = month.to_string();
+        parts.push(part(BILL_MONTH, &name, &(month, of_month))?);
+    }
     Ok(Base { position, parts })
 }
 
@@ -97,6 +108,7 @@ fn read<T: DeserializeOwned>(part: &Part) -> Option<T> {
 /// The state from a base.
 pub(super) fn decode(base: &Base) -> State {
     let mut state = State::default();
+    let mut has_bill = false;
     for part in &base.parts {
         let understood = match part.kind {
             QUEUE => read::<(String, Priority, QueueState)>(part).map(|(sink, priority, queue)| {
@@ -110,9 +122,19 @@ pub(super) fn decode(base: &Base) -> State {
                     .or_default()
                     .insert(rule, counts);
             }),
+            BILL => read(part).map(|head| {
+                has_bill = true;
+                state.bill.take_head(head);
+            }),
+            BILL_MONTH => read::<(Month, MonthBill)>(part).map(|(month, of_month)| {
+                state.bill.months.insert(month, of_month);
+            }),
             _ => None,
         };
         state.unreadable += u64::from(understood.is_none());
+    }
+    if !has_bill || state.unreadable > 0 {
+        state.bill.lost();
     }
     state
 }

@@ -9,6 +9,8 @@ use super::*;
 use crate::disk::fault::{FaultDisk, Torn};
 use crate::record::{ClockQuality, Record, RecordId, Value};
 
+#[path = "bill_tests.rs"]
+mod bill_tests;
 #[path = "cut_tests.rs"]
 mod cut_tests;
 #[path = "letter_tests.rs"]

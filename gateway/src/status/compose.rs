@@ -39,6 +39,7 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
         link: Link { up, counters },
         control: parts.control,
         configuration: parts.configuration.clone(),
+        budget: parts.core.budget.clone(),
         limits: limits(setup, parts),
     }
 }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use compose::compose;
 pub use parts::{CorePart, Parts, Setup, SinkSetup, StorePart};
 
+use crate::budget::Standing;
 use crate::control::Counts;
 use crate::mqtt::LinkCounters;
 use crate::reload::InForce;
@@ -53,6 +54,9 @@ pub struct Status {
     /// Which configuration is in force; absent where it came from no file.
     #[serde(default)]
     pub configuration: Option<InForce>,
+    /// Where the month's budget stands; absent without one, or while the month is not known.
+    #[serde(default)]
+    pub budget: Option<Standing>,
     /// Limits that fill up, used and most.
     pub limits: Vec<Limit>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::About;
+use crate::budget::Standing;
 use crate::conductor::{Condition, Conductor};
 use crate::control::Counts;
 use crate::mqtt::LinkCounters;
@@ -13,6 +14,7 @@ use crate::session::Pacing;
 use crate::sinks;
 use crate::sinks::queue::CLASSES;
 use crate::store::Store;
+use crate::time::Timestamp;
 
 /// Everything a status is composed of.
 #[derive(Debug, Clone)]
@@ -87,11 +89,13 @@ pub struct CorePart {
     pub devices: u64,
     /// `limits.devices_max`, as it is in force.
     pub devices_max: u64,
+    /// Where the month's budget stands.
+    pub budget: Option<Standing>,
 }
 
 impl CorePart {
     /// Of a conductor, now.
-    pub fn of(conductor: &Conductor) -> Self {
+    pub fn of(conductor: &Conductor, now: Timestamp) -> Self {
         let session = conductor.session();
         Self {
             conditions: conductor.conditions(),
@@ -99,6 +103,7 @@ impl CorePart {
             pending_bytes: session.pending_bytes() as u64,
             devices: session.marks().devices().count() as u64,
             devices_max: session.limits().devices_max.into(),
+            budget: conductor.budget(now),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidegate_shared::ids::Term;
 
 use super::*;
+use crate::budget::{Budget, Decision, Sinks};
 use crate::clock::trust::{Distrust, TrustWatch};
 use crate::conductor::{self, Condition, Conductor, Event, Fault};
 use crate::disk::{Disk, FaultDisk};
@@ -57,6 +58,7 @@ fn parts() -> Parts {
             pending_bytes: 5_000,
             devices: 12,
             devices_max: 20,
+            budget: None,
         },
         store: Some(StorePart {
             log_bytes: 70_000,
@@ -232,6 +234,7 @@ fn core_and_store_say_what_they_hold() {
             term: Term(77),
             commit_ms: 1_000,
             spare_incarnation: 9,
+            budget: Budget::new(None, Sinks::default(), Decision::none()),
         },
     );
     let now = Timestamp {
@@ -247,11 +250,11 @@ fn core_and_store_say_what_they_hold() {
         now,
     );
     assert_eq!(
-        CorePart::of(&conductor).conditions,
+        CorePart::of(&conductor, Timestamp::default()).conditions,
         [Condition::Unsubscribed]
     );
     conductor.handle(now, Event::Subscribed, &mut Vec::new());
-    let core = CorePart::of(&conductor);
+    let core = CorePart::of(&conductor, Timestamp::default());
     assert_eq!(
         (core.conditions.len(), core.devices, core.pending_bytes),
         (0, 0, 0)

@@ -163,7 +163,7 @@ fn sums(of: impl Fn(fn(&Sums) -> u64) -> Sides<Option<u64>>) -> Vec<String> {
 fn sinks(out: &mut String, report: &Report) {
     out.push_str("\nsinks\n");
     let heads = [
-        "sink", "", "records", "batches", "bodies", "as sent", "heads",
+        "sink", "", "records", "batches", "bodies", "as sent", "framing",
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for row in &report.sinks {

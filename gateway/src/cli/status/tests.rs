@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::budget::{Action, Level, Standing};
 use crate::mqtt::LinkCounters;
 use crate::reload::{Refusal, Refused};
 use crate::sinks;
@@ -55,6 +56,7 @@ fn usual() -> Status {
         },
         control: None,
         configuration: None,
+        budget: None,
         limits: vec![
             limit("limits.devices_max", Some(12), 1_000, Unit::Devices),
             limit("log.bytes_max", Some(1_536), 1 << 30, Unit::Bytes),
@@ -227,4 +229,24 @@ fn the_configuration_in_force_and_the_one_refused_are_told() {
     assert!(!text.contains("gateway.site"), "{text}");
     let json = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+}
+
+#[test]
+fn a_budget_has_a_line_where_there_is_one() {
+    let mut status = usual();
+    status.budget = Some(Standing {
+        month: "2026-11".parse().unwrap(),
+        level: Level::Capped,
+        action: Action::Coarsen {
+            to_us: 3_600_000_000,
+        },
+        used_bytes: 510_000_000,
+        gap: false,
+        forecast_bytes: Some(600_000_000),
+        warn_bytes: 400_000_000,
+        cap_bytes: 500_000_000,
+    });
+    let line = "\nbudget    510,000,000 of 500,000,000 bytes used (102.0 %), about 600,000,000 by \
+                the month's end at this pace; used up, windows shorter than 1h run at 1h\n";
+    assert!(render(&status).contains(line), "{}", render(&status));
 }

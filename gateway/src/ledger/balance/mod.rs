@@ -5,8 +5,8 @@
 //!                                     + lost here + unknown
 //! (ii)  per rule and sensor:  matched = filtered + late + examined + folded + open
 //! (iii) per rule, sensor and sink:
-//!                             folded = delivered + dead-lettered + evicted + dropped + waiting
-//!                                      + lost here + unknown
+//!                             folded = delivered + dead-lettered + evicted + dropped
+//!                                      + dropped by budget + waiting + lost here + unknown
 //! ```
 //! Terms: every term has a counter of its own. *Lost here*, by the gateway's disk, is the only one
 //! found as a difference, and only where something says that the disk lost something. *Unknown*

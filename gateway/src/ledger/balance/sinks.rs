@@ -41,6 +41,9 @@ pub struct SinkTerms {
     pub evicted: i64,
     /// Never put into the spool: the budget was held by higher classes.
     pub dropped: i64,
+    /// Sent to no sink: the month's budget was used up.
+    #[serde(default)]
+    pub dropped_by_budget: i64,
     /// Wait in the spool.
     pub waiting: i64,
     /// Lost by the gateway's disk: what is missing where it is known to have lost records.
@@ -57,18 +60,27 @@ terms!(
     dead_lettered,
     evicted,
     dropped,
+    dropped_by_budget,
     waiting,
     lost_here,
     unknown,
     difference
 );
 
+/// What the counters say of a row.
+#[derive(Default)]
+struct Row {
+    folded: u64,
+    counts: SensorCounts,
+    cut: u64,
+}
+
 /// Device, sensor, rule, sink.
 type Key<'k> = (&'k str, &'k str, &'k str, &'k str);
 
 /// The rows of every device, sensor, rule and sink that folding or spooling knows.
 pub(super) fn rows(counters: &Counters, spool: &spool::Counters) -> Vec<SinkRow> {
-    let mut found: BTreeMap<Key<'_>, (u64, SensorCounts)> = BTreeMap::new();
+    let mut found: BTreeMap<Key<'_>, Row> = BTreeMap::new();
     for (device, counts) in &counters.devices {
         for (sensor, counts) in &counts.sensors {
             for (rule, counts) in &counts.rules {
@@ -78,7 +90,10 @@ pub(super) fn rows(counters: &Counters, spool: &spool::Counters) -> Vec<SinkRow>
                     let alone = folded.checked_sub(grouped.copied().unwrap_or(0));
                     let mut add = |sensor, folded: Option<u64>| {
                         if let Some(folded) = folded {
-                            found.entry((device, sensor, rule, sink)).or_default().0 += folded;
+                            found
+                                .entry((device, sensor, rule, sink))
+                                .or_default()
+                                .folded += folded;
                         }
                     };
                     add(GROUP, grouped.copied());
@@ -94,14 +109,26 @@ pub(super) fn rows(counters: &Counters, spool: &spool::Counters) -> Vec<SinkRow>
         for (rule, counts) in rules {
             for (device, sensors) in &counts.devices {
                 for (sensor, counts) in sensors {
-                    found.entry((device, sensor, rule, sink)).or_default().1 = *counts;
+                    found
+                        .entry((device, sensor, rule, sink))
+                        .or_default()
+                        .counts = *counts;
+                }
+            }
+        }
+    }
+    for (sink, rules) in &counters.cuts {
+        for (rule, devices) in rules {
+            for (device, sensors) in devices {
+                for (sensor, cut) in sensors {
+                    found.entry((device, sensor, rule, sink)).or_default().cut = cut.fresh;
                 }
             }
         }
     }
     let found = found.into_iter();
     found
-        .map(|(key, (folded, counts))| row(counters, spool, key, folded, &counts))
+        .map(|(key, found)| row(counters, spool, key, &found))
         .collect()
 }
 
@@ -109,19 +136,24 @@ fn row(
     counters: &Counters,
     spool: &spool::Counters,
     (device, sensor, rule, sink): Key<'_>,
-    folded: u64,
-    counts: &SensorCounts,
+    found: &Row,
 ) -> SinkRow {
+    let counts = &found.counts;
     let mut terms = SinkTerms {
-        folded: signed(folded),
+        folded: signed(found.folded),
         delivered: signed(counts.delivered_fresh),
         dead_lettered: signed(counts.refused_fresh),
         evicted: signed(counts.evicted_fresh),
         dropped: signed(counts.dropped_fresh),
+        dropped_by_budget: signed(found.cut),
         waiting: signed(counts.waiting_fresh()),
         ..SinkTerms::default()
     };
-    let gone = terms.delivered + terms.dead_lettered + terms.evicted + terms.dropped;
+    let gone = terms.delivered
+        + terms.dead_lettered
+        + terms.evicted
+        + terms.dropped
+        + terms.dropped_by_budget;
     let left = terms.folded - gone - terms.waiting;
     let mut unknowns = Vec::new();
     let parts_lost = counters.devices.get(device).map_or(0, |one| one.parts_lost);

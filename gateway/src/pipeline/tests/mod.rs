@@ -3,6 +3,7 @@
 mod alerts;
 mod balance;
 mod books;
+mod budget;
 mod chains;
 mod closes;
 mod epochs;

@@ -1,5 +1,6 @@
 //! Resolve: from what was typed to what runs, with the checks that need more than one part.
 
+mod budget;
 pub(super) mod rules;
 mod sinks;
 
@@ -33,6 +34,11 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     let intake = resolve_intake(&typed.limits);
     let site = typed.gateway.site.as_ref().map(SiteName::as_str);
     let sinks = sinks::resolve(typed.sinks, site);
+    let budget = typed.budget;
+    let (sinks, rules) = (sinks?, rules?);
+    if let Some(budget) = &budget {
+        budget::doubt(budget, &sinks, &rules, findings);
+    }
     Some(Settings {
         site: typed.gateway.site?,
         data_dir: typed
@@ -43,8 +49,10 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
         intake,
         mqtt: typed.mqtt?,
         log,
-        sinks: sinks?,
-        rules: rules?,
+        // A budget that is mistaken is among the findings: nothing runs then.
+        budget: budget.and_then(|budget| budget.settings),
+        sinks,
+        rules,
     })
 }
 

@@ -7,6 +7,7 @@
 //! Each table has as its `title` what the reader calls it: a test goes through both and finds
 //! keys that only one of them knows.
 
+mod budget;
 mod gateway;
 mod rule;
 mod sink;
@@ -36,6 +37,7 @@ pub fn schema() -> Value {
             ("log", gateway::log()),
             ("limits", gateway::limits()),
             ("clock", gateway::clock()),
+            ("budget", budget::budget()),
             (
                 "sink",
                 json!({

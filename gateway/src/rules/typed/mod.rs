@@ -3,6 +3,7 @@
 //! A part that was mistaken is absent here and noted in the findings; what the parts mean
 //! together is worked out in [`super::resolve`].
 
+mod budget;
 mod gateway;
 mod mqtt;
 mod rule;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub(super) use self::budget::{AT_CAP, TypedBudget};
 pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
 pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
@@ -30,9 +32,7 @@ pub const SINKS_MAX: usize = 64;
 pub(super) const NAME_BYTES_MAX: usize = 64;
 
 /// Sections of later versions.
-const LATER: &[&str] = &[
-    "alert", "audit", "budget", "device", "http", "pipeline", "update",
-];
+const LATER: &[&str] = &["alert", "audit", "device", "http", "pipeline", "update"];
 
 /// A text of the file with its place.
 #[derive(Debug, Clone)]
@@ -51,6 +51,7 @@ pub(super) struct Typed {
     pub(super) log: TypedLog,
     pub(super) limits: TypedLimits,
     pub(super) clock: TypedClock,
+    pub(super) budget: Option<TypedBudget>,
     pub(super) sinks: Vec<TypedSink>,
     pub(super) rules: Vec<TypedRule>,
     /// Whether rules were typed at all, be it in a way that cannot be read.
@@ -87,6 +88,10 @@ impl Typed {
             .and_then(|value| section("[clock]", value, &[], findings))
             .map(|section| TypedClock::read(section, findings))
             .unwrap_or_default();
+        let budget = top
+            .get("budget")
+            .and_then(|value| section("[budget]", value, &[], findings))
+            .map(|section| TypedBudget::read(section, findings));
         let sinks = top
             .get("sink")
             .map(|value| read_sinks(value, findings))
@@ -103,6 +108,7 @@ impl Typed {
             log,
             limits,
             clock,
+            budget,
             sinks,
             rules,
             rules_given,

@@ -7,6 +7,7 @@ pub fn cause_name(cause: AlertCause) -> &'static str {
     match cause {
         AlertCause::Condition => "condition",
         AlertCause::Silence => "silence",
+        AlertCause::Budget => "budget",
     }
 }
 

@@ -27,6 +27,7 @@ use toml::Spanned;
 pub(in crate::rules) use self::alert::TypedAlert;
 pub(in crate::rules) use self::matching::{TypedMatch, TypedSource};
 use super::{Named, SINKS_MAX, check_name};
+use crate::budget::RESERVED;
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::tree::{Section, Value, choice, list, short, text};
 use crate::rules::{Aggregate, Derive, Expression, Group, Input, Keep, Priority, Thinning, Window};
@@ -43,9 +44,9 @@ pub(in crate::rules) mod bounds {
 }
 
 /// Longest time that a rule may name: a month.
-const TIME_US_MAX: i64 = 31 * 86_400 * 1_000_000;
+pub(in crate::rules) const TIME_US_MAX: i64 = 31 * 86_400 * 1_000_000;
 /// Shortest time that a rule may name where 0 makes no sense: what quantities are written in.
-const TIME_US_MIN: i64 = 1_000;
+pub(in crate::rules) const TIME_US_MIN: i64 = 1_000;
 
 /// Keys of a rule that later versions know.
 const LATER: &[&str] = &["budget"];
@@ -269,6 +270,17 @@ impl TypedRule {
 
 fn read_name(value: &Value<'_>, findings: &mut Findings) -> Option<Named> {
     let typed = text("`name`", value, "a text such as \"minute\"", findings)?;
+    if typed.starts_with(RESERVED) {
+        findings
+            .mistake(
+                Kind::Malformed,
+                value.span(),
+                format!("names that begin with \"{RESERVED}\" are the gateway's own"),
+                "its own records carry them, such as those that tell of the budget",
+            )
+            .help("choose another name");
+        return None;
+    }
     check_name("rule", typed, value.span(), findings).then(|| named(typed, value.span()))
 }
 
