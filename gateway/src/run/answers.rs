@@ -257,7 +257,7 @@ mod tests {
         assert!(again.control.unwrap().answered > 0);
         assert_eq!(gateway.status().await.unwrap().gateway, status.gateway);
         let asking = data_dir.clone();
-        let bill = spawn_blocking(move || ask(&asking, Command::Bill));
+        let bill = spawn_blocking(move || ask(&asking, &Command::Bill));
         let billed: Billed = serde_json::from_value(bill.await.unwrap().unwrap()).unwrap();
         assert_eq!(billed.bill, Bill::default(), "nothing was sent yet");
         gateway.stop().await;

@@ -297,10 +297,9 @@ impl Sending {
         let why = format!("{mood:?}");
         let all = batch.records.len();
         let (taken, outcome) = match mood {
-            Mood::Well | Mood::Slow => (all, Outcome::Confirmed),
             Mood::Choosy if batch.records.iter().any(is_bad) => (0, Outcome::Refused { why }),
             Mood::Narrow if all > 2 => (0, Outcome::TooLarge { why }),
-            Mood::Choosy | Mood::Narrow => (all, Outcome::Confirmed),
+            Mood::Well | Mood::Slow | Mood::Choosy | Mood::Narrow => (all, Outcome::Confirmed),
             Mood::Refusing => (0, Outcome::Refused { why }),
             Mood::Closed => (0, Outcome::Broken { why }),
             Mood::Busy => {
