@@ -226,6 +226,7 @@ async fn every_command_reaches_its_handler_by_name() {
             wish: dead_letters::Wish::Drop(vec!["0c0ffee0".into()]),
         }),
         Command::Resume("cloud".into()),
+        Command::Bill,
     ];
     for (command, name) in commands.iter().zip(Command::NAMES) {
         let (path, asked) = (dir.path().to_owned(), command.clone());
