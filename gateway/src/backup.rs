@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! written:  entry ──► its records in the spool ──► base of the log that covers it ──► recycling
-//! read:     bases of the log, journal, queues, segments of the log
+//! read:     bases of the log, journal, queues, dead letters, segments of the log
 //! ```
 //! Invariants:
 //! - What a copied base covers is in the copied queues or left them: the base was read first.
@@ -31,6 +31,7 @@ use crate::inspection::Progress;
 use crate::inspection::files::{self, Files, Room, SegmentFile};
 use crate::inspection::walk::walk;
 use crate::log::LogError;
+use crate::spool::letters;
 
 /// Times that files which went while they were read are read again.
 const READINGS_MAX: u32 = 8;
@@ -212,6 +213,9 @@ impl Packer<'_> {
         if !self.pack_spool()? {
             return Ok(false);
         }
+        if !self.pack_letters()? {
+            return Ok(false);
+        }
         let log = files::list(&**self.disk, Room::Log)?;
         let mut oldest = None;
         for segment in &log.segments {
@@ -251,6 +255,21 @@ impl Packer<'_> {
         }
         let is_there = |file: &SegmentFile| self.disk.open(&file.path).is_ok();
         Ok(before.segments.iter().all(is_there))
+    }
+
+    /// Packs the dead letters; false when one changed its name meanwhile. The journal was read
+    /// before: a letter that it does not know of yet is removed at the next start, as its record
+    /// is still in its queue.
+    fn pack_letters(&mut self) -> Result<bool, BackupError> {
+        let names = |packer: &Self| {
+            let listed = packer.disk.list(letters::FOLDER);
+            listed.map_err(|source| LogError::read(letters::FOLDER, source))
+        };
+        let before = names(self)?;
+        for name in &before {
+            self.pack_file(&format!("{}/{name}", letters::FOLDER), u64::MAX)?;
+        }
+        Ok(names(self)? == before)
     }
 
     /// Packs a segment as far as its batches go; false when it went meanwhile.
@@ -428,6 +447,7 @@ fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {
     for room in Room::ALL {
         folders.push_back(into.join(room.folder()));
     }
+    folders.push_back(into.join(letters::FOLDER));
     for folder in &folders {
         fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -471,7 +491,7 @@ fn is_ours(name: &Path) -> bool {
     match (parts.next().flatten(), parts.next(), parts.next()) {
         (Some(single), None, None) => SINGLE.contains(&single),
         (Some(folder), Some(Some(_)), None) => {
-            Room::ALL.into_iter().any(|room| room.folder() == folder)
+            folder == letters::FOLDER || Room::ALL.into_iter().any(|room| room.folder() == folder)
         }
         _ => false,
     }

@@ -37,7 +37,8 @@ use crate::record::{Record, RecordId};
 use crate::rules::Priority;
 use crate::time::Timestamp;
 
-const FOLDER: &str = "dead-letters";
+/// Where they are in the data directory.
+pub const FOLDER: &str = "dead-letters";
 
 /// What is to become of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
