@@ -2,9 +2,9 @@
 //!
 //! # Terms
 //! - *form*: what a type's request looks like: address, headers, what is put around and over the
-//!   records ([`form`]).
-//! - *client*: a connection with its secrets and certificates ([`client`]).
-//! - *answer*: what a response means ([`answer`]).
+//!   records (`form`).
+//! - *client*: a connection with its secrets and certificates (`client`).
+//! - *answer*: what a response means (`answer`).
 //!
 //! # Invariants
 //! - Nothing is read or connected before the first attempt, and nothing that a client needs can

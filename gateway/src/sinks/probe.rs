@@ -2,7 +2,7 @@
 //!
 //! It says what a batch would meet, without being one: the record's device, sensor and rule are
 //! [`PROBE`], its value is 1, its id is drawn. What would disturb a gateway that runs beside it is
-//! done under another name: see [`aside`].
+//! done under another name: see `aside`.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

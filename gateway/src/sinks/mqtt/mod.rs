@@ -1,10 +1,10 @@
 //! The MQTT sink: a message per record, confirmed by the broker one by one.
 //!
 //! # Terms
-//! - *session*: the task that owns a connection ([`session`](super::session)); a lost one is never
+//! - *session*: the task that owns a connection (`session`); a lost one is never
 //!   repaired, the next attempt makes a new one.
-//! - *kept*: retained by the broker for later subscribers ([`newest`]).
-//! - *node*: the sink as a Sparkplug B edge node ([`node`]).
+//! - *kept*: retained by the broker for later subscribers (`newest`).
+//! - *node*: the sink as a Sparkplug B edge node (`node`).
 //!
 //! # Invariants
 //! - A record is confirmed by the PUBACK of its own packet id, which is why this client writes its
