@@ -111,8 +111,8 @@ pub enum Outcome {
     Ambiguous,
     /// The sink has a newer revision of it.
     Old,
-    /// It goes to the sink once more, and cannot be dropped until that is settled.
-    UnderWay,
+    /// The sink is not in the configuration, so nothing is sent there.
+    Unconfigured,
     /// The sink has taken it meanwhile.
     Sent,
     /// The disk refused.
@@ -136,8 +136,8 @@ impl Outcome {
                 "old: the sink has taken a newer revision of this window, whose place it would \
                  take; it can be dropped"
             }
-            Self::UnderWay => {
-                "is on its way to the sink once more: it can be dropped when it is refused again"
+            Self::Unconfigured => {
+                "the sink is not in the configuration, so it would never go; it can be dropped"
             }
             Self::Sent => "the sink has just taken it",
             Self::Failed => "the disk refused; nothing was changed",
@@ -284,6 +284,9 @@ fn handle(
 }
 
 fn resend(spool: &mut Spool, sink: &str, id: RecordId) -> Result<Outcome, SpoolError> {
+    if !spool.is_configured(sink) {
+        return Ok(Outcome::Unconfigured);
+    }
     let letters = spool.letters_mut();
     if letters.resend(sink, id)? {
         return Ok(Outcome::Again);
@@ -304,8 +307,7 @@ fn left_alone(state: Option<LetterState>) -> Outcome {
     match state {
         None => Outcome::Unknown,
         Some(LetterState::Old) => Outcome::Old,
-        Some(LetterState::Again) => Outcome::UnderWay,
-        Some(LetterState::Sent | LetterState::Dead) => Outcome::Sent,
+        Some(LetterState::Sent | LetterState::Dead | LetterState::Again) => Outcome::Sent,
     }
 }
 

@@ -93,13 +93,16 @@ impl Queue for SpoolQueue {
         let id = self.id(&spool, class)?;
         let begun = spool.begun(id).map_err(|error| failed(&error))?;
         let (records_max, bytes_max) = match begun {
-            Some((first, last)) => ((last + 1 - first) as usize, usize::MAX),
+            // All of the batch that was begun, and whether there is more behind it.
+            Some((first, last)) => {
+                let begun = (last + 1 - first) as usize;
+                (records_max.max(begun + 1), usize::MAX)
+            }
             None => (records_max, bytes_max),
         };
         let waiting = spool.read(id, 0, records_max, bytes_max);
         let waiting = waiting.map_err(|error| failed(&error))?;
-        let letter = spool.letters().again(&self.sink);
-        let letter = letter.map_err(|error| failed(&error))?;
+        let letter = spool.letters_mut().again(&self.sink);
         Ok(Found {
             waiting: waiting
                 .into_iter()
@@ -165,7 +168,10 @@ impl Queue for SpoolQueue {
         let id = batch.records[0].id;
         let delivery = self.journaled(Outcome::Refused, delivery);
         let settled = match refused {
-            None => spool.resent(&self.sink, id, &batch.shares(), delivery.cost()),
+            None => {
+                let of = (batch.class, &batch.records[0]);
+                spool.resent(&self.sink, of, &batch.shares(), delivery.cost())
+            }
             Some(why) => {
                 let queue = self.id(&spool, batch.class)?;
                 spool.refused_again(queue, id, why, &batch.shares(), delivery)

@@ -128,8 +128,8 @@ pub struct Machine {
     state: State,
     /// Records arrived since the reading began.
     arrived: bool,
-    /// Until when what waits may wait for more, if it is less than a batch.
-    fill_until: Option<Timestamp>,
+    /// Until when what waits in each class may wait for more, if it is less than a batch.
+    fill_until: [Option<Timestamp>; CLASSES.len()],
     /// What the receiver called too large, halved: the most body bytes of a batch, if that is
     /// less than its limit, and the batches confirmed since. It doubles now and then.
     bytes_shrunk: Option<(usize, u32)>,
@@ -157,7 +157,7 @@ impl Machine {
             pace: Pace::new(DrainLimits::NONE),
             state: State::Idle,
             arrived: false,
-            fill_until: None,
+            fill_until: [None; CLASSES.len()],
             bytes_shrunk: None,
             suspect: None,
             refused_row: 0,

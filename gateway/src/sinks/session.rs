@@ -151,6 +151,17 @@ struct Underway<S> {
     payload_bytes: u64,
 }
 
+/// Signs of a server's words that are shown.
+const EXCERPT_CHARS: usize = 200;
+
+/// The beginning of a server's words on one line.
+pub fn excerpt(words: &str) -> String {
+    let shown = words.chars().take(EXCERPT_CHARS);
+    shown
+        .map(|sign| if sign.is_control() { ' ' } else { sign })
+        .collect()
+}
+
 /// The task of one connection.
 struct Session<D: Dialect> {
     line: Line,
@@ -235,15 +246,17 @@ impl<D: Dialect> Session<D> {
     /// Takes all packets that are whole.
     fn hear(&mut self) -> Result<(), Lost> {
         let Line { input, output, .. } = &mut self.line;
-        loop {
+        // What comes may ask for answers: not more of them than are written.
+        while output.len() < OUTPUT_BYTES_MAX {
             let underway = self
                 .underway
                 .as_mut()
                 .map(|underway| (&underway.job.script, &mut underway.job.flight));
             if !self.dialect.take(input, output, underway)? {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     /// Reports a job that is over.

@@ -10,7 +10,8 @@ use super::journal::{
 use super::letters::Stored;
 use super::queue::Found;
 use super::{QueueId, Spool, SpoolError};
-use crate::record::{Place, RecordId};
+use crate::record::{Place, Record, RecordId};
+use crate::rules::Priority;
 use crate::time::Timestamp;
 
 /// Indices that were waiting and cannot be read.
@@ -67,29 +68,36 @@ impl Spool {
         left.map(|_| None)
     }
 
-    /// Notes that a dead letter was delivered after all.
+    /// Notes that a dead letter was delivered after all, also one that was dropped meanwhile. After
+    /// an error the same call again does what is left.
     pub fn resent(
         &mut self,
         sink: &str,
-        id: RecordId,
+        (priority, record): (Priority, &Record),
         pieces: &Shares,
         cost: Cost,
     ) -> Result<(), SpoolError> {
-        let Some(letter) = self.letters.sent(sink, id)? else {
-            return Ok(());
-        };
-        let resent = Resent {
-            sink: sink.to_owned(),
-            priority: letter.priority,
-            id,
-            counted: Counted::from(&letter.record),
-            shares: pieces.clone(),
-            cost,
-        };
-        self.journal.hold(&Journaled::Resent(resent.clone()))?;
+        let name = (sink.to_owned(), record.id);
+        if !self.resending.contains(&name) {
+            self.letters.sent(sink, record.id)?;
+            let resent = Resent {
+                sink: sink.to_owned(),
+                priority,
+                id: record.id,
+                counted: Counted::from(record),
+                shares: pieces.clone(),
+                cost,
+            };
+            self.journal.hold(&Journaled::Resent(resent.clone()))?;
+            // Counted when it is held: a base that covers the entry has its counts, too.
+            self.apply_resent(&resent);
+            self.resending.insert(name.clone());
+        }
+        self.letters.supersede(sink, record)?;
         self.journal.sync()?;
-        self.apply_resent(&resent);
-        self.letters.remove(sink, id)
+        self.letters.remove(sink, record.id)?;
+        self.resending.remove(&name);
+        Ok(())
     }
 
     /// Notes that a dead letter was refused again, and what that took.
@@ -140,8 +148,9 @@ impl Spool {
         for (sink, id) in sent {
             if journaled.contains(&(sink.clone(), id)) {
                 self.letters.remove(&sink, id)?;
-            } else {
-                self.resent(&sink, id, &Shares::default(), Cost::default())?;
+            } else if let Some((_, letter)) = self.letters.get(&sink, id)? {
+                let of = (letter.priority, &letter.record);
+                self.resent(&sink, of, &Shares::default(), Cost::default())?;
             }
         }
         Ok(())

@@ -88,10 +88,7 @@ fn a_letter_is_listed_resent_and_delivered_or_dropped() {
             .unwrap()
     );
     let mut spool = open(&disk);
-    assert_eq!(
-        spool.letters().again("cloud").unwrap().unwrap().record.id,
-        first
-    );
+    assert_eq!(spool.letters_mut().again("cloud").unwrap().record.id, first);
     let id = normal(&spool);
     let refused = delivery(Outcome::Refused);
     spool
@@ -100,14 +97,14 @@ fn a_letter_is_listed_resent_and_delivered_or_dropped() {
     let (state, stored) = spool.letters().get("cloud", first).unwrap().unwrap();
     assert_eq!((state, stored.attempts), (LetterState::Dead, 2));
     assert_eq!(stored.why, "HTTP 422");
-    assert_eq!(spool.letters().again("cloud").unwrap(), None);
+    assert_eq!(spool.letters_mut().again("cloud"), None);
 
     // Sent again and taken, its samples are delivered.
     spool.letters_mut().resend("cloud", first).unwrap();
     spool
         .resent(
             "cloud",
-            first,
+            (Priority::Normal, &stored.record),
             &pieces(),
             delivery(Outcome::Confirmed).cost(),
         )
@@ -164,8 +161,84 @@ fn a_letter_of_which_a_newer_revision_was_delivered_is_never_sent() {
     let mut spool = open(&disk);
     let (state, _) = spool.letters().get("cloud", letter).unwrap().unwrap();
     assert_eq!(state, LetterState::Old);
-    assert_eq!(spool.letters().again("cloud").unwrap(), None);
+    assert_eq!(spool.letters_mut().again("cloud"), None);
     assert!(!spool.letters_mut().resend("cloud", letter).unwrap());
+}
+
+/// Both refused, both resent: the earlier revision goes first, and never behind the later one.
+#[test]
+fn of_a_window_the_earlier_revision_is_resent_first_and_not_after_the_later() {
+    let disk = FaultDisk::new();
+    let mut spool = open(&disk);
+    let mut first = emitted(place(0, 0), &["cloud"], Priority::Normal);
+    first.record.id = RecordId([9; 16]);
+    let mut newer = first.clone();
+    newer.place = place(1, 0);
+    newer.record.revision = 1;
+    newer.record.id = RecordId([7; 16]);
+    spool.append(now(1), &[first, newer]).unwrap();
+    spool.sync(now(1)).unwrap();
+    let earlier = bury(&mut spool).unwrap();
+    let later = bury(&mut spool).unwrap();
+    for id in [earlier, later] {
+        spool.letters_mut().resend("cloud", id).unwrap();
+    }
+    assert_eq!(
+        spool.letters_mut().again("cloud").unwrap().record.id,
+        earlier
+    );
+    // The later one is taken all the same: the earlier one is old.
+    let (_, letter) = spool.letters().get("cloud", later).unwrap().unwrap();
+    let of = (Priority::Normal, &letter.record);
+    let cost = delivery(Outcome::Confirmed).cost();
+    spool.resent("cloud", of, &pieces(), cost).unwrap();
+    assert_eq!(spool.letters_mut().again("cloud"), None);
+    let (state, _) = spool.letters().get("cloud", earlier).unwrap().unwrap();
+    assert_eq!(state, LetterState::Old);
+}
+
+/// A sync that fails leaves the delivery of a letter counted once, whatever comes then.
+#[test]
+fn a_failed_sync_counts_a_resent_letter_once() {
+    let disk = FaultDisk::new();
+    let mut spool = filled(&disk);
+    let first = bury(&mut spool).unwrap();
+    bury(&mut spool).unwrap();
+    spool.sync(now(40)).unwrap();
+    spool.letters_mut().resend("cloud", first).unwrap();
+    let (_, letter) = spool.letters().get("cloud", first).unwrap().unwrap();
+    let of = (Priority::Normal, &letter.record);
+    let cost = delivery(Outcome::Confirmed).cost();
+    for nth in 1..=6 {
+        disk.fail_sync(disk.syncs() + nth);
+    }
+    assert!(spool.resent("cloud", of, &pieces(), cost).is_err());
+    disk.disarm();
+    spool.resent("cloud", of, &pieces(), cost).unwrap();
+    assert_eq!(check(&mut spool), (1, 1, 1));
+    let mut spool = open(&disk);
+    assert_eq!(check(&mut spool), (1, 1, 1));
+}
+
+/// One that goes again and cannot be read hides none of the others.
+#[test]
+fn a_letter_that_cannot_be_read_again_is_passed_over() {
+    let disk = FaultDisk::new();
+    let mut spool = filled(&disk);
+    let first = bury(&mut spool).unwrap();
+    let second = bury(&mut spool).unwrap();
+    for id in [first, second] {
+        spool.letters_mut().resend("cloud", id).unwrap();
+    }
+    let paths = disk.paths();
+    let name = format!("{first}.again");
+    let path = paths.iter().find(|path| path.ends_with(&name)).unwrap();
+    disk.put(path, b"{".to_vec());
+    assert_eq!(
+        spool.letters_mut().again("cloud").unwrap().record.id,
+        second
+    );
+    assert_eq!(spool.letters().unreadable(), 1);
 }
 
 #[test]
@@ -191,7 +264,9 @@ fn letters_survive_a_cut_anywhere_and_count_once() {
         spool.sync(now(40))?;
         spool.letters_mut().resend("cloud", first)?;
         let cost = delivery(Outcome::Confirmed).cost();
-        spool.resent("cloud", first, &pieces(), cost)?;
+        let (_, letter) = spool.letters().get("cloud", first)?.unwrap();
+        let of = (Priority::Normal, &letter.record);
+        spool.resent("cloud", of, &pieces(), cost)?;
         spool.stop(now(80))
     };
     let whole = FaultDisk::new();

@@ -120,7 +120,7 @@ impl Letters {
             };
             let path = format!("{FOLDER}/{name}");
             // One that was never whole was never counted: its record is still in the queue.
-            let Some(stored) = letters.load(&path)? else {
+            let Ok(Some(stored)) = letters.load(&path) else {
                 tracing::warn!(path, "a dead letter cannot be read; its file is kept");
                 letters.unreadable += 1;
                 continue;
@@ -214,12 +214,12 @@ impl Letters {
         }
     }
 
-    /// Drops a letter: its samples stay dead-lettered. False when there is none, or one that is on
-    /// its way: if the sink took it meanwhile, nobody would count it as delivered.
+    /// Drops a letter: its samples stay dead-lettered, unless it was on its way and the sink took
+    /// it. False when there is none.
     pub fn discard(&mut self, sink: &str, id: RecordId) -> Result<bool, SpoolError> {
         if self
             .state(sink, id)
-            .is_none_or(|state| matches!(state, LetterState::Again | LetterState::Sent))
+            .is_none_or(|state| state == LetterState::Sent)
         {
             return Ok(false);
         }
@@ -227,13 +227,27 @@ impl Letters {
         Ok(true)
     }
 
-    /// The next letter that a sink is to get again.
-    pub fn again(&self, sink: &str) -> Result<Option<Stored>, SpoolError> {
-        let mut of = self.of(sink);
-        let again = of.find(|(_, known)| known.state == LetterState::Again);
-        again.map_or(Ok(None), |(id, known)| {
-            self.load(&path(sink, known.priority, id, known.state))
-        })
+    /// The next letter that a sink is to get again: of a window the earlier revision first.
+    pub fn again(&mut self, sink: &str) -> Option<Stored> {
+        loop {
+            let marked = self
+                .of(sink)
+                .filter(|(_, known)| known.state == LetterState::Again);
+            let next = marked.min_by_key(|(_, known)| (known.revision, known.index));
+            let (id, path) = next.map(|(id, known)| {
+                let path = path(sink, known.priority, id, known.state);
+                (id, path)
+            })?;
+            if let Ok(Some(stored)) = self.load(&path) {
+                return Some(stored);
+            }
+            tracing::warn!(
+                path,
+                "a dead letter cannot be read, so it is not sent again"
+            );
+            self.known.remove(&(sink.to_owned(), id));
+            self.unreadable += 1;
+        }
     }
 
     pub(super) fn bury(&mut self, stored: &Stored) -> Result<(), SpoolError> {

@@ -41,7 +41,7 @@ mod tests;
 #[cfg(test)]
 mod week_tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ use self::letters::Letters;
 use self::queue::{Found, Pending, Queue};
 use crate::disk::Disk;
 use crate::log::LogError;
-use crate::record::{Emitted, Place};
+use crate::record::{Emitted, Place, RecordId};
 use crate::rules::Priority;
 use crate::time::Timestamp;
 
@@ -164,6 +164,8 @@ pub struct Spool {
     journal: Journal,
     counters: Counters,
     letters: Letters,
+    /// Letters whose delivery is held in the journal and counted, but not durable yet.
+    resending: BTreeSet<(String, RecordId)>,
     bill: Bill,
     drops_held: bool,
     base_due: bool,
@@ -216,6 +218,12 @@ impl Spool {
         let head = queue.done.next_free(1);
         let begun = queue.begun;
         Ok(begun.filter(|(first, last)| (*first..=*last).contains(&head)))
+    }
+
+    /// Whether a sink is configured: records of others wait, and nothing is sent there.
+    pub fn is_configured(&self, sink: &str) -> bool {
+        let mut queues = self.queues.iter().filter(|queue| queue.sink == sink);
+        queues.any(|queue| queue.bytes_max.is_some())
     }
 
     /// The dead letters.

@@ -47,6 +47,7 @@ impl Spool {
             base_bytes: base.as_ref().map_or(0, Base::bytes),
             grown: 0,
             synced_us: 0,
+            resending: BTreeSet::new(),
             letters: Letters::open(Arc::clone(&disk))?,
             disk,
         };

@@ -288,7 +288,7 @@ fn queue() -> Vec<(&'static str, Value)> {
             "dead_letters_max",
             about(
                 "Records that the receiver refused and that are kept; when full, delivery stops",
-                by_default(SinkSettings::DEAD_LETTERS_MAX, whole(0, 1_000_000)),
+                by_default(SinkSettings::DEAD_LETTERS_MAX, whole(1, 1_000_000)),
             ),
         ),
         (

@@ -161,7 +161,7 @@ impl Machine {
         if !more && !was_behind && found.bound.is_none() && self.may_fill(now, class) {
             return;
         }
-        self.fill_until = None;
+        self.fill_until[rank] = None;
         let backoff = &mut self.backoff;
         let begins = self
             .pace
@@ -229,9 +229,8 @@ impl Machine {
         if self.limits.age_us == 0 || is_urgent {
             return false;
         }
-        let until = *self
-            .fill_until
-            .get_or_insert_with(|| later(now, self.limits.age_us));
+        let until =
+            *self.fill_until[rank(class)].get_or_insert_with(|| later(now, self.limits.age_us));
         let fills = until.mono_us > now.mono_us;
         if fills {
             self.state = State::Filling { until };
@@ -272,7 +271,8 @@ impl Machine {
 
     /// Nothing waits; unless something arrived while the queues were read.
     fn rest(&mut self, effects: &mut impl Extend<Effect>) {
-        self.fill_until = None;
+        self.fill_until = [None; CLASSES.len()];
+        self.pace.rest();
         if self.arrived {
             self.gather(None, effects);
         } else {

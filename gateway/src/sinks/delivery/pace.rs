@@ -126,6 +126,11 @@ impl Pace {
         self.behind[rank] = false;
     }
 
+    /// Nothing waits at all: what comes from here on is no backlog of an outage.
+    pub fn rest(&mut self) {
+        self.returned_after_us = None;
+    }
+
     /// A batch of a class was chosen; `more` says whether it leaves any. `draw` gives a number up
     /// to its argument. True when draining begins with it.
     pub fn choose(
@@ -135,11 +140,10 @@ impl Pace {
         more: bool,
         draw: impl FnOnce(u64) -> u64,
     ) -> bool {
-        let returned_after_us = self.returned_after_us.take();
         if !more {
             return false;
         }
-        if let Some(outage_us) = returned_after_us {
+        if let Some(outage_us) = self.returned_after_us.take() {
             let spread_us = self.limits.spread_us.min(outage_us / OUTAGE_PER_SPREAD);
             let begin_us = now_us.saturating_add(draw(spread_us));
             self.free_at_us = self.free_at_us.max(begin_us);
@@ -215,7 +219,7 @@ mod tests {
     fn the_spread_is_a_tenth_of_the_outage_and_no_more_than_is_set() {
         let asked = |away_us: u64| {
             let mut pace = Pace::new(LIMITS);
-            pace.choose(0, 1, false, |_| 0);
+            pace.rest();
             pace.away(1_000);
             pace.away(2_000);
             pace.back(1_000 + away_us);

@@ -331,7 +331,13 @@ impl Machine {
                     "{letters_max} dead letters are kept already and no more may be: resend or \
                      drop some; the record that waits was refused: {why}"
                 );
+                let mut underway = underway;
+                effects.extend(underway.charge());
                 self.open_circuit(now, underway, why, effects);
+                // Letters that are to go again go before the record that has no room.
+                if let Some(until) = self.next_deadline() {
+                    self.state = State::ReadLater { until };
+                }
             }
             (Note::Bury { why }, Written::Done) => {
                 self.refused_row += 1;

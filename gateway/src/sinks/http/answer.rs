@@ -48,7 +48,11 @@ struct Came {
 }
 
 /// What a response means; reads its body so far that the connection can be used again.
-pub(super) async fn answered(mut response: Response, says: Says) -> Outcome {
+pub(super) async fn answered(
+    mut response: Response,
+    says: Says,
+    secrets: &[Zeroizing<String>],
+) -> Outcome {
     let mut came = Came {
         status: response.status(),
         after_us: retry_after_us(response.headers()),
@@ -69,7 +73,32 @@ pub(super) async fn answered(mut response: Response, says: Says) -> Outcome {
             break;
         }
     }
+    mask(&mut came.body, secrets);
     classify(&came, says)
+}
+
+/// Strikes out what a receiver repeats of a secret, before anything is cut off; lengths stay.
+fn mask(body: &mut [u8], secrets: &[Zeroizing<String>]) {
+    for secret in longest_first(secrets) {
+        let secret = secret.as_bytes();
+        let mut at = 0;
+        while let Some(found) = body
+            .get(at..)
+            .and_then(|rest| rest.windows(secret.len()).position(|part| part == secret))
+        {
+            let begin = at + found;
+            at = begin + secret.len();
+            body[begin..at].fill(b'*');
+        }
+    }
+}
+
+/// The secrets that hold anything; one inside another comes behind it.
+fn longest_first(secrets: &[Zeroizing<String>]) -> Vec<&str> {
+    let mut long: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+    long.retain(|secret| !secret.is_empty());
+    long.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    long
 }
 
 fn is_protobuf(headers: &HeaderMap) -> bool {
@@ -200,9 +229,8 @@ pub(super) fn failed(error: reqwest::Error, settings: &TlsSettings) -> Outcome {
 /// The same without the secrets that a receiver may have repeated.
 pub(super) fn without_secrets(outcome: Outcome, secrets: &[Zeroizing<String>]) -> Outcome {
     let hidden = |why: String| {
-        let mut long: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
-        long.retain(|secret| !secret.is_empty());
-        long.into_iter()
+        longest_first(secrets)
+            .into_iter()
             .fold(why, |why, secret| why.replace(secret, "***"))
     };
     match outcome {

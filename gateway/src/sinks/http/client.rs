@@ -120,7 +120,7 @@ impl Client {
             Ok(response) => Answer {
                 sent_bytes,
                 header_bytes: head_bytes + response_head_bytes(&response),
-                outcome: answered(response, self.form.says).await,
+                outcome: answered(response, self.form.says, &self.secrets).await,
                 taken: 0,
             },
             Err(error) => {

@@ -290,7 +290,7 @@ async fn a_missing_secret_needs_a_person_and_a_new_one_is_read_without_a_restart
     let Outcome::Broken { why } = sink.deliver(&batch()).await.outcome else {
         panic!("401 is broken");
     };
-    assert_eq!(why, "HTTP 401 Unauthorized: not ***");
+    assert_eq!(why, "HTTP 401 Unauthorized: not *********");
     let request = seen.recv().await.unwrap();
     assert_eq!(request.header("authorization"), Some("Bearer first-one"));
 

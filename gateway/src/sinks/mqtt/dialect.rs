@@ -210,7 +210,8 @@ impl Dialect for Mqtt {
                 }
                 if let Some(node) = &self.node {
                     let births = lock(node).command(&topic, &payload);
-                    put_all(&births, &self.limits, self.version, output)?;
+                    put_all(&births, &self.limits, self.version, output)
+                        .map_err(super::too_long_a_birth)?;
                 }
             }
             Arrived::Disconnect { code, words } => {

@@ -198,14 +198,8 @@ impl MqttTransport {
         let version = self.settings.version;
         let limit = CONNECT_MAX.min(self.timeout);
         let mut line = Line::open(&address, limit).await?;
-        let opening = self.open(&mut line, &hello, batch);
-        let opened = match tokio::time::timeout(limit, opening).await {
-            Ok(opened) => opened.map_err(|lost| lost.outcome),
-            Err(_) => Err(retry(format!(
-                "no answer to CONNECT within {} s",
-                limit.as_secs_f32()
-            ))),
-        };
+        let opened = self.open(&mut line, &hello, batch, limit).await;
+        let opened = opened.map_err(|lost| lost.outcome);
         self.traffic
             .fetch_add(std::mem::take(&mut line.bytes), Ordering::Relaxed);
         let limits = opened?;
@@ -220,9 +214,11 @@ impl MqttTransport {
         line: &mut Line,
         hello: &Hello,
         batch: &Batch,
+        limit: Duration,
     ) -> Result<Limits, Lost> {
         let version = self.settings.version;
-        let limits = opening::introduce(line, version, hello).await?;
+        let introduced = opening::introduce(line, version, hello);
+        let limits = in_time(limit, "CONNECT", introduced).await?;
         if let (MqttPayload::Json { topic }, true, false) = (
             &self.settings.payload,
             self.settings.retain,
@@ -230,15 +226,16 @@ impl MqttTransport {
         ) {
             let site = batch.records.first().map_or("", |record| &record.site);
             let filter = topic::filter(topic, site);
-            opening::learn(line, version, &filter, &mut self.newest).await?;
+            opening::learn(line, version, (&filter, limit), &mut self.newest).await?;
             self.has_learnt = true;
         }
         if let Some(node) = &self.node {
             let commands = lock(node).command_topic();
             let purpose = "so a host cannot ask for births";
-            opening::subscribe(line, version, (&commands, 1), purpose).await?;
+            let subscribed = opening::subscribe(line, version, (&commands, 1), purpose);
+            in_time(limit, "SUBSCRIBE", subscribed).await?;
             let births = lock(node).births();
-            put_all(&births, &limits, version, &mut line.output)?;
+            put_all(&births, &limits, version, &mut line.output).map_err(too_long_a_birth)?;
         }
         Ok(limits)
     }
@@ -276,7 +273,38 @@ impl MqttTransport {
     }
 }
 
+/// What is done within a limit.
+async fn in_time<T>(
+    limit: Duration,
+    asked: &str,
+    answered: impl Future<Output = Result<T, Lost>>,
+) -> Result<T, Lost> {
+    match tokio::time::timeout(limit, answered).await {
+        Ok(answered) => answered,
+        Err(_) => Err(Lost::from(retry(format!(
+            "no answer to {asked} within {} s",
+            limit.as_secs_f32()
+        )))),
+    }
+}
+
+/// A birth that does not fit is no record's fault.
+fn too_long_a_birth(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::TooLarge { why } => Outcome::Broken {
+            why: format!("a birth of the edge node is too long for the broker: {why}"),
+        },
+        other => other,
+    }
+}
+
 impl Transport for MqttTransport {
+    /// An attempt bounds itself, by the time to connect and the sink's timeout behind it: given up
+    /// from outside, what was acknowledged would be forgotten.
+    fn may_be_given_up(&self) -> bool {
+        false
+    }
+
     fn deliver<'a>(&'a mut self, batch: &'a Arc<Batch>) -> Attempt<'a> {
         Box::pin(self.attempt(batch))
     }

@@ -127,18 +127,29 @@ pub async fn subscribe(
     }
 }
 
-/// Learns what the broker keeps on the topics of a filter. See [`super::newest`].
+/// Learns what the broker keeps on the topics of a filter; lost when it is silent for too long. See [`super::newest`].
 pub async fn learn(
     line: &mut Line,
     version: MqttVersion,
-    filter: &str,
+    (filter, silence_max): (&str, Duration),
     newest: &mut Newest,
 ) -> Result<(), Lost> {
     packet::subscribe(version, SUBSCRIPTION_ID, filter, 0, &mut line.output);
     line.output.extend(PINGREQ);
     packet::unsubscribe(version, SUBSCRIPTION_ID, filter, &mut line.output);
     loop {
-        match next(line, version).await? {
+        // Bounded by silence: however much is kept, it may come slowly.
+        let arrived = tokio::time::timeout(silence_max, next(line, version)).await;
+        let arrived = arrived.map_err(|_| {
+            Lost::from(Outcome::Retry {
+                why: format!(
+                    "the broker fell silent for {} s while it told what is retained",
+                    silence_max.as_secs_f32()
+                ),
+                after_us: None,
+            })
+        })?;
+        match arrived? {
             Arrived::SubAck { code, words, .. } => {
                 let purpose = "so it cannot learn which values are kept (see `retain`)";
                 let words = words.as_deref();

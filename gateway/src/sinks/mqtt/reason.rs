@@ -1,6 +1,7 @@
 //! What a broker's answers mean for delivery: reason codes of both versions.
 
 use crate::sinks::delivery::Outcome;
+use crate::sinks::session::excerpt;
 
 /// Sends a batch again.
 fn retry(why: String) -> Outcome {
@@ -82,10 +83,7 @@ pub fn of_disconnect(client_id: &str, code: u8, words: Option<&str>) -> Outcome 
 
 /// Whether a DISCONNECT may be about the message that it follows.
 pub fn is_about_a_message(code: u8) -> bool {
-    matches!(
-        code,
-        0x80 | 0x81 | 0x82 | 0x83 | 0x90 | 0x94 | 0x95 | 0x97 | 0x99
-    )
+    matches!(code, 0x81 | 0x82 | 0x83 | 0x90 | 0x94 | 0x95 | 0x99)
 }
 
 /// What a SUBACK means; none: granted.
@@ -101,8 +99,7 @@ pub fn of_suback(filter: &str, purpose: &str, code: u8, words: Option<&str>) -> 
 fn with(reason: &str, words: Option<&str>) -> String {
     match words {
         Some(words) => {
-            let words = words.replace(|sign: char| sign.is_control(), " ");
-            format!("{reason}: {words}")
+            format!("{reason}: {}", excerpt(words))
         }
         None => reason.to_owned(),
     }

@@ -11,7 +11,7 @@ use super::protocol::{self, Arrived, PING, PONG};
 use crate::sinks::delivery::Outcome;
 use crate::sinks::session::flight::Flight;
 use crate::sinks::session::line::Lost;
-use crate::sinks::session::{Dialect, retry};
+use crate::sinks::session::{Dialect, excerpt, retry};
 
 /// Messages that are unacknowledged at most.
 pub const MESSAGES_MAX: usize = 256;
@@ -199,7 +199,7 @@ fn of_complaint(subject: &str, complaint: &Complaint) -> Outcome {
         err_code,
         description,
     } = complaint;
-    let text = description.replace(|sign: char| sign.is_control(), " ");
+    let text = excerpt(description);
     let why = format!("JetStream did not take a message on {subject}: {text} (error {err_code})");
     match err_code {
         // Longer than the stream's max_msg_size.
@@ -213,7 +213,7 @@ fn of_complaint(subject: &str, complaint: &Complaint) -> Outcome {
 
 /// What an error means that a server tells of a connection.
 pub fn of_error(text: &str) -> Outcome {
-    let shown = text.replace(|sign: char| sign.is_control(), " ");
+    let shown = excerpt(text);
     let why = format!("the server says: {shown}");
     let lower = text.to_ascii_lowercase();
     let needs_a_person = [

@@ -236,6 +236,12 @@ impl NatsTransport {
 }
 
 impl Transport for NatsTransport {
+    /// An attempt bounds itself, by the time to connect and the sink's timeout behind it: given up
+    /// from outside, what was acknowledged would be forgotten.
+    fn may_be_given_up(&self) -> bool {
+        false
+    }
+
     fn deliver<'a>(&'a mut self, batch: &'a Arc<Batch>) -> Attempt<'a> {
         Box::pin(self.attempt(batch))
     }

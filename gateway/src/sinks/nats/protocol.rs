@@ -24,11 +24,17 @@ const HEADERS: &str = "NATS/1.0";
 /// The header by which `JetStream` knows a message that it has already.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
+/// What servers take where they do not say: their own default.
+fn usual_max_payload() -> usize {
+    1 << 20
+}
+
 /// What a server says about itself.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Info {
     /// Largest message, headers and payload, in bytes.
+    #[serde(default = "usual_max_payload")]
     pub max_payload: usize,
     /// Whether messages may have headers.
     pub headers: bool,

@@ -19,8 +19,11 @@ use crate::record::RecordId;
 use crate::sinks::batch::Batch;
 use crate::sinks::delivery::Outcome;
 
-/// Records that were acknowledged in an attempt that did not confirm its whole batch, so that the
-/// next one does not send them again: of one batch at a time.
+/// Records that are remembered as acknowledged; beyond, all are forgotten and sent again.
+pub const ACKNOWLEDGED_MAX: usize = 100_000;
+
+/// Records that were acknowledged in an attempt that did not confirm its whole batch, so that a
+/// later one does not send them again.
 #[derive(Debug, Default)]
 pub struct Acknowledged(BTreeSet<RecordId>);
 
@@ -31,17 +34,29 @@ impl Acknowledged {
             let record = batch.records.get(index);
             record.is_some_and(|record| self.0.contains(&record.id))
         };
-        Flight::new(batch.records.len(), is_acknowledged)
+        let mut flight = Flight::new(batch.records.len(), is_acknowledged);
+        // A revision must not be taken before one that it corrects, which may fail alone.
+        flight.is_ordered = batch.records.iter().any(|record| record.revision > 0);
+        flight
     }
 
-    /// Remembers those of a flight that is over, and no others.
+    /// Remembers those of a flight that is over and did not take its whole batch; those of a whole
+    /// one leave with it. What other batches had acknowledged, such as the half of this one that
+    /// is still to come, stays remembered.
     pub fn keep(&mut self, batch: &Batch, flight: &Flight) {
-        let is_whole = flight.taken() == batch.records.len();
-        self.0 = flight
-            .acknowledged()
-            .filter(|_| !is_whole)
-            .filter_map(|index| Some(batch.records.get(index)?.id))
-            .collect();
+        if flight.taken() == batch.records.len() {
+            for record in &batch.records {
+                self.0.remove(&record.id);
+            }
+            return;
+        }
+        let acknowledged = flight.acknowledged();
+        let ids = acknowledged.filter_map(|index| Some(batch.records.get(index)?.id));
+        self.0.extend(ids);
+        // Evicted ones never come again: better twice than remembered without an end.
+        if self.0.len() > ACKNOWLEDGED_MAX {
+            self.0.clear();
+        }
     }
 }
 
@@ -60,6 +75,8 @@ pub struct Flight {
     failed: Option<(usize, Outcome)>,
     /// The first one that is sent goes alone.
     is_careful: bool,
+    /// Each is sent when the one before it is answered.
+    is_ordered: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +105,7 @@ impl Flight {
             begin: 0,
             failed: None,
             is_careful: false,
+            is_ordered: false,
         };
         flight.advance();
         flight.begin = flight.taken;
@@ -103,7 +121,7 @@ impl Flight {
 
     /// The message to send next, if there is room for one in the window.
     pub fn next(&mut self, window: usize) -> Option<usize> {
-        let window = if self.is_careful && !self.has_advanced() {
+        let window = if self.is_ordered || (self.is_careful && !self.has_advanced()) {
             1
         } else {
             window.max(1)
@@ -215,6 +233,10 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Place, example};
+    use crate::rules::Priority;
+    use crate::sinks::encoding::Encoding;
+    use crate::sinks::queue::Waiting;
 
     fn refused(why: &str) -> Outcome {
         Outcome::Refused { why: why.into() }
@@ -245,6 +267,48 @@ mod tests {
         assert_eq!(flight.next(2), None);
         flight.confirmed(0);
         assert_eq!(flight.taken(), 2);
+    }
+
+    /// One record is refused: what stands behind it and was acknowledged is not sent again when
+    /// the halves come by themselves.
+    #[test]
+    fn what_was_acknowledged_stays_so_while_a_batch_is_taken_apart() {
+        let waiting: Vec<_> = (1..=4)
+            .map(|number| Waiting {
+                index: u64::from(number),
+                place: Place::default(),
+                record: example(number),
+            })
+            .collect();
+        let batch = |records: std::ops::Range<usize>| {
+            let records = &waiting[records];
+            let batch = Batch::render(Priority::Normal, records, 9, 9_999, &Encoding::Ndjson);
+            batch.unwrap()
+        };
+        let mut acknowledged = Acknowledged::default();
+        let mut flight = acknowledged.flight(&batch(0..4));
+        while flight.next(4).is_some() {}
+        flight.failed(1, refused("no"));
+        [0, 2, 3]
+            .into_iter()
+            .for_each(|index| flight.confirmed(index));
+        acknowledged.keep(&batch(0..4), &flight);
+        let mut alone = acknowledged.flight(&batch(1..2));
+        assert_eq!(alone.next(4), Some(0));
+        alone.failed(0, refused("no"));
+        acknowledged.keep(&batch(1..2), &alone);
+        let mut rest = acknowledged.flight(&batch(2..4));
+        assert_eq!((rest.next(4), rest.taken()), (None, 2));
+    }
+
+    /// Revision 1 must not be taken while revision 0, before it, may still fail.
+    #[test]
+    fn a_batch_with_revisions_goes_one_by_one() {
+        let mut flight = Flight::new(3, |_| false);
+        flight.is_ordered = true;
+        assert_eq!((flight.next(9), flight.next(9)), (Some(0), None));
+        flight.failed(0, lost());
+        assert_eq!(flight.next(9), None);
     }
 
     #[test]

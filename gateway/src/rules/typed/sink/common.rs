@@ -63,7 +63,7 @@ impl Common {
         let dead_letters_max = counted(
             "dead_letters_max",
             SinkSettings::DEAD_LETTERS_MAX,
-            0,
+            1,
             1_000_000,
         );
         let age_us = or_default(section, "batch_age", 0, |value| {

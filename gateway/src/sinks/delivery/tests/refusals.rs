@@ -185,6 +185,26 @@ fn a_full_store_of_dead_letters_opens_the_circuit_and_evicts_nothing() {
     assert_eq!(dead(&bench), [1, 2]);
 }
 
+/// The message says "resend or drop some": what is resent must go, although a record has no room.
+#[test]
+fn a_full_store_still_sends_what_is_to_go_again() {
+    let mut bench = wide(1);
+    bench.queue.set_letters_max(Some(1));
+    bench.append(Priority::Normal, 1, 0);
+    bench.append(Priority::Normal, 2, 0);
+    bench.waiting(0);
+    bench.answer(0, refused());
+    bench.answer(0, refused());
+    assert_eq!(bench.machine.status().phase, Phase::CircuitOpen);
+    let (letter, _) = bench.queue.dead().remove(0);
+    bench.queue.resend(letter);
+    let effects = bench.handle(60_000, Event::Deadline);
+    assert_eq!(sent(&effects), [1]);
+    assert_eq!(sent(&bench.answer(60_000, Outcome::Confirmed)), [2]);
+    bench.answer(60_000, refused());
+    assert_eq!(dead(&bench), [2]);
+}
+
 #[test]
 fn a_batch_too_large_is_halved_and_later_ones_are_as_small() {
     let mut bench = wide(8);
@@ -377,4 +397,45 @@ fn what_is_less_than_a_batch_waits_for_more_up_to_its_age() {
     bench.answer(11_002, Outcome::Confirmed);
     bench.append(Priority::High, 6, 0);
     assert_eq!(sent(&bench.waiting(11_003)), [6]);
+}
+
+#[test]
+fn a_higher_class_does_not_begin_the_wait_of_a_lower_one_anew() {
+    let mut bench = Bench::new();
+    bench.machine.limits.age_us = 10_000_000;
+    bench.append(Priority::Normal, 1, 0);
+    assert_eq!(bench.waiting(0), []);
+    for (ms, number) in [(4_000, 2), (8_000, 3)] {
+        bench.append(Priority::High, number, 0);
+        assert_eq!(sent(&bench.waiting(ms)), [number]);
+        bench.answer(ms, Outcome::Confirmed);
+    }
+    assert_eq!(sent(&bench.handle(10_000, Event::Deadline)), [1]);
+}
+
+#[test]
+fn after_an_outage_a_backlog_waits_for_its_lot_although_an_alert_went_first() {
+    let drain = DrainLimits {
+        bytes_per_s: None,
+        records_per_s: None,
+        spread_us: 60_000_000,
+    };
+    let mut bench = Bench::new();
+    bench.machine = Machine::new(
+        BatchLimits {
+            records_max: 2,
+            ..LIMITS
+        },
+        Encoding::Ndjson,
+        5,
+    )
+    .with_drain(drain);
+    bench.append(Priority::High, 1, 0);
+    for number in 2..=4 {
+        bench.append(Priority::Normal, number, 0);
+    }
+    // The first one, alone in its class, is no backlog: it goes, and does not use up the lot.
+    assert_eq!(sent(&bench.waiting(0)), [1]);
+    bench.answer(0, Outcome::Confirmed);
+    assert_eq!(bench.machine.status().phase, Phase::Draining);
 }

@@ -167,3 +167,16 @@ fn secrets_that_a_receiver_repeats_are_not_told() {
         "HTTP 401 Unauthorized: no such token ***"
     );
 }
+
+/// A token longer than what is shown of an answer would not be found in it.
+#[test]
+fn a_secret_is_struck_out_before_the_answer_is_cut() {
+    let long = "j".repeat(500);
+    let secrets = [&long[..3], long.as_str()].map(|secret| Zeroizing::new(secret.to_owned()));
+    let mut body = format!("invalid token {long}!").into_bytes();
+    mask(&mut body, &secrets);
+    let told = why(classify(&came(401, &body), Says::Status));
+    assert!(told.contains("invalid token ***"), "{told}");
+    assert!(!told.contains("jjj"), "{told}");
+    assert!(body.ends_with(b"*!"));
+}
