@@ -13,13 +13,25 @@
 //! IPv4 without options, TCP with timestamps, an MTU of 1,500, TLS 1.3 with AES-GCM or `ChaCha20`
 //! and a server's chain of two certificates. Left out: DNS, retransmissions, the link's own frames
 //! (Ethernet, PPP), keep-alives of an idle connection, and responses' bodies. The bodies are exact
-//! in any case. Of what is computed, connections that stay open are within 25 %, and what opens
-//! one within 40 %, since chains of certificates differ most ([`BAND_PERCENT`]).
+//! in any case.
+//!
+//! Measured with tcpdump (`tests/tests/end_to_end/bill.rs`), counted in packets of 1,500 bytes:
+//!
+//! | over a connection that stays open | framing computed is off by |
+//! |---|---|
+//! | HTTP, remote write | 9 to 10 %: some acks travel with the next request |
+//! | MQTT | -10 %: some PUBACKs travel alone |
+//! | NATS | below 1 % |
+//! | HTTP in TLS | 13 %, a short chain's handshake among it |
+//!
+//! What opens one in TLS is off by 6 % (a server in Go) and by -9 % (OpenSSL, which sends two
+//! tickets), certificates apart. These are from 1,700 to 3,100 bytes for a chain of two, 15 % of
+//! such a request either way: together [`BAND_PERCENT`]. A chain beyond that is off by its bytes.
 
 use crate::rules::settings::SinkKind;
 
 /// How far the estimate of framing may be off, in percent of it: the widest of the cases.
-pub const BAND_PERCENT: u64 = 40;
+pub const BAND_PERCENT: u64 = 25;
 
 /// IPv4 (20) and TCP with timestamps (32).
 const PACKET_BYTES: u64 = 52;
@@ -32,7 +44,7 @@ const TLS_RECORD_BYTES: u64 = 22;
 /// Most bytes of a TLS record.
 const TLS_RECORD_BYTES_MAX: u64 = 16_384;
 /// A handshake without the server's certificates: hellos, extensions, signature, both finished,
-/// tickets, closing alerts.
+/// tickets, closing alerts. Measured: 820 bytes with Go's TLS, 1,280 with OpenSSL's.
 const TLS_HANDSHAKE_BYTES: u64 = 1_000;
 /// The server's certificate and the one that signed it.
 pub const CHAIN_BYTES: u64 = 2_400;

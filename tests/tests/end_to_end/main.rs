@@ -7,6 +7,7 @@ mod bad_config;
 mod bad_input;
 mod beside;
 mod bill;
+mod bill_tls;
 mod budget;
 mod collector;
 mod databases;
