@@ -66,7 +66,7 @@ pub(super) fn count(file: &[u8], ports: &[u16]) -> BTreeMap<u16, Traffic> {
 fn add(way: &mut Way, packet: &Packet, fresh: usize) {
     let segments = packet.payload_bytes.div_ceil(SEGMENT_BYTES_MAX) as u64;
     way.packets += 1;
-    // One packet acknowledges what two segments of a link are acknowledged by, each.
+    // Loopback acknowledges a large packet once, a link every second segment.
     way.link_packets += segments.max(1);
     way.acks_left_out += segments.div_ceil(2).saturating_sub(1);
     way.opening_bytes += if packet.flags & SYN == 0 {

@@ -16,7 +16,7 @@ use tidegate_tests::certificates::{Authority, Certificates};
 use tidegate_tests::ports;
 use tidegate_tests::receiver::Receiver;
 use tidegate_tests::records;
-use tidegate_tests::report::{DATA, data, say};
+use tidegate_tests::report::{data, say};
 use tidegate_tests::rig::Rig;
 use tidegate_tests::servers::Door;
 use tidegate_tests::servers::influxdb::InfluxDb;
@@ -187,9 +187,7 @@ fn what_is_billed_is_what_was_sent() {
 
 fn simulation(rig: &Rig) -> Simulation {
     let port = rig.broker.port;
-    match data(&format!(
-        "bill: the real trace, for the model of a pump; {DATA}"
-    )) {
+    match data("bill: the real trace, for which a pump's model stands in") {
         Some(data) => passage::without_labels(passage::anomaly_free(&data, port)),
         None => Simulation::plant("pump", port, 2, 1_800),
     }
@@ -292,10 +290,7 @@ fn check_bodies(bill: &Value, receiver: &Receiver, nats: &Nats) {
         requests.iter().any(|request| is_mixed(&request.body)),
         "no batch holds records of both rules: their shares are not tested"
     );
-    let records: u64 = requests
-        .iter()
-        .map(|one| one.body.iter().filter(|byte| **byte == b'\n').count() as u64)
-        .sum();
+    let records = records::read(&requests).len() as u64;
     for sink in SINKS {
         assert_eq!(billed(sink, "records"), records, "records of {sink}");
     }

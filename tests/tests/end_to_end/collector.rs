@@ -94,7 +94,7 @@ fn every_value_is_a_point_once_though_the_collector_was_away() {
 }
 
 fn simulation(rig: &Rig) -> Simulation {
-    match data("the collector: the real trace, for the model of a pump") {
+    match data("the collector: the real trace, for which a pump's model stands in") {
         Some(data) => {
             let trace = passage::anomaly_free(&data, rig.broker.port);
             let units = ["--unit", "Pressure=bar", "--unit", "Temperature=°C"];
@@ -193,8 +193,8 @@ fn points(requests: &[Request]) -> BTreeMap<Key, f64> {
     points
 }
 
-fn of_metric(metric: Metric) -> Vec<(Metric, NumberDataPoint)> {
-    let Some(metric::Data::Gauge(gauge)) = metric.data.clone() else {
+fn of_metric(mut metric: Metric) -> Vec<(Metric, NumberDataPoint)> {
+    let Some(metric::Data::Gauge(gauge)) = metric.data.take() else {
         panic!("{} is no gauge", metric.name);
     };
     let points = gauge.data_points.into_iter();

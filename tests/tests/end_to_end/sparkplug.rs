@@ -129,7 +129,10 @@ fn a_host_sees_births_before_data_and_gets_them_again_when_it_asks() {
          group = \"plant\"\nedge_node = \"hall\"\ndrain_spread = \"0s\"",
         broker.port
     ));
-    let simulation = simulation("Sparkplug: the real trace, for the model of a pump", &rig);
+    let simulation = simulation(
+        "Sparkplug: the real trace, for which a pump's model stands in",
+        &rig,
+    );
     let host = Subscriber::start(broker.port, &Door::default(), NODE);
     let mut gateway = rig.gateway(&[]);
     let verbs = |verb: &str| {
@@ -274,7 +277,10 @@ fn what_is_retained_is_never_older_than_before_also_across_a_restart() {
         "type = \"mqtt\"\nurl = \"mqtt://127.0.0.1:{}\"\nretain = true\ndrain_spread = \"0s\"",
         broker.port
     ));
-    let simulation = simulation("retained: the real trace, for the model of a pump", &rig);
+    let simulation = simulation(
+        "retained: the real trace, for which a pump's model stands in",
+        &rig,
+    );
     let topics = "tidegate/v1/pump-house/records/#";
     let watching = Subscriber::start(broker.port, &Door::default(), topics);
     let mut gateway = rig.gateway(&[]);
