@@ -48,6 +48,25 @@ pub struct Way {
     pub packets: u64,
     /// Bytes of all packets with their IP and TCP headers, without link-layer ones.
     pub ip_bytes: u64,
+    /// Packets that these would be where one holds at most 1,500 bytes.
+    pub link_packets: u64,
+    /// Acknowledgements that would come back for these, beyond one each: one for two packets.
+    pub acks_left_out: u64,
+    /// Options of TCP that only the opening of a connection has, in bytes.
+    pub opening_bytes: u64,
+}
+
+impl Traffic {
+    /// Bytes that this would be on a link with packets of at most 1,500 bytes, both ways, with their
+    /// IPv4 and TCP headers. What was sent again on loopback counts once.
+    pub fn as_on_a_link(&self) -> u64 {
+        let ways = [self.to, self.from];
+        let bytes = ways.map(|way| {
+            let packets = way.link_packets + way.acks_left_out;
+            way.payload_bytes + way.opening_bytes + packets * pcap::LINK_HEADERS
+        });
+        bytes.iter().sum()
+    }
 }
 
 /// A running capture; gone with its guard.

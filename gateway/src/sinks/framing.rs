@@ -13,13 +13,25 @@
 //! IPv4 without options, TCP with timestamps, an MTU of 1,500, TLS 1.3 with AES-GCM or `ChaCha20`
 //! and a server's chain of two certificates. Left out: DNS, retransmissions, the link's own frames
 //! (Ethernet, PPP), keep-alives of an idle connection, and responses' bodies. The bodies are exact
-//! in any case. Of what is computed, connections that stay open are within 25 %, and what opens
-//! one within 40 %, since chains of certificates differ most ([`BAND_PERCENT`]).
+//! in any case.
+//!
+//! Measured with tcpdump (`tests/tests/end_to_end/bill.rs`), counted in packets of 1,500 bytes:
+//!
+//! | over a connection that stays open | framing computed is off by |
+//! |---|---|
+//! | HTTP, remote write | 1 to 10 %: some acks travel with the next request |
+//! | MQTT | -8 to -11 %: some PUBACKs travel alone |
+//! | NATS | below 1 % |
+//! | HTTP in TLS | 8 %, the handshake among it |
+//!
+//! What opens one in TLS is off by 6 % (a server in Go) and by -10 % (OpenSSL, which sends two
+//! tickets), certificates apart. These are from 1,700 to 3,100 bytes for a chain of two, 15 % of
+//! such a request either way: together [`BAND_PERCENT`]. A chain beyond that is off by its bytes.
 
 use crate::rules::settings::SinkKind;
 
 /// How far the estimate of framing may be off, in percent of it: the widest of the cases.
-pub const BAND_PERCENT: u64 = 40;
+pub const BAND_PERCENT: u64 = 25;
 
 /// IPv4 (20) and TCP with timestamps (32).
 const PACKET_BYTES: u64 = 52;
@@ -31,9 +43,11 @@ const CONNECTION_BYTES: u64 = 60 + 60 + PACKET_BYTES + 4 * PACKET_BYTES;
 const TLS_RECORD_BYTES: u64 = 22;
 /// Most bytes of a TLS record.
 const TLS_RECORD_BYTES_MAX: u64 = 16_384;
-/// Client hello (about 300), server hello to finished with two certificates (about 2,800), the
-/// client's finished (about 80), two session tickets (about 500).
-const TLS_HANDSHAKE_BYTES: u64 = 3_700;
+/// A handshake without the server's certificates: hellos, extensions, signature, both finished,
+/// tickets, closing alerts. Measured: about 810 bytes with Go's TLS, 1,230 with OpenSSL's.
+const TLS_HANDSHAKE_BYTES: u64 = 1_000;
+/// The server's certificate and the one that signed it.
+pub const CHAIN_BYTES: u64 = 2_400;
 /// Longest time that a connection is kept without a request, in µs: what the HTTP client keeps.
 pub const IDLE_US_MAX: u64 = 90_000_000;
 
@@ -101,14 +115,15 @@ impl Framing {
             0
         };
         let segments = (up + tls).div_ceil(SEGMENT_BYTES_MAX).max(1);
-        // The response is one more, and is acked by the next request or on its own.
-        let packets = segments + segments.div_ceil(2) + 2;
+        // The response acks what is left, and is acked on its own.
+        let packets = segments + segments / 2 + 2;
         let opening = match (request.opens, self.is_tls) {
             (false, _) => 0,
             (true, false) => CONNECTION_BYTES,
             (true, true) => {
-                let handshake = TLS_HANDSHAKE_BYTES.div_ceil(SEGMENT_BYTES_MAX) * 2;
-                CONNECTION_BYTES + TLS_HANDSHAKE_BYTES + handshake * PACKET_BYTES
+                let handshake = TLS_HANDSHAKE_BYTES + CHAIN_BYTES;
+                let packets = handshake.div_ceil(SEGMENT_BYTES_MAX) * 2;
+                CONNECTION_BYTES + handshake + packets * PACKET_BYTES
             }
         };
         request.head_bytes + tls + packets * PACKET_BYTES + opening
@@ -146,8 +161,8 @@ mod tests {
     #[test]
     fn a_request_over_an_open_connection() {
         let plain = Framing::of(&http("http://127.0.0.1/"));
-        // One segment up and its ack, the response and its ack.
-        assert_eq!(plain.estimate(&request(1_000, false)), 400 + 4 * 52);
+        // One segment up, the response and its ack.
+        assert_eq!(plain.estimate(&request(1_000, false)), 400 + 3 * 52);
         // 10,400 bytes are 8 segments with 4 acks.
         assert_eq!(plain.estimate(&request(10_000, false)), 400 + 14 * 52);
     }
@@ -155,9 +170,9 @@ mod tests {
     #[test]
     fn tls_and_a_new_connection_cost_more() {
         let tls = Framing::of(&http("https://127.0.0.1/"));
-        assert_eq!(tls.estimate(&request(1_000, false)), 400 + 2 * 22 + 4 * 52);
+        assert_eq!(tls.estimate(&request(1_000, false)), 400 + 2 * 22 + 3 * 52);
         let opened = tls.estimate(&request(1_000, true)) - tls.estimate(&request(1_000, false));
-        assert_eq!(opened, 380 + 3_700 + 6 * 52);
+        assert_eq!(opened, 380 + 3_400 + 6 * 52);
         let plain = Framing::of(&http("http://127.0.0.1/"));
         let opened = plain.estimate(&request(0, true)) - plain.estimate(&request(0, false));
         assert_eq!(opened, 380);

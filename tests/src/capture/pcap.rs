@@ -20,6 +20,10 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+/// TCP payload of a packet of 1,500 bytes, with timestamps.
+const SEGMENT_BYTES_MAX: usize = 1_448;
+/// IPv4 and TCP with timestamps.
+pub(super) const LINK_HEADERS: u64 = 52;
 
 /// A TCP or UDP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +64,16 @@ pub(super) fn count(file: &[u8], ports: &[u16]) -> BTreeMap<u16, Traffic> {
 }
 
 fn add(way: &mut Way, packet: &Packet, fresh: usize) {
+    let segments = packet.payload_bytes.div_ceil(SEGMENT_BYTES_MAX) as u64;
     way.packets += 1;
+    // Loopback acknowledges a large packet once, a link every second segment.
+    way.link_packets += segments.max(1);
+    way.acks_left_out += segments.div_ceil(2).saturating_sub(1);
+    way.opening_bytes += if packet.flags & SYN == 0 {
+        0
+    } else {
+        ((packet.ip_bytes - packet.payload_bytes) as u64).saturating_sub(LINK_HEADERS)
+    };
     way.ip_bytes += packet.ip_bytes as u64;
     way.payload_bytes += fresh as u64;
     way.repeated_bytes += (packet.payload_bytes - fresh) as u64;
@@ -191,6 +204,14 @@ mod tests {
         assert_eq!(traffic.to.packets, 7);
         assert_eq!(traffic.to.ip_bytes, 7 * 40 + 304);
         assert_eq!((traffic.from.payload_bytes, traffic.from.packets), (7, 2));
+    }
+
+    #[test]
+    fn large_packets_are_counted_as_those_of_a_link() {
+        let file = file(&[(5, 80, 1, ACK, 10_000), (80, 5, 1, ACK, 0)]);
+        let traffic = count(&file, &[80])[&80];
+        // 7 packets there; 4 acknowledgements back, of which the file has one.
+        assert_eq!(traffic.as_on_a_link(), 10_000 + (7 + 4) * 52);
     }
 
     #[test]

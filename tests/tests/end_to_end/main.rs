@@ -6,6 +6,10 @@
 mod bad_config;
 mod bad_input;
 mod beside;
+mod bill;
+mod bill_tls;
+mod budget;
+mod collector;
 mod databases;
 mod dead_letters;
 mod demo;
@@ -25,6 +29,7 @@ mod reload_judge;
 mod restart;
 mod sink_mqtt;
 mod sink_nats;
+mod sparkplug;
 mod throughput;
 mod tools;
 mod upstream_bytes;

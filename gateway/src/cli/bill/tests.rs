@@ -95,7 +95,7 @@ sent in 2026-11, since 2026-11-01T00:00:05Z, when the bill began
   site            2         800        100            50         150  < 0.1 %
     minute        2         800        100            50         150  < 0.1 %
 
-bytes on the wire; bodies are counted, the framing around them is an estimate to within 40 %
+bytes on the wire; bodies are counted, the framing around them is an estimate to within 25 %
 budget of 2026-11: 2,552,400 of 3,000,000 bytes used (85.0 %), about 3,100,000 by the month's end at this pace; warned of
 ";
     let billed = billed();
