@@ -15,6 +15,7 @@ mod full_disk;
 mod idle_writing;
 mod killed;
 mod many_kills;
+mod misbehaviour;
 mod passage;
 mod power_cut;
 mod raw_device;
