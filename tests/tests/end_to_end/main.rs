@@ -27,6 +27,7 @@ mod restart;
 mod sink_mqtt;
 mod sink_nats;
 mod throughput;
+mod tls;
 mod tools;
 mod upstream_bytes;
 mod whole;
