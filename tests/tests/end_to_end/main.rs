@@ -8,6 +8,7 @@ mod bad_input;
 mod beside;
 mod databases;
 mod dead_letters;
+mod dead_sink;
 mod demo;
 mod firmware;
 mod firmware_readme;
