@@ -5,6 +5,7 @@ use std::any::Any;
 use std::fs;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,6 +19,7 @@ use tidegate_tests::servers::influxdb::InfluxDb;
 use tidegate_tests::servers::nats::Nats;
 use tidegate_tests::servers::prometheus::{Options, Prometheus};
 use tidegate_tests::servers::{Clients, Door, PASSWORD, USER};
+use tidegate_tests::wall::wait_for;
 
 const CONFIGURATION: &str = r#"[gateway]
 site = "pump-house"
@@ -36,6 +38,9 @@ window = { tumbling = "1m", late = "drop" }
 aggregate = ["mean"]
 forward = ["probed"]
 "#;
+
+/// Longest until a flaw is told.
+const TOLD: Duration = Duration::from_secs(20);
 
 /// Types of sinks, as they are configured, by what answers them.
 const KINDS: [Kind; 6] = [
@@ -151,7 +156,20 @@ fn table(kind: Kind, Certificates { known, unknown, .. }: &Certificates) -> Vec<
         .then(|| known.client("gateway", Flaw::None));
     let mine = mine.as_ref();
     let ask = |row, port, authority: &Authority, client: Option<&Identity>, expected| {
-        let (outcome, why) = probe(kind, &dir, port, authority, client);
+        // In TLS 1.3 a server judges the client after the client's handshake is over. When the
+        // connection closes before the request is on it, HTTP tells that and no cause: a retry,
+        // of which the next attempt tells more.
+        let (outcome, why) = wait_for("more than a retry", TOLD, || {
+            let told = probe(kind, &dir, port, authority, client);
+            let is_retry = told.0 == "retry";
+            if is_retry {
+                say(&format!(
+                    "{:<12} {row:<28} retry      {}",
+                    kind.server, told.1
+                ));
+            }
+            (!is_retry).then_some(told)
+        });
         Found {
             row,
             outcome,
