@@ -68,7 +68,7 @@ fn a_dead_sink_costs_two_others_nothing() {
     if !full {
         say("a dead sink: short queues; long ones in tests/run --full");
     }
-    let (seconds, rounds) = if full { (3_000, 7) } else { (200, 3) };
+    let (seconds, rounds) = if full { (1_000, 7) } else { (200, 3) };
     let filled = fill(seconds);
     let mut rates: BTreeMap<Third, Vec<f64>> = BTreeMap::new();
     let mut records = 0;
