@@ -1,7 +1,6 @@
 //! HTTP/1.1 as far as a receiver of POSTs needs it: requests with a `content-length`, and answers.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
 
 /// Longest head accepted, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -35,7 +34,7 @@ impl Raw {
 ///
 /// The stream has a read timeout, at which `stop` is asked.
 pub fn read(
-    stream: &mut TcpStream,
+    stream: &mut impl Read,
     kept: &mut Vec<u8>,
     stop: &impl Fn() -> bool,
 ) -> io::Result<Option<Raw>> {
@@ -72,12 +71,12 @@ pub fn read(
 }
 
 /// Writes an answer without a body.
-pub fn answer(stream: &mut TcpStream, status: u16) -> io::Result<()> {
+pub fn answer(stream: &mut impl Write, status: u16) -> io::Result<()> {
     answer_with(stream, status, "")
 }
 
 /// Writes an answer with a text.
-pub fn answer_with(stream: &mut TcpStream, status: u16, text: &str) -> io::Result<()> {
+pub fn answer_with(stream: &mut impl Write, status: u16, text: &str) -> io::Result<()> {
     let reason = match status {
         200 => "OK",
         503 => "Service Unavailable",
@@ -105,7 +104,7 @@ fn read_head(head: &[u8]) -> io::Result<Raw> {
 }
 
 /// Reads what there is; false at the end of the stream or when told to stop.
-fn more(stream: &mut TcpStream, kept: &mut Vec<u8>, stop: &impl Fn() -> bool) -> io::Result<bool> {
+fn more(stream: &mut impl Read, kept: &mut Vec<u8>, stop: &impl Fn() -> bool) -> io::Result<bool> {
     let mut buffer = [0; 16 * 1024];
     loop {
         match stream.read(&mut buffer) {

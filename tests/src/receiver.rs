@@ -3,6 +3,8 @@
 //! A request is kept when it has come whole, before it is answered: what was refused or left
 //! hanging is kept as well, marked so.
 
+mod conduct;
+
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +15,8 @@ use std::time::Duration;
 use crate::dice::Dice;
 use crate::http::{self, Raw};
 use crate::wall::{Stopwatch, poll_for};
+
+pub use conduct::Conduct;
 
 /// How long a request is left hanging before its connection is closed.
 const HANG: Duration = Duration::from_secs(5);
@@ -37,6 +41,43 @@ pub enum Mood {
         /// The words beside it.
         words: String,
     },
+    /// The same conduct towards every request.
+    Misbehaving(Conduct),
+}
+
+impl Mood {
+    /// What becomes of a request, and how late.
+    fn decide(&mut self, body: &[u8]) -> (Answer, Duration) {
+        match self {
+            Self::Prompt => (Answer::Taken, Duration::ZERO),
+            Self::Refusing => (Answer::Refused, Duration::ZERO),
+            Self::Picky { text, status, .. } => {
+                let has = String::from_utf8_lossy(body).contains(text.as_str());
+                let answer = if has {
+                    Answer::Said(*status)
+                } else {
+                    Answer::Taken
+                };
+                (answer, Duration::ZERO)
+            }
+            Self::Misbehaving(conduct) => conduct.answer(body.len()),
+            Self::Moody(dice) => match dice.below(100) {
+                0..15 => (Answer::Refused, Duration::ZERO),
+                15..20 => (Answer::Hung, HANG),
+                _ => {
+                    let longest = Duration::from_millis(1_500);
+                    (Answer::Taken, dice.between(Duration::ZERO, longest))
+                }
+            },
+        }
+    }
+
+    fn conduct(&self) -> Option<Conduct> {
+        match self {
+            Self::Misbehaving(conduct) => Some(conduct.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a request.
@@ -46,9 +87,9 @@ pub enum Answer {
     Taken,
     /// 503.
     Refused,
-    /// Another status, by [`Mood::Picky`].
+    /// Another status, by [`Mood::Picky`] or [`Mood::Misbehaving`].
     Said(u16),
-    /// None: the connection was closed after a while.
+    /// None, or too little of one to have a status: the connection was closed.
     Hung,
 }
 
@@ -154,7 +195,10 @@ impl Desk {
         let mut kept = Vec::new();
         while let Some(raw) = http::read(&mut stream, &mut kept, &|| self.is_stopped())? {
             let body = decode(&raw)?;
-            let (answer, after) = self.decide(&body);
+            let ((answer, after), conduct) = {
+                let mut mood = lock(&self.mood);
+                (mood.decide(&body), mood.conduct())
+            };
             lock(&self.requests).push(Request {
                 at: self.began.elapsed(),
                 raw,
@@ -162,6 +206,12 @@ impl Desk {
                 answer,
             });
             poll_for(after, || self.is_stopped().then_some(()));
+            if let Some(conduct) = conduct {
+                if conduct.act(&mut stream, answer, &|| self.is_stopped())? {
+                    continue;
+                }
+                return Ok(());
+            }
             match answer {
                 Answer::Taken => http::answer(&mut stream, 200)?,
                 Answer::Refused => http::answer(&mut stream, 503)?,
@@ -177,30 +227,6 @@ impl Desk {
         match &*lock(&self.mood) {
             Mood::Picky { words, .. } => words.clone(),
             _ => String::new(),
-        }
-    }
-
-    fn decide(&self, body: &[u8]) -> (Answer, Duration) {
-        match &mut *lock(&self.mood) {
-            Mood::Prompt => (Answer::Taken, Duration::ZERO),
-            Mood::Refusing => (Answer::Refused, Duration::ZERO),
-            Mood::Picky { text, status, .. } => {
-                let has = String::from_utf8_lossy(body).contains(text.as_str());
-                let answer = if has {
-                    Answer::Said(*status)
-                } else {
-                    Answer::Taken
-                };
-                (answer, Duration::ZERO)
-            }
-            Mood::Moody(dice) => match dice.below(100) {
-                0..15 => (Answer::Refused, Duration::ZERO),
-                15..20 => (Answer::Hung, HANG),
-                _ => {
-                    let longest = Duration::from_millis(1_500);
-                    (Answer::Taken, dice.between(Duration::ZERO, longest))
-                }
-            },
         }
     }
 
@@ -296,10 +322,8 @@ mod tests {
     #[test]
     fn moods_follow_their_seed() {
         let draw = || {
-            let receiver = Receiver::start(ports::free(), Mood::Moody(Dice::new(3)));
-            (0..200)
-                .map(|_| receiver.desk.decide(b""))
-                .collect::<Vec<_>>()
+            let mut mood = Mood::Moody(Dice::new(3));
+            (0..200).map(|_| mood.decide(b"")).collect::<Vec<_>>()
         };
         let first = draw();
         assert_eq!(first, draw());

@@ -5,6 +5,7 @@
 //! right key, whatever the program under test was given.
 
 pub mod daemon;
+pub mod https;
 pub mod influxdb;
 pub mod nats;
 pub mod prometheus;
