@@ -289,9 +289,9 @@ mod tests {
         let mut flight = acknowledged.flight(&batch(0..4));
         while flight.next(4).is_some() {}
         flight.failed(1, refused("no"));
-        [0, 2, 3]
-            .into_iter()
-            .for_each(|index| flight.confirmed(index));
+        for index in [0, 2, 3] {
+            flight.confirmed(index);
+        }
         acknowledged.keep(&batch(0..4), &flight);
         let mut alone = acknowledged.flight(&batch(1..2));
         assert_eq!(alone.next(4), Some(0));
