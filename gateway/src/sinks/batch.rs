@@ -4,6 +4,7 @@
 //! same key. It is the records' pieces one after another: what stands around them (the brackets
 //! of a JSON array) is the transport's to add.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
@@ -53,7 +54,11 @@ impl Batch {
             ends: Vec::new(),
             indices: Vec::new(),
         };
+        let mut series = BTreeSet::new();
         for waiting in waiting.iter().take(records_max.max(1)) {
+            if !encoding.may_repeat_series() && !series.insert(series_of(&waiting.record)) {
+                break;
+            }
             let before = batch.body.len();
             encoding.encode(&waiting.record, &mut batch.body);
             if before > 0 && batch.body.len() > bytes_max {
@@ -135,5 +140,45 @@ impl Batch {
                 let _ = write!(key, "{byte:02x}");
                 key
             })
+    }
+}
+
+/// What one series at a receiver is made of.
+fn series_of(record: &Record) -> (&str, &str, &str) {
+    (&record.rule, &record.device, &record.sensor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Place, example};
+
+    /// Prometheus takes the newest sample of a series again, and none before it: a batch that it
+    /// stored without an answer can be sent again only if it held one of each.
+    #[test]
+    fn a_batch_for_prometheus_has_a_series_once() {
+        let record = |number: u8, sensor: &str| Record {
+            sensor: sensor.into(),
+            ..example(number)
+        };
+        let records = [
+            record(1, "a"),
+            record(1, "b"),
+            record(2, "a"),
+            record(2, "b"),
+        ];
+        let waiting: Vec<_> = (1..)
+            .zip(records)
+            .map(|(index, record)| Waiting {
+                index,
+                place: Place::default(),
+                record,
+            })
+            .collect();
+        let prometheus = Encoding::Prometheus("tidegate".into());
+        for (encoding, last) in [(prometheus, 2), (Encoding::Ndjson, 4)] {
+            let batch = Batch::render(Priority::Normal, &waiting, 9, 1 << 20, &encoding);
+            assert_eq!(batch.unwrap().last, last);
+        }
     }
 }

@@ -69,6 +69,13 @@ impl Encoding {
         }
     }
 
+    /// Whether one batch may hold several records of one rule, device and sensor. Not where only
+    /// the newest of a series is taken a second time: a batch that was stored and not answered
+    /// could not be sent again.
+    pub fn may_repeat_series(&self) -> bool {
+        !matches!(self, Self::Prometheus(_))
+    }
+
     /// Appends a record's piece to a body.
     pub fn encode(&self, record: &Record, into: &mut Vec<u8>) {
         match self {
