@@ -289,7 +289,7 @@ impl Queue for MemoryQueue {
             .begun
             .get(&class)
             .and_then(|(first, last)| (*first..=*last).contains(&head?).then_some(*last));
-        let more = bound.map_or(0, |last| (last + 1 - head.unwrap_or(last)) as usize);
+        let more = bound.map_or(0, |last| (last + 2 - head.unwrap_or(last)) as usize);
         Ok(Found {
             waiting: waiting.take(records_max.max(more)).cloned().collect(),
             bound,

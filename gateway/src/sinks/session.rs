@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
-use super::delivery::Outcome;
+use super::delivery::{Answer, Outcome};
 use flight::Flight;
 use line::{Line, Lost};
 
@@ -149,6 +149,17 @@ struct Underway<S> {
     job: Job<S>,
     deadline: Pin<Box<Sleep>>,
     payload_bytes: u64,
+}
+
+/// An attempt's answer; what went over the line beside the payload is its framing.
+pub fn answer(traffic: &AtomicU64, outcome: Outcome, sent_bytes: u64, taken: usize) -> Answer {
+    let bytes = traffic.swap(0, Ordering::Relaxed);
+    Answer {
+        outcome,
+        sent_bytes,
+        header_bytes: bytes.saturating_sub(sent_bytes),
+        taken,
+    }
 }
 
 /// Signs of a server's words that are shown.

@@ -45,7 +45,7 @@ impl SinkSettings {
     pub const BATCH_BYTES_MAX: u64 = 1 << 20;
     /// Default of `timeout`, in ms.
     pub const TIMEOUT_MS: u64 = 30_000;
-    /// Default of `dead_letters_max`: some 5 MB.
+    /// Default of `dead_letters_max`: some 5 MB, 40 MB in blocks of 4 KiB.
     pub const DEAD_LETTERS_MAX: u64 = 10_000;
     /// Default of `drain_bytes_per_s` over HTTP: a batch of the default size a second, about
     /// 1 Mbit/s when compressed; thirty times the live bytes of 1,000 devices with 8 sensors and

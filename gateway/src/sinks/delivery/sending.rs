@@ -140,10 +140,9 @@ impl Machine {
                 self.pause(now, underway, wait_us, effects);
             }
             Outcome::Broken { why } => self.open_circuit(now, underway, why, effects),
-            Outcome::TooLarge { why } if records > 1 => {
+            Outcome::TooLarge { .. } if records > 1 => {
                 self.counters.halved += 1;
                 self.bytes_shrunk = Some(((underway.batch.body.len() / 2).max(1), 0));
-                tracing::debug!(why, records, "a batch was too large; its half goes");
                 self.halve(now, underway, effects);
             }
             Outcome::Refused { .. } if records > 1 => {
@@ -245,12 +244,7 @@ impl Machine {
         }
         self.pace.back(now.mono_us);
         self.refused_row = 0;
-        let was_failing = self.failing.take().is_some();
-        let was_open = self.circuit.take().is_some();
-        if was_failing || was_open {
-            let attempts = underway.spent.attempts;
-            effects.extend([Effect::Tell(News::Recovered { attempts })]);
-        }
+        self.recovered(&underway, effects);
         let batch = &underway.batch;
         self.counters.batches += 1;
         self.counters.records += batch.records.len() as u64;
@@ -271,6 +265,17 @@ impl Machine {
             None => Note::Commit { then },
         };
         self.record(now, underway, note, effects);
+    }
+
+    /// What was in the way is over: attempts that failed, a receiver that took nothing, a store of
+    /// dead letters without room.
+    fn recovered(&mut self, underway: &Underway, effects: &mut impl Extend<Effect>) {
+        let was_failing = self.failing.take().is_some();
+        let was_open = self.circuit.take().is_some();
+        if was_failing || was_open {
+            let attempts = underway.spent.attempts;
+            effects.extend([Effect::Tell(News::Recovered { attempts })]);
+        }
     }
 
     /// Lets batches grow again, now and then, where one was too large.
@@ -344,6 +349,7 @@ impl Machine {
                 self.suspect = None;
                 self.counters.dead_letters += 1;
                 self.backoff.reset();
+                self.recovered(&underway, effects);
                 effects.extend([Effect::Tell(News::DeadLetter {
                     id: underway.batch.records[0].id,
                     why,
@@ -352,6 +358,7 @@ impl Machine {
             }
             (Note::Commit { then: Some(until) }, _) => self.state = State::ReadLater { until },
             (Note::Commit { then: None } | Note::Settle { .. }, _) => {
+                self.recovered(&underway, effects);
                 self.backoff.reset();
                 self.gather(None, effects);
             }

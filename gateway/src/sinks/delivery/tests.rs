@@ -5,7 +5,7 @@ use proptest::prelude::*;
 mod refusals;
 
 use super::*;
-use crate::record::{ClockQuality, Place, Record, RecordId, Value};
+use crate::record::{Place, Record, RecordId, example};
 use crate::sinks::queue::{Delivery, MemoryQueue, Written, carry_out};
 
 const LIMITS: BatchLimits = BatchLimits {
@@ -24,23 +24,8 @@ fn at(ms: u64) -> Timestamp {
 
 fn record(number: u8, revision: u32) -> Record {
     Record {
-        id: RecordId([number; 16]),
-        site: "pump-house".into(),
-        device: "pump-1".into(),
-        sensor: "Pressure".into(),
-        unit: "bar".into(),
-        rule: "minute".into(),
-        version: 1,
-        epoch: 0,
-        start_us: i64::from(number) * 60_000_000,
-        end_us: i64::from(number) * 60_000_000 + 60_000_000,
         revision,
-        samples: 1,
-        fresh: 1,
-        clock: ClockQuality::Device,
-        partial: false,
-        alert: None,
-        values: vec![("count".into(), Value::Count(1))],
+        ..example(number)
     }
 }
 

@@ -9,34 +9,24 @@ use std::path::Path;
 use prost::Message;
 
 use super::*;
-use crate::record::{AlertCause, AlertNote, AlertState, ClockQuality, GROUP, RecordId, Value};
+use crate::record::{
+    AlertCause, AlertNote, AlertState, ClockQuality, GROUP, RecordId, Value, example,
+};
 use crate::rules::settings::TemplatePart;
 
 /// A minute of one sensor.
 pub(in crate::sinks) fn plain() -> Record {
     Record {
         id: RecordId([0xab; 16]),
-        site: "pump-house".into(),
-        device: "pump-1".into(),
-        sensor: "Pressure".into(),
-        unit: "bar".into(),
-        rule: "minute".into(),
-        version: 1,
-        epoch: 0,
-        start_us: 1_581_168_600_000_000,
-        end_us: 1_581_168_660_000_000,
-        revision: 0,
         samples: 13,
         fresh: 13,
-        clock: ClockQuality::Device,
-        partial: false,
-        alert: None,
         values: vec![
             ("count".into(), Value::Count(13)),
             ("min".into(), Value::Number(0.05)),
             ("mean".into(), Value::Number(0.21)),
             ("p99.9".into(), Value::Number(0.37)),
         ],
+        ..example(0)
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::v5;
 
 use super::*;
-use crate::record::{ClockQuality, Place, Record, RecordId, Value};
+use crate::record::{Place, Record, example};
 use crate::rules::Priority;
 use crate::rules::settings::{MqttVersion, SinkKind, Template, TemplatePart};
 use crate::sinks::encoding::Encoding;
@@ -17,25 +17,7 @@ use crate::time::SystemClock;
 
 /// A record by its number.
 pub fn record(number: u8) -> Record {
-    Record {
-        id: RecordId([number; 16]),
-        site: "pump-house".into(),
-        device: "pump-1".into(),
-        sensor: "Pressure".into(),
-        unit: "bar".into(),
-        rule: "minute".into(),
-        version: 1,
-        epoch: 0,
-        start_us: i64::from(number) * 60_000_000,
-        end_us: (i64::from(number) + 1) * 60_000_000,
-        revision: 0,
-        samples: 13,
-        fresh: 13,
-        clock: ClockQuality::Device,
-        partial: false,
-        alert: None,
-        values: vec![("mean".into(), Value::Number(0.21))],
-    }
+    example(number)
 }
 
 /// A batch of records with these numbers.

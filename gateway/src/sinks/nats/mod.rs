@@ -107,13 +107,7 @@ impl NatsTransport {
     }
 
     fn answer(&self, outcome: Outcome, sent_bytes: u64, taken: usize) -> Answer {
-        let bytes = self.traffic.swap(0, Ordering::Relaxed);
-        Answer {
-            outcome,
-            sent_bytes,
-            header_bytes: bytes.saturating_sub(sent_bytes),
-            taken,
-        }
+        session::answer(&self.traffic, outcome, sent_bytes, taken)
     }
 
     fn script(&self, batch: &Batch) -> Vec<Message> {

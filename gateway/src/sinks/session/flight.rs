@@ -233,7 +233,7 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Place, example};
+    use crate::record::{Place, Record, example};
     use crate::rules::Priority;
     use crate::sinks::encoding::Encoding;
     use crate::sinks::queue::Waiting;
@@ -304,8 +304,18 @@ mod tests {
     /// Revision 1 must not be taken while revision 0, before it, may still fail.
     #[test]
     fn a_batch_with_revisions_goes_one_by_one() {
-        let mut flight = Flight::new(3, |_| false);
-        flight.is_ordered = true;
+        let waiting: Vec<_> = (0..3)
+            .map(|revision| Waiting {
+                index: u64::from(revision),
+                place: Place::default(),
+                record: Record {
+                    revision,
+                    ..example(1)
+                },
+            })
+            .collect();
+        let batch = Batch::render(Priority::Normal, &waiting, 9, 9_999, &Encoding::Ndjson);
+        let mut flight = Acknowledged::default().flight(&batch.unwrap());
         assert_eq!((flight.next(9), flight.next(9)), (Some(0), None));
         flight.failed(0, lost());
         assert_eq!(flight.next(9), None);

@@ -183,6 +183,9 @@ fn a_full_store_of_dead_letters_opens_the_circuit_and_evicts_nothing() {
     assert_eq!(sent(&bench.handle(60_000, Event::Deadline)), [2]);
     assert_eq!(sent(&bench.answer(60_000, refused())), [3]);
     assert_eq!(dead(&bench), [1, 2]);
+    // The store had room: that the circuit was open is over.
+    let status = bench.machine.status();
+    assert_eq!((status.phase, status.last_error), (Phase::Sending, None));
 }
 
 /// The message says "resend or drop some": what is resent must go, although a record has no room.
