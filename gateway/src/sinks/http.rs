@@ -40,14 +40,14 @@ pub struct HttpSink {
 }
 
 impl HttpSink {
-    /// A sink that posts as the settings say; none for a type that does not post. A whole attempt
-    /// is bounded by the settings' `timeout`.
-    pub fn new(settings: &SinkSettings) -> Option<Self> {
-        Some(Self {
-            form: Arc::new(form_of(&settings.kind)?),
+    /// A sink whose requests look like `form`. A whole attempt is bounded by the settings'
+    /// `timeout`.
+    pub fn new(settings: &SinkSettings, form: Form) -> Self {
+        Self {
+            form: Arc::new(form),
             timeout: Duration::from_millis(settings.timeout_ms),
             client: None,
-        })
+        }
     }
 
     async fn attempt(&mut self, batch: &Arc<Batch>) -> Answer {

@@ -37,14 +37,6 @@ pub use status::Status;
 /// What can go wrong around a sink. What a sink answers is no error but an outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// No transport for this type.
-    #[error("sink `{sink}`: sinks of type \"{type_name}\" are not in this version")]
-    NotBuilt {
-        /// Sink's name.
-        sink: String,
-        /// Its type.
-        type_name: &'static str,
-    },
     /// No Parquet in this build.
     #[error(
         "sink `{sink}`: this gateway was built without Parquet; records wait in the spool. \

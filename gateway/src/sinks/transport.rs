@@ -11,7 +11,7 @@ use super::SinkError;
 use super::batch::Batch;
 use super::delivery::Answer;
 use super::file::FileTransport;
-use super::http::HttpSink;
+use super::http::{Form, HttpSink};
 use super::mqtt::MqttTransport;
 use super::nats::NatsTransport;
 use super::stdout::StdoutTransport;
@@ -38,21 +38,17 @@ pub fn open(
     settings: &SinkSettings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Box<dyn Transport>, SinkError> {
-    if let Some(http) = HttpSink::new(settings) {
-        return Ok(Box::new(http));
-    }
+    let post = |form| Box::new(HttpSink::new(settings, form));
     Ok(match &settings.kind {
+        SinkKind::Http(http) => post(Form::of_http(http)),
+        SinkKind::Influxdb(influxdb) => post(Form::of_influxdb(influxdb)),
+        SinkKind::Prometheus(prometheus) => post(Form::of_prometheus(prometheus)),
+        SinkKind::Otlp(otlp) => post(Form::of_otlp(otlp)),
         SinkKind::File(file) => {
             Box::new(FileTransport::new(&settings.name, file, Arc::clone(clock))?)
         }
         SinkKind::Mqtt(mqtt) => Box::new(MqttTransport::new(settings, mqtt, Arc::clone(clock))),
         SinkKind::Nats(nats) => Box::new(NatsTransport::new(settings, nats)),
         SinkKind::Stdout => Box::new(StdoutTransport),
-        other => {
-            return Err(SinkError::NotBuilt {
-                sink: settings.name.clone(),
-                type_name: other.type_name(),
-            });
-        }
     })
 }

@@ -33,7 +33,8 @@ pub(super) fn of_keys(typed: &str) -> HttpSink {
          [[rule]]\nname = \"r\"\nmatch = {{ sensor = \"*\" }}\nforward = [\"up\"]\n"
     );
     let (settings, _) = parse(&text, "t.toml").unwrap_or_else(|why| panic!("{typed}: {why:#?}"));
-    HttpSink::new(&settings.sinks[0]).unwrap()
+    let settings = &settings.sinks[0];
+    HttpSink::new(settings, form_of(&settings.kind).unwrap())
 }
 
 fn sink(address: SocketAddr, gzip: bool, timeout_ms: u64) -> HttpSink {
