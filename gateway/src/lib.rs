@@ -34,6 +34,8 @@ pub mod log;
 #[cfg(feature = "network")]
 pub mod mqtt;
 pub mod pipeline;
+#[cfg(feature = "network")]
+pub mod plant;
 pub mod record;
 pub mod rehearsal;
 #[cfg(feature = "network")]
