@@ -26,6 +26,8 @@ pub mod dead_letters;
 pub mod disk;
 pub mod entry;
 pub mod explain;
+#[cfg(feature = "network")]
+pub mod http;
 pub mod identity;
 pub mod inspection;
 pub mod kill_point;

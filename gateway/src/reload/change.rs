@@ -71,6 +71,7 @@ fn keys_of_a_start(in_force: &Settings, new: &Settings) -> Vec<String> {
                 bytes_max,
             },
         budget: _,
+        http,
         sinks,
         rules: _,
     } = in_force;
@@ -83,6 +84,7 @@ fn keys_of_a_start(in_force: &Settings, new: &Settings) -> Vec<String> {
             *pending_bytes_max != new.intake.pending_bytes_max,
         ),
         ("log.segment_bytes", *segment_bytes != new.log.segment_bytes),
+        ("http", *http != new.http),
         ("log.bytes_max", *bytes_max != new.log.bytes_max),
     ];
     let differs = fixed.into_iter().filter(|(_, differs)| *differs);

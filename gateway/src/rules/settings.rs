@@ -1,6 +1,7 @@
 //! Settings: a whole configuration as it runs, every default filled in and every check passed.
 
 mod budget;
+mod http;
 mod sink;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use tidegate_shared::ids::SiteName;
 
 pub use budget::BudgetSettings;
+pub use http::{ServeSettings, ServeTls};
 pub use sink::*;
 
 use super::RuleSet;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[budget]`, where there is one.
     pub budget: Option<BudgetSettings>,
+    /// `[http]`, where there is one.
+    pub http: Option<ServeSettings>,
     /// `[sink.NAME]`, by name.
     pub sinks: Vec<SinkSettings>,
     /// `[[rule]]`.

@@ -193,6 +193,7 @@ fn a_whole_configuration_becomes_settings() {
             bytes_max: 1 << 30,
         },
         budget: None,
+        http: None,
         sinks: vec![SinkSettings::new(
             "cloud",
             SinkKind::Http(HttpSettings {

@@ -15,6 +15,7 @@ use crate::causes;
 use crate::conductor::Condition;
 use crate::control::{Command, Handler, Meter};
 use crate::dead_letters::{self, Order, Wish};
+use crate::http;
 use crate::mqtt::LinkHandle;
 use crate::reload::InForce;
 use crate::rules::nearest;
@@ -40,6 +41,8 @@ pub(super) struct Answers {
     pub link: LinkHandle,
     /// What the control socket counts, where there is one.
     pub control: Option<Meter>,
+    /// What page, API and metrics count, where they are served.
+    pub http: Option<http::Meter>,
     /// Reads the configuration again, where it came from a file.
     pub reload: Option<reload::Handle>,
 }
@@ -92,6 +95,7 @@ impl Answers {
                 .collect(),
             link: (self.link.is_up(), self.link.counters()),
             control: self.control.as_ref().map(Meter::counts),
+            http: self.http.as_ref().map(http::Meter::counts),
             configuration: self.configuration(),
         };
         Some(compose(&self.setup, &parts))

@@ -14,6 +14,7 @@ mod core;
 pub mod demo;
 pub mod queue;
 pub mod reload;
+mod source;
 mod writer;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use crate::control::Control;
 use crate::disk::Disk;
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::real::RealDisk;
+use crate::http::{Door, HttpError};
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 use crate::rules::settings::{MqttSettings, Settings};
 use crate::sinks::framing::Framing;
@@ -70,6 +72,9 @@ pub enum RunError {
         "this binary was built without the embedded broker: set mqtt.url, or build with the feature embedded-broker"
     )]
     NoBroker,
+    /// Page, API and metrics cannot be served.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// A sink could not be set up.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -94,6 +99,7 @@ pub struct Gateway {
     embedded: Option<mqtt::embedded::EmbeddedBroker>,
     control: Option<JoinHandle<()>>,
     reloader: Option<JoinHandle<()>>,
+    http: Option<(String, JoinHandle<()>)>,
     _data_dir: DataDir,
 }
 
@@ -135,6 +141,11 @@ impl Gateway {
     pub async fn start_from(settings: Settings, source: Option<Source>) -> Result<Self, RunError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::watching());
         let data_dir = DataDir::hold(&settings.data_dir)?;
+        // Before anything is received: an address that is taken keeps the gateway from starting.
+        let door = match &settings.http {
+            Some(http) => Some(Door::open(http).await?),
+            None => None,
+        };
         let begun = begin(&settings, (clock.now(), clock.word()))?;
         let (broker, embedded) = broker(&settings.mqtt).await?;
         let Start {
@@ -195,7 +206,7 @@ impl Gateway {
         let (reload, reloader) = match source {
             Some(source) => {
                 let (reloader, handle) =
-                    Reloader::new(source, settings.clone(), clock, questions.clone());
+                    Reloader::new(source, settings.clone(), clock.clone(), questions.clone());
                 (Some(handle), Some(tokio::spawn(reloader.run())))
             }
             None => (None, None),
@@ -212,6 +223,7 @@ impl Gateway {
             spool,
             link: watched.clone(),
             control: control.as_ref().map(Control::meter),
+            http: door.as_ref().map(Door::meter),
             reload,
         });
         tracing::info!(
@@ -231,6 +243,7 @@ impl Gateway {
             stop_sinks,
             control: control.map(|control| serve(control, &answers)),
             reloader,
+            http: door.map(|door| serve_http(door, &answers, clock)),
             answers,
             broker,
             link: watched,
@@ -248,6 +261,11 @@ impl Gateway {
     /// What the link to the broker counted since the start.
     pub fn link_counters(&self) -> LinkCounters {
         self.link.counters()
+    }
+
+    /// Where a browser finds the page; none where it is not served.
+    pub fn url(&self) -> Option<&str> {
+        self.http.as_ref().map(|(url, _)| url.as_str())
     }
 
     /// The ledger as JSON; `None` when the gateway is too busy to answer.
@@ -268,7 +286,8 @@ impl Gateway {
 
     /// Stops cleanly: what was received is on disk and acked, the site sees it offline.
     pub async fn stop(self) {
-        for task in self.control.into_iter().chain(self.reloader) {
+        let http = self.http.map(|(_, task)| task);
+        for task in self.control.into_iter().chain(self.reloader).chain(http) {
             task.abort();
         }
         let _ = self.stop_core.send(());
@@ -339,4 +358,15 @@ fn open_control(settings: &Settings) -> Option<Control> {
 fn serve(control: Control, answers: &Arc<Answers>) -> JoinHandle<()> {
     let answers = Arc::clone(answers);
     tokio::spawn(async move { control.serve(answers, std::future::pending()).await })
+}
+
+/// Serves page, API and metrics until the task is aborted.
+fn serve_http(
+    door: Door,
+    answers: &Arc<Answers>,
+    clock: Arc<dyn Clock>,
+) -> (String, JoinHandle<()>) {
+    let url = door.url();
+    tracing::info!(%url, "page, API and metrics are served");
+    (url, tokio::spawn(door.serve(Arc::clone(answers), clock)))
 }

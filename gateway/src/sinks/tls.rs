@@ -74,7 +74,7 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
         return Ok(builder.with_no_client_auth());
     };
     let chain = certificates("tls.cert", cert)?;
-    let private = private_key(key)?;
+    let private = private_key("tls.key", key)?;
     builder
         .with_client_auth_cert(chain, private)
         .map_err(|why| TlsError::NotAPair {
@@ -106,7 +106,11 @@ fn authorities(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates of a PEM file, at least one; `key` is the configuration's that names it.
+pub fn certificates(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(key, path)?;
     let malformed = |why: String| TlsError::Malformed {
         key,
@@ -123,10 +127,11 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     Ok(found)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = zeroize::Zeroizing::new(read("tls.key", path)?);
+/// The private key of a PEM file; `key` is the configuration's that names it.
+pub fn private_key(key: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = zeroize::Zeroizing::new(read(key, path)?);
     PrivateKeyDer::from_pem_slice(&text).map_err(|why| TlsError::Malformed {
-        key: "tls.key",
+        key,
         path: path.to_owned(),
         why: match why {
             rustls::pki_types::pem::Error::NoItemsFound => {

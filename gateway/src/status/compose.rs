@@ -38,6 +38,7 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
         },
         link: Link { up, counters },
         control: parts.control,
+        http: parts.http,
         configuration: parts.configuration.clone(),
         budget: parts.core.budget.clone(),
         limits: limits(setup, parts),

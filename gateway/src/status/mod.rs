@@ -27,6 +27,7 @@ pub use parts::{CorePart, Parts, Setup, SinkSetup, StorePart};
 
 use crate::budget::Standing;
 use crate::control::Counts;
+use crate::http;
 use crate::mqtt::LinkCounters;
 use crate::reload::InForce;
 use crate::sinks;
@@ -51,6 +52,9 @@ pub struct Status {
     pub link: Link,
     /// The control socket; absent when the gateway could not open it.
     pub control: Option<Counts>,
+    /// Page, API and metrics; absent where they are not served.
+    #[serde(default)]
+    pub http: Option<http::Counts>,
     /// Which configuration is in force; absent where it came from no file.
     #[serde(default)]
     pub configuration: Option<InForce>,

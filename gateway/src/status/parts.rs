@@ -7,6 +7,7 @@ use super::About;
 use crate::budget::Standing;
 use crate::conductor::{Condition, Conductor};
 use crate::control::Counts;
+use crate::http;
 use crate::mqtt::LinkCounters;
 use crate::reload::InForce;
 use crate::rules::settings::Settings;
@@ -29,6 +30,8 @@ pub struct Parts {
     pub link: (bool, LinkCounters),
     /// What the control socket counted, where there is one.
     pub control: Option<Counts>,
+    /// What page, API and metrics counted, where they are served.
+    pub http: Option<http::Counts>,
     /// Which configuration is in force, where it came from a file.
     pub configuration: Option<InForce>,
 }

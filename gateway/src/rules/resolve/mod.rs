@@ -51,6 +51,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
         log,
         // A budget that is mistaken is among the findings: nothing runs then.
         budget: budget.and_then(|budget| budget.settings),
+        http: typed.http,
         sinks,
         rules,
     })

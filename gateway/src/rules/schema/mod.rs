@@ -9,6 +9,7 @@
 
 mod budget;
 mod gateway;
+mod http;
 mod rule;
 mod sink;
 
@@ -38,6 +39,7 @@ pub fn schema() -> Value {
             ("limits", gateway::limits()),
             ("clock", gateway::clock()),
             ("budget", budget::budget()),
+            ("http", http::http()),
             (
                 "sink",
                 json!({

@@ -30,7 +30,7 @@ fn path() -> Value {
 }
 
 /// A secret: where it stands.
-fn secret(title: &str) -> Value {
+pub(super) fn secret(title: &str) -> Value {
     table(
         title,
         "A secret, which never stands in the configuration itself",

@@ -5,6 +5,7 @@
 
 mod budget;
 mod gateway;
+mod http;
 mod mqtt;
 mod rule;
 mod sink;
@@ -17,10 +18,11 @@ use toml::de::DeTable;
 pub(super) use self::budget::{AT_CAP, TypedBudget};
 pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
+pub(super) use self::http::{HOST_BYTES_MAX, HOSTS_MAX};
 pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
 pub(super) use self::sink::{HEADERS_MAX, TypedSink, type_names};
 use super::mistake::{Findings, Kind};
-use super::settings::MqttSettings;
+use super::settings::{MqttSettings, ServeSettings};
 use super::tree::{Section, Value, list};
 
 /// Most rules of a configuration: each costs a match per sensor of a catalog and state per
@@ -32,7 +34,7 @@ pub const SINKS_MAX: usize = 64;
 pub(super) const NAME_BYTES_MAX: usize = 64;
 
 /// Sections of later versions.
-const LATER: &[&str] = &["alert", "audit", "device", "http", "pipeline", "update"];
+const LATER: &[&str] = &["alert", "audit", "device", "pipeline", "update"];
 
 /// A text of the file with its place.
 #[derive(Debug, Clone)]
@@ -52,6 +54,7 @@ pub(super) struct Typed {
     pub(super) limits: TypedLimits,
     pub(super) clock: TypedClock,
     pub(super) budget: Option<TypedBudget>,
+    pub(super) http: Option<ServeSettings>,
     pub(super) sinks: Vec<TypedSink>,
     pub(super) rules: Vec<TypedRule>,
     /// Whether rules were typed at all, be it in a way that cannot be read.
@@ -92,6 +95,10 @@ impl Typed {
             .get("budget")
             .and_then(|value| section("[budget]", value, &[], findings))
             .map(|section| TypedBudget::read(section, findings));
+        let http = top
+            .get("http")
+            .and_then(|value| section("[http]", value, &[], findings))
+            .and_then(|section| http::read(section, findings));
         let sinks = top
             .get("sink")
             .map(|value| read_sinks(value, findings))
@@ -109,6 +116,7 @@ impl Typed {
             limits,
             clock,
             budget,
+            http,
             sinks,
             rules,
             rules_given,

@@ -147,7 +147,11 @@ fn read_user(value: &Value<'_>, findings: &mut Findings) -> Option<String> {
 
 /// Reads where a secret stands. The secret itself is refused: the file is copied, shown and
 /// kept in places where it should not be.
-pub(super) fn secret(name: &str, value: &Value<'_>, findings: &mut Findings) -> Option<Secret> {
+pub(in crate::rules::typed) fn secret(
+    name: &str,
+    value: &Value<'_>,
+    findings: &mut Findings,
+) -> Option<Secret> {
     if value.get_ref().as_str().is_some() {
         findings
             .mistake(

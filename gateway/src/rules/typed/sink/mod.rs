@@ -36,6 +36,7 @@ use crate::rules::mistake::{Findings, Kind};
 use crate::rules::settings::{SinkKind, SinkSettings};
 use crate::rules::tree::{Section, Value, choice, malformed, short, text};
 
+pub(in crate::rules::typed) use self::auth::secret;
 pub(in crate::rules) use self::endpoint::HEADERS_MAX;
 pub(in crate::rules) use self::keys::type_names;
 

@@ -1,0 +1,296 @@
+//! Guard: who may ask, and by which name the server may be called.
+//!
+//! Where a token or password is set, every request shows it, as a bearer or as the password of
+//! any user (which is what browsers ask a person for, and remember for streams of events). Each
+//! opens both ways. Compared are SHA-256 sums, in a time that does not tell where they differ.
+//!
+//! Where none is set the server listens on this machine alone, and a page of another place could
+//! still have a browser here ask it, by a name of its own that resolves to this machine. So then
+//! only names that are this machine's are answered to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
+use axum::http::{StatusCode, Uri};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, error, later};
+use super::counts::{Counters, count};
+use super::credentials::{Credentials, Print, print_of};
+use super::guessing::Guessing;
+use crate::rules::settings::ServeSettings;
+use crate::time::{Clock, Timestamp};
+
+/// Between two lines of the log about wrong secrets.
+const SAY_AGAIN_US: u64 = 60_000_000;
+/// Most bytes of a secret that is looked at.
+const SHOWN_BYTES_MAX: usize = 64 << 10;
+
+/// Decides who may ask.
+pub(super) struct Guard {
+    credentials: watch::Receiver<Arc<Credentials>>,
+    /// Names that may be used; none: any.
+    hosts: Option<Vec<String>>,
+    memory: Mutex<Memory>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    guessing: Guessing,
+    /// Wrong secrets since the last line of the log, and when that was.
+    unsaid: u64,
+    said_us: Option<u64>,
+}
+
+impl Guard {
+    pub(super) fn new(
+        settings: &ServeSettings,
+        listens: SocketAddr,
+        credentials: watch::Receiver<Arc<Credentials>>,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let asks_names = !settings.asks_who() || !settings.hosts.is_empty();
+        let hosts = asks_names.then(|| {
+            let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
+            let ip = match listens.ip() {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            };
+            let mut hosts: Vec<String> = own.into_iter().chain([ip]).collect();
+            hosts.extend(settings.hosts.iter().cloned());
+            hosts
+        });
+        Self {
+            credentials,
+            hosts,
+            memory: Mutex::default(),
+            clock,
+            counters,
+        }
+    }
+
+    /// Lets a request through, or says why not.
+    pub(super) fn admit(
+        &self,
+        from: IpAddr,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<(), Box<Answer>> {
+        self.check_host(uri, headers)?;
+        self.check_secret(from, headers)
+    }
+
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Answer>> {
+        let Some(hosts) = &self.hosts else {
+            return Ok(());
+        };
+        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+        // A request to a proxy names the host in its target; what names two is refused.
+        let names = named
+            .into_iter()
+            .chain(uri.authority().map(Authority::as_str));
+        let mut names = names.map(|name| without_port(name).to_ascii_lowercase());
+        let is_one = headers.get_all(HOST).iter().count() == 1;
+        if is_one && names.all(|name| hosts.contains(&name)) {
+            return Ok(());
+        }
+        count(&self.counters.foreign_host);
+        Err(Box::new(error(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this server is called by another name than it has: use 127.0.0.1 or localhost, or \
+             list the name in http.hosts",
+        )))
+    }
+
+    fn check_secret(&self, from: IpAddr, headers: &HeaderMap) -> Result<(), Box<Answer>> {
+        let credentials = self.credentials.borrow().clone();
+        if credentials.secrets.is_empty() {
+            return Ok(());
+        }
+        let shown = headers.get(AUTHORIZATION);
+        let Some(shown) = shown else {
+            return Err(Box::new(unauthorised(
+                "a password or token is needed: see docs/http.md",
+            )));
+        };
+        let now = self.clock.now();
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait_us) = memory.guessing.wait_us(from, now) {
+            count(&self.counters.guessing);
+            return Err(Box::new(later(
+                StatusCode::TOO_MANY_REQUESTS,
+                wait_us.div_ceil(1_000_000),
+                "too many wrong passwords or tokens came from this address: wait",
+            )));
+        }
+        let print = secret_of(shown).map(|secret| print_of(&secret));
+        if print.is_some_and(|print| any_same(&credentials.secrets, &print)) {
+            return Ok(());
+        }
+        memory.guessing.wrong(from, now);
+        count(&self.counters.unauthorised);
+        memory.say(from, now);
+        Err(Box::new(unauthorised("the password or token is wrong")))
+    }
+}
+
+impl Memory {
+    /// Says that wrong secrets come, at most once a minute.
+    fn say(&mut self, from: IpAddr, now: Timestamp) {
+        self.unsaid += 1;
+        let is_due = self
+            .said_us
+            .is_none_or(|said_us| now.mono_us.saturating_sub(said_us) >= SAY_AGAIN_US);
+        if is_due {
+            tracing::warn!(%from, times = self.unsaid, "a wrong password or token was shown to page, API or metrics; nothing was told");
+            self.unsaid = 0;
+            self.said_us = Some(now.mono_us);
+        }
+    }
+}
+
+fn unauthorised(why: &str) -> Answer {
+    let mut answer = error(StatusCode::UNAUTHORIZED, why);
+    let asks = HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\"");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, asks);
+    answer
+}
+
+/// `gateway.local:8380` without its port; `[::1]` stays.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|sign| sign.is_ascii_digit()) && !name.is_empty() =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+/// The secret that a header shows: `Bearer SECRET`, or `Basic` with `USER:SECRET` as base64.
+fn secret_of(header: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = header.as_bytes();
+    let space = bytes.iter().position(|sign| *sign == b' ')?;
+    let (scheme, rest) = bytes.split_at(space);
+    let rest = rest.trim_ascii();
+    if rest.len() > SHOWN_BYTES_MAX {
+        return None;
+    }
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(Zeroizing::new(rest.to_vec()));
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    let pair = unbase64(rest)?;
+    let colon = pair.iter().position(|sign| *sign == b':')?;
+    Some(Zeroizing::new(pair.get(colon + 1..)?.to_vec()))
+}
+
+/// Whether one of the sums is this one; looks at all of all of them.
+fn any_same(prints: &[Print], shown: &Print) -> bool {
+    prints.iter().fold(false, |found, print| {
+        let differs = print
+            .iter()
+            .zip(shown)
+            .fold(0, |bits, (a, b)| bits | (a ^ b));
+        found | (std::hint::black_box(differs) == 0)
+    })
+}
+
+/// Decodes base64, with or without its padding.
+fn unbase64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let end = text
+        .iter()
+        .rposition(|sign| *sign != b'=')
+        .map_or(0, |at| at + 1);
+    let text = text.get(..end)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+    for group in text.chunks(4) {
+        if group.len() == 1 {
+            return None;
+        }
+        let mut bits = 0u32;
+        for sign in group {
+            bits = bits << 6 | u32::from(sextet(*sign)?);
+        }
+        bits <<= 6 * (4 - group.len());
+        let [_, whole @ ..] = bits.to_be_bytes();
+        bytes.extend(whole.iter().take(group.len() - 1));
+    }
+    Some(bytes)
+}
+
+fn sextet(sign: u8) -> Option<u8> {
+    Some(match sign {
+        b'A'..=b'Z' => sign - b'A',
+        b'a'..=b'z' => sign - b'a' + 26,
+        b'0'..=b'9' => sign - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(header: &str) -> Option<Vec<u8>> {
+        secret_of(&HeaderValue::from_str(header).unwrap()).map(|secret| secret.to_vec())
+    }
+
+    #[test]
+    fn a_secret_is_read_from_both_forms() {
+        for (header, secret) in [
+            ("Bearer sesame", Some("sesame")),
+            ("bearer   sesame ", Some("sesame")),
+            // me:sesame, :s, a:b:c with and without padding
+            ("Basic bWU6c2VzYW1l", Some("sesame")),
+            ("basic OnM=", Some("s")),
+            ("Basic OnM", Some("s")),
+            ("Basic YTpiOmM=", Some("b:c")),
+            ("Basic bWU=", None),
+            ("Basic b", None),
+            ("Basic b*==", None),
+            ("Digest sesame", None),
+            ("sesame", None),
+        ] {
+            assert_eq!(
+                shown(header).as_deref(),
+                secret.map(str::as_bytes),
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
+    fn sums_are_compared_whole() {
+        let (one, other) = (print_of(b"one"), print_of(b"other"));
+        assert!(any_same(&[one, other], &one) && any_same(&[one, other], &other));
+        let mut close = one;
+        close[31] ^= 1;
+        assert!(!any_same(&[one, other], &close) && !any_same(&[], &one));
+    }
+
+    #[test]
+    fn a_host_is_named_without_its_port() {
+        for (host, name) in [
+            ("127.0.0.1:8380", "127.0.0.1"),
+            ("localhost", "localhost"),
+            ("[::1]:8380", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("evil.example:", "evil.example"),
+            (":80", ":80"),
+        ] {
+            assert_eq!(without_port(host), name);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Taking: a stream whose other end has to take what is written to it, in time.
+//!
+//! What is written waits in the system's buffer until the other end takes it. While nothing more
+//! fits, a timer runs; each byte that fits again stops it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::counts::{Counters, count};
+
+/// A stream that ends when its other end takes nothing for too long.
+#[derive(Debug)]
+pub(super) struct Taking<T> {
+    inner: T,
+    most: Duration,
+    /// Runs while something waits to be taken.
+    waiting: Option<Pin<Box<Sleep>>>,
+    counters: Arc<Counters>,
+}
+
+impl<T> Taking<T> {
+    pub(super) fn new(inner: T, most: Duration, counters: Arc<Counters>) -> Self {
+        Self {
+            inner,
+            most,
+            waiting: None,
+            counters,
+        }
+    }
+
+    /// Passes on what the stream said, unless it has been waiting for too long.
+    fn watched<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        said: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if said.is_ready() {
+            self.waiting = None;
+            return said;
+        }
+        let most = self.most;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(most)));
+        ready!(waiting.as_mut().poll(context));
+        self.waiting = None;
+        count(&self.counters.slow);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Taking<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Taking<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let said = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.watched(context, said)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let said = Pin::new(&mut self.inner).poll_write_vectored(context, parts);
+        self.watched(context, said)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let said = Pin::new(&mut self.inner).poll_flush(context);
+        self.watched(context, said)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let said = Pin::new(&mut self.inner).poll_shutdown(context);
+        self.watched(context, said)
+    }
+}
