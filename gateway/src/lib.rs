@@ -38,6 +38,8 @@ pub mod mqtt;
 pub mod pipeline;
 #[cfg(feature = "network")]
 pub mod plant;
+#[cfg(feature = "network")]
+pub mod recent;
 pub mod record;
 pub mod rehearsal;
 #[cfg(feature = "network")]

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tidegate_shared::ids::{CatalogHash, DeviceName, SiteName};
 
 use crate::budget::{self, Billed, Budget, Decision, Spent};
+use crate::clock::Moment;
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::overlay::OverlayDisk;
 use crate::disk::{Disk, RealDisk};
@@ -28,7 +29,8 @@ use crate::ledger::balance::{Balances, balances};
 use crate::ledger::counters::Counters;
 use crate::ledger::past::{self, PastError};
 use crate::log::{Base, LocalLog, Log, LogError, Opened, Part, Recovery};
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::picture::Picture;
+use crate::pipeline::{self, Observed, Pipeline};
 use crate::record::Emitted;
 use crate::rules::settings::{Settings, SinkSettings};
 use crate::rules::{Priority, RuleSet};
@@ -161,6 +163,15 @@ impl OpenReport {
     }
 }
 
+/// Somebody who is shown what was folded: copies, behind everything that is promised of them.
+pub trait Onlooker: Send {
+    /// Whether there is somebody to show it to, at a monotonic time in µs.
+    fn looks(&mut self, now_us: u64) -> bool;
+
+    /// These samples were folded and caused these records. It waits for nobody.
+    fn saw(&mut self, samples: Vec<Observed>, records: &[Emitted]);
+}
+
 /// Log, session marks, pipeline and spool of one gateway.
 pub struct Store {
     log: LocalLog,
@@ -170,6 +181,7 @@ pub struct Store {
     /// Emitted and not synced in the spool yet.
     unspooled: Vec<Emitted>,
     kill_point: KillPoint,
+    onlooker: Option<Box<dyn Onlooker>>,
 }
 
 impl Store {
@@ -209,6 +221,7 @@ impl Store {
             spool: Arc::new(Mutex::new(spool)),
             unspooled: Vec::new(),
             kill_point: KillPoint::default(),
+            onlooker: None,
         };
         store.keep_above_spool(&mut report.recovery);
         let lost_records = lock(&store.spool).lost_records();
@@ -253,10 +266,40 @@ impl Store {
     }
 
     fn fold_from(&mut self, first: u64, entries: &[Logged]) {
+        let looks = self.is_looked_at(entries);
+        let before = self.unspooled.len();
         for (position, logged) in (first..).zip(entries) {
             self.marks.apply(logged);
             self.pipeline.apply(position, logged, &mut self.unspooled);
         }
+        if let Some(onlooker) = self.onlooker.as_mut().filter(|_| looks) {
+            onlooker.saw(self.pipeline.take_observed(), &self.unspooled[before..]);
+        }
+    }
+
+    /// Shows what is folded from here on to somebody.
+    pub fn show_to(&mut self, onlooker: Box<dyn Onlooker>) {
+        self.onlooker = Some(onlooker);
+    }
+
+    /// Whether somebody looks at what these entries bring.
+    fn is_looked_at(&mut self, entries: &[Logged]) -> bool {
+        let Some(onlooker) = &mut self.onlooker else {
+            return false;
+        };
+        let newest = entries.last().map(|logged| logged.at.mono_us);
+        let looks = newest.is_some_and(|now_us| onlooker.looks(now_us));
+        if looks {
+            self.pipeline.observe();
+        } else {
+            self.pipeline.look_away();
+        }
+        looks
+    }
+
+    /// The pipeline's state as it is at a moment.
+    pub fn picture(&self, now: Moment) -> Picture<'_> {
+        self.pipeline.picture(now)
     }
 
     /// Brings the records of folded entries to disk; then, when the segment is full, writes the

@@ -206,6 +206,21 @@ impl Clocks {
         }
     }
 
+    /// How well the times of the last batch mapped are known, as far as is known now.
+    pub fn quality(&self) -> Option<ClockQuality> {
+        let current = self.current?;
+        let mut boots = self.boots.iter();
+        let boot = boots.find(|one| (one.incarnation, one.number) == current)?;
+        let applied = boot.applied?;
+        let learnt = boot.learnt.filter(|_| applied.learnt);
+        Some(match (boot.own_us, learnt, boot.bounded) {
+            (Some(_), ..) => ClockQuality::Device,
+            (None, Some(learnt), _) if learnt.doubted.is_none() => ClockQuality::Learnt,
+            (None, None, Some(bounded)) if bounded.trusted => ClockQuality::Bounded,
+            (None, ..) => ClockQuality::Untrusted,
+        })
+    }
+
     /// Whether a boot's time hangs on the gateway's clock: it has no clock of its own, no offset
     /// learnt from a trusted one, and no later boot that bounds it.
     pub fn needs_wall(&self, incarnation: Incarnation, boot: u32) -> bool {

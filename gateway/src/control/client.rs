@@ -3,10 +3,12 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{Command, EXCHANGE_MAX, RESPONSE_BYTES_MAX, Response, socket_path};
+use crate::plant::{Passing, TapFilter};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -55,39 +57,125 @@ pub enum AskError {
 /// [`EXCHANGE_MAX`].
 pub fn ask(data_dir: &Path, command: &Command) -> Result<Value, AskError> {
     let path = socket_path(data_dir);
-    let stream = UnixStream::connect(&path).map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => AskError::NotAllowed { path: path.clone() },
-        io::ErrorKind::NotFound
-        | io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::InvalidInput => AskError::NotRunning { path: path.clone() },
-        _ => AskError::NoAnswer {
-            path: path.clone(),
+    let line = exchange(&mut BufReader::new(connect(&path)?), command);
+    understand(&line.map_err(|source| AskError::NoAnswer { path, source })?)
+}
+
+/// Samples and records of a running gateway as they flow.
+#[derive(Debug)]
+pub struct Tapped {
+    lines: BufReader<UnixStream>,
+    line: Vec<u8>,
+    path: PathBuf,
+}
+
+/// Taps the gateway that runs on a data directory.
+pub fn tap(data_dir: &Path, filter: &TapFilter) -> Result<Tapped, AskError> {
+    let path = socket_path(data_dir);
+    let mut lines = BufReader::new(connect(&path)?);
+    let line = exchange(&mut lines, &Command::Tap(filter.clone()));
+    understand(&line.map_err(|source| AskError::NoAnswer {
+        path: path.clone(),
+        source,
+    })?)?;
+    Ok(Tapped {
+        lines,
+        line: Vec::new(),
+        path,
+    })
+}
+
+impl Tapped {
+    /// What flows by next; none once the gateway stopped. Blocks, at most so long where a time is
+    /// given: then it says that it waits still.
+    pub fn next(&mut self, longest: Option<Duration>) -> Result<Tick, AskError> {
+        let read = self.read(longest);
+        let ended = read.map_err(|source| AskError::NoAnswer {
+            path: self.path.clone(),
             source,
-        },
-    })?;
-    let line = exchange(&stream, command).map_err(|source| AskError::NoAnswer { path, source })?;
+        })?;
+        match ended {
+            Some(false) => {}
+            Some(true) => return Ok(Tick::Ended),
+            None => return Ok(Tick::Waits),
+        }
+        let passing = serde_json::from_slice(&self.line);
+        self.line.clear();
+        Ok(Tick::Passes(
+            passing.map_err(|source| AskError::Unreadable { source })?,
+        ))
+    }
+
+    /// Reads a line; whether there is none any more, or nothing when the time is over.
+    fn read(&mut self, longest: Option<Duration>) -> io::Result<Option<bool>> {
+        if longest.is_some_and(|longest| longest.is_zero()) {
+            return Ok(None);
+        }
+        self.lines.get_ref().set_read_timeout(longest)?;
+        let most = (RESPONSE_BYTES_MAX + 1 - self.line.len()) as u64;
+        // What came of a line before the time was over stays for the next call.
+        let read = (&mut self.lines)
+            .take(most)
+            .read_until(b'\n', &mut self.line);
+        match read {
+            Ok(_) => Ok(Some(!self.line.ends_with(b"\n"))),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(None),
+                io::ErrorKind::ConnectionReset => Ok(Some(true)),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// What a tap tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tick {
+    /// Something flowed by.
+    Passes(Passing),
+    /// Nothing did so far.
+    Waits,
+    /// The gateway stopped, or closed the tap.
+    Ended,
+}
+
+fn connect(path: &Path) -> Result<UnixStream, AskError> {
+    UnixStream::connect(path).map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => AskError::NotAllowed { path },
+            io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidInput => AskError::NotRunning { path },
+            _ => AskError::NoAnswer { path, source },
+        }
+    })
+}
+
+fn understand(line: &[u8]) -> Result<Value, AskError> {
     if line.len() > RESPONSE_BYTES_MAX {
         return Err(AskError::TooLong {
             bytes_max: RESPONSE_BYTES_MAX,
         });
     }
-    match serde_json::from_slice(&line).map_err(|source| AskError::Unreadable { source })? {
+    match serde_json::from_slice(line).map_err(|source| AskError::Unreadable { source })? {
         Response::Ok(answer) => Ok(answer),
         Response::Error(reason) => Err(AskError::Refused { reason }),
     }
 }
 
-fn exchange(mut stream: &UnixStream, command: &Command) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(EXCHANGE_MAX))?;
-    stream.set_write_timeout(Some(EXCHANGE_MAX))?;
+/// Sends a command and reads the line that answers it.
+fn exchange(lines: &mut BufReader<UnixStream>, command: &Command) -> io::Result<Vec<u8>> {
+    lines.get_ref().set_read_timeout(Some(EXCHANGE_MAX))?;
+    lines.get_ref().set_write_timeout(Some(EXCHANGE_MAX))?;
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     // A gateway that is busy says so and closes, perhaps before it was asked: its words count,
     // not that the question went nowhere.
-    let sent = stream.write_all(&line);
+    let sent = lines.get_mut().write_all(&line);
     let mut answer = Vec::new();
-    let read = BufReader::new(stream)
+    let read = lines
         .take(RESPONSE_BYTES_MAX as u64 + 1)
         .read_until(b'\n', &mut answer);
     if answer.ends_with(b"\n") {

@@ -16,8 +16,18 @@
 //! ← {"ok":{"outcome":"taken",…}}
 //! → {"command":"resume","about":"cloud"}
 //! ← {"ok":{"phase":"circuit-open",…}}
+//! → {"command":"devices","about":{"match":"pump-*","limit":50}}
+//! ← {"ok":{"total":3,"offset":0,"devices":[…]}}
+//! → {"command":"tap","about":{"device":"pump-*"}}
+//! ← {"ok":"tapped"}               from here on a line for each sample and record that flows by
+//! ← {"sample":{…}}
+//! ← {"record":{…}}
+//! ← {"missed":120}                so many were not told: the client is too slow
 //! ← {"error":"…"}                 what went wrong, for a person; the connection stays usable
 //! ```
+//!
+//! A tap ends with its connection: when the client closes it or writes anything, when it takes
+//! nothing for [`TAP_STUCK_MAX`], or when the gateway stops.
 //!
 //! Fields that a side does not know are ignored; a command that it does not know is refused by
 //! name.
@@ -29,9 +39,12 @@
 //! | [`RESPONSE_BYTES_MAX`] | 64 MiB | the ledger of 10,000 devices is about 20 MB | refused by both sides |
 //! | [`CONNECTIONS_MAX`] | 8 | each may hold a whole ledger | refused as busy, counted |
 //! | [`EXCHANGE_MAX`] | 10 s | a stuck client must not hold a place | connection closed, counted |
+//! | [`TAPS_MAX`] | 4 | half of the connections stay for commands | refused as busy, counted |
+//! | [`TAP_STUCK_MAX`] | 60 s | whoever reads may pause | connection closed, counted |
 
 mod client;
 mod server;
+mod tapping;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,8 +53,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dead_letters;
+use crate::plant::{Selection, TapFilter};
 
-pub use self::client::{AskError, ask};
+pub use self::client::{AskError, Tapped, Tick, ask, tap};
 pub use self::server::{Control, ControlError, Counts, Handler, Meter};
 
 /// The socket's name in the data directory.
@@ -55,6 +69,11 @@ pub const CONNECTIONS_MAX: usize = 8;
 /// Longest time a connection may be silent, and longest time an answer may take to be made or to
 /// be taken.
 pub const EXCHANGE_MAX: Duration = Duration::from_secs(10);
+
+/// Most taps at a time.
+pub const TAPS_MAX: u64 = 4;
+/// Longest time that a tap's client may take nothing.
+pub const TAP_STUCK_MAX: Duration = Duration::from_secs(60);
 
 /// What can be asked; a request is this as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,17 +91,26 @@ pub enum Command {
     Resume(String),
     /// What was sent, month by month, and where the budget stands.
     Bill,
+    /// The gateway and its plant without the devices.
+    Overview,
+    /// Devices with their sensors.
+    Devices(Selection),
+    /// Samples and records as they flow, a line each, until the connection is closed.
+    Tap(TapFilter),
 }
 
 impl Command {
     /// Every command's name.
-    pub const NAMES: [&str; 6] = [
+    pub const NAMES: [&str; 9] = [
         "ledger",
         "status",
         "reload",
         "dead-letters",
         "resume",
         "bill",
+        "overview",
+        "devices",
+        "tap",
     ];
 }
 

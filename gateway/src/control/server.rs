@@ -23,8 +23,11 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     CONNECTIONS_MAX, Command, EXCHANGE_MAX, Named, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Response,
-    socket_path,
+    socket_path, tapping::Tapping,
 };
+
+use crate::plant::TapFilter;
+use crate::recent::Tap;
 
 /// The folder in which the socket is made.
 const CRADLE: &str = "control.new";
@@ -36,6 +39,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a command with JSON, or with what went wrong in words for a person. It must not
     /// take longer than [`EXCHANGE_MAX`]; it is dropped then.
     fn answer(&self, command: Command) -> impl Future<Output = Result<Value, String>> + Send;
+
+    /// Opens a tap; none where nothing flows.
+    fn tap(&self, _filter: TapFilter) -> Option<Tap> {
+        None
+    }
 }
 
 /// Why the socket cannot be opened.
@@ -79,19 +87,28 @@ pub struct Counts {
     pub malformed: u64,
     /// Connections refused because there were [`CONNECTIONS_MAX`].
     pub busy: u64,
-    /// Connections closed because a step took longer than [`EXCHANGE_MAX`].
+    /// Connections closed because a step took longer than [`EXCHANGE_MAX`], or a tap's client took
+    /// nothing for [`super::TAP_STUCK_MAX`].
     pub slow: u64,
+    /// Taps that are open.
+    #[serde(default)]
+    pub taps: u64,
+    /// Lines told by taps.
+    #[serde(default)]
+    pub tapped: u64,
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+pub(super) struct Counters {
     answered: AtomicU64,
     malformed: AtomicU64,
-    busy: AtomicU64,
-    slow: AtomicU64,
+    pub(super) busy: AtomicU64,
+    pub(super) slow: AtomicU64,
+    pub(super) taps: AtomicU64,
+    pub(super) tapped: AtomicU64,
 }
 
-fn count(counter: &AtomicU64) {
+pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -108,6 +125,8 @@ impl Meter {
             malformed: read(&self.0.malformed),
             busy: read(&self.0.busy),
             slow: read(&self.0.slow),
+            taps: read(&self.0.taps),
+            tapped: read(&self.0.tapped),
         }
     }
 }
@@ -240,6 +259,14 @@ async fn converse<H: Handler>(
         }
         let too_long = line.len() > REQUEST_BYTES_MAX;
         let response = match read_request(&line) {
+            Ok(Command::Tap(filter)) => {
+                let tapping = Tapping {
+                    handler,
+                    counters,
+                    exchange_max,
+                };
+                return tapping.run(filter, &mut requests, &mut write).await;
+            }
             Ok(command) => match timeout(exchange_max, handler.answer(command)).await {
                 Ok(Ok(answer)) => Response::Ok(answer),
                 Ok(Err(reason)) => Response::Error(reason),
@@ -292,7 +319,7 @@ fn read_request(line: &[u8]) -> Result<Command, String> {
         .map_err(|why| format!("the command {} is asked otherwise: {why}", asked.command))
 }
 
-async fn send(write: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+pub(super) async fn send(write: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
     let mut line = serde_json::to_vec(response)?;
     if line.len() >= RESPONSE_BYTES_MAX {
         let reason = format!("the answer has {} bytes, too many to send", line.len());

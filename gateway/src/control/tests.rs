@@ -12,6 +12,10 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::*;
+use crate::pipeline::Observed;
+use crate::plant::Passing;
+use crate::recent::{Tap, Taps, Watcher};
+use crate::store::Onlooker;
 
 /// Answers everything with the same.
 struct Always(Result<Value, String>);
@@ -151,7 +155,7 @@ async fn bad_requests_are_refused_and_the_connection_goes_on() {
         answers,
         [
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
-            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload, dead-letters, resume, bill"}"#,
+            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload, dead-letters, resume, bill, overview, devices, tap"}"#,
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
             r#"{"ok":1}"#,
         ]
@@ -227,7 +231,14 @@ async fn every_command_reaches_its_handler_by_name() {
         }),
         Command::Resume("cloud".into()),
         Command::Bill,
+        Command::Overview,
+        Command::Devices(Selection {
+            glob: Some("pump-*".into()),
+            ..Selection::default()
+        }),
     ];
+    // A tap is not answered, it flows: it has tests of its own.
+    assert_eq!(commands.len() + 1, Command::NAMES.len());
     for (command, name) in commands.iter().zip(Command::NAMES) {
         let (path, asked) = (dir.path().to_owned(), command.clone());
         let answer = spawn_blocking(move || ask(&path, &asked)).await.unwrap();
@@ -236,5 +247,144 @@ async fn every_command_reaches_its_handler_by_name() {
         assert_eq!(answer["command"], json!(name));
     }
     served.abort();
-    assert_eq!(meter.counts().answered, Command::NAMES.len() as u64);
+    assert_eq!(meter.counts().answered, commands.len() as u64);
+}
+
+/// Lets samples flow.
+struct Flowing(Taps);
+
+impl Handler for Flowing {
+    async fn answer(&self, _: Command) -> Result<Value, String> {
+        Err("only taps here".into())
+    }
+
+    fn tap(&self, filter: TapFilter) -> Option<Tap> {
+        Some(self.0.open(filter))
+    }
+}
+
+struct Tapping {
+    dir: TempDir,
+    taps: Taps,
+    watcher: Watcher,
+    meter: Meter,
+    served: JoinHandle<()>,
+}
+
+impl Tapping {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::open(dir.path()).unwrap();
+        let meter = control.meter();
+        let taps = Taps::default();
+        let handler = Arc::new(Flowing(taps.clone()));
+        let served = tokio::spawn(async move {
+            control.serve(handler, std::future::pending()).await;
+        });
+        Self {
+            dir,
+            watcher: Watcher::new(Arc::default(), taps.clone()),
+            taps,
+            meter,
+            served,
+        }
+    }
+
+    async fn tap(&self) -> Result<Tapped, AskError> {
+        let dir = self.dir.path().to_owned();
+        spawn_blocking(move || tap(&dir, &TapFilter::default()))
+            .await
+            .unwrap()
+    }
+
+    fn flow(&mut self, numbers: std::ops::Range<i64>) {
+        let samples = numbers.map(|number| (number, number as f64)).collect();
+        let observed = Observed {
+            device: "d".into(),
+            sensor: "s".into(),
+            unit: String::new(),
+            epoch: 0,
+            samples,
+        };
+        self.watcher.saw(vec![observed], &[]);
+    }
+
+    /// Until the server has noticed that taps went.
+    async fn until_closed(&self) {
+        let closed = async {
+            while self.taps.are_open() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(EXCHANGE_MAX, closed).await.unwrap();
+    }
+}
+
+/// What a tap tells next, and the tap.
+async fn next(mut tapped: Tapped) -> (Tick, Tapped) {
+    spawn_blocking(move || (tapped.next(Some(EXCHANGE_MAX)).unwrap(), tapped))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_tap_tells_what_flows_until_either_side_ends_it() {
+    let mut tapping = Tapping::start();
+    let mut tapped = tapping.tap().await.unwrap();
+    assert!(matches!(tapped.next(Some(Duration::ZERO)), Ok(Tick::Waits)));
+    tapping.flow(0..2);
+    let (first, tapped) = next(tapped).await;
+    let (second, tapped) = next(tapped).await;
+    for (tick, number) in [(first, 0.0), (second, 1.0)] {
+        let Tick::Passes(Passing::Sample { value, .. }) = tick else {
+            panic!("{tick:?}");
+        };
+        assert_eq!(value, number);
+    }
+    assert_eq!(tapping.meter.counts().taps, 1);
+    drop(tapped);
+    tapping.until_closed().await;
+    let tapped = tapping.tap().await.unwrap();
+    tapping.served.abort();
+    assert_eq!(next(tapped).await.0, Tick::Ended);
+}
+
+#[tokio::test]
+async fn taps_beyond_the_limit_are_told_so_and_commands_still_have_a_place() {
+    let tapping = Tapping::start();
+    let mut held = Vec::new();
+    for _ in 0..TAPS_MAX {
+        held.push(tapping.tap().await.unwrap());
+    }
+    let why = tapping.tap().await.unwrap_err();
+    assert!(why.to_string().contains("too many taps"), "{why}");
+    let answer = ask_there(tapping.dir.path()).await.unwrap_err();
+    assert!(answer.to_string().contains("only taps here"), "{answer}");
+    drop(held);
+    tapping.until_closed().await;
+    assert!(tapping.tap().await.is_ok());
+    assert_eq!(tapping.meter.counts().busy, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_is_told_what_it_missed_and_holds_nobody_up() {
+    let mut tapping = Tapping::start();
+    let mut tapped = tapping.tap().await.unwrap();
+    // Far more than socket and flows hold; it returns though nobody reads.
+    let all: i64 = 400_000;
+    for first in (0..all).step_by(200) {
+        tapping.flow(first..first + 200);
+    }
+    let (mut seen, mut missed) = (0, 0);
+    while seen + missed < all as u64 {
+        let (tick, back) = next(tapped).await;
+        tapped = back;
+        match tick {
+            Tick::Passes(Passing::Sample { .. }) => seen += 1,
+            Tick::Passes(Passing::Missed(samples)) => missed += samples,
+            other => panic!("{other:?} after {seen} and {missed}"),
+        }
+    }
+    assert!(missed > 0 && seen > 0, "{seen} {missed}");
+    assert_eq!(seen + missed, all as u64, "each is told or counted");
 }

@@ -30,6 +30,11 @@ impl Arrival {
         self.now_us
     }
 
+    /// The newest entry's gateway start.
+    pub fn start(&self) -> u32 {
+        self.start
+    }
+
     /// The newest entry's time as it was made.
     pub fn at(&self) -> Timestamp {
         self.at

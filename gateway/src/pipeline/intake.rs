@@ -60,6 +60,7 @@ impl Device {
             }
             return;
         }
+        self.beat(scene.now_us);
         self.link.frame_us = scene.now_us;
         let ended = matches!(&up, Ok(Up::Event(event)) if event.code == EventCode::Ended);
         let boot = (header.incarnation, header.mark.boot);
@@ -83,6 +84,15 @@ impl Device {
                 self.drain(scene, decoded);
             }
             _ => self.admit(scene, decoded, moment, &frame.header, &up, &entry.bytes),
+        }
+    }
+
+    /// Notes how far apart frames come while the link stays up.
+    fn beat(&mut self, now_us: i64) {
+        let link = &self.link;
+        let stayed_up = link.down_us.is_none() && link.up_us <= link.frame_us;
+        if stayed_up && !self.counts.frames.is_empty() {
+            self.rhythm.beat(now_us.saturating_sub(link.frame_us));
         }
     }
 

@@ -33,6 +33,7 @@ mod device;
 mod distribution;
 mod door;
 mod emission;
+mod eras;
 mod gate;
 mod histogram;
 mod hold;
@@ -40,9 +41,11 @@ mod inputs;
 mod intake;
 mod lane;
 mod part;
+pub mod picture;
 mod plan;
 pub mod probe;
 pub mod program;
+mod rhythm;
 mod samples;
 mod sensor;
 mod timeline;
@@ -63,6 +66,7 @@ use chain::{Around, Chains};
 use decoded::Decoded;
 use device::{Device, Scene};
 use emission::Emission;
+use eras::Eras;
 use hold::Hold;
 use plan::{Plan, RULES_MAX, Versions};
 use probe::Probe;
@@ -117,6 +121,8 @@ pub struct Pipeline {
     emission: Emission,
     /// Watches one sensor; never part of the state.
     probe: Option<Box<Probe>>,
+    /// What arrival times were on the wall clock; never part of the state.
+    eras: Eras,
     /// Usable samples, where somebody asked for them; never part of the state.
     observed: Option<Vec<Observed>>,
 }
@@ -151,6 +157,7 @@ impl Pipeline {
             decoded: Decoded::default(),
             emission: Emission::default(),
             probe: None,
+            eras: Eras::default(),
             observed: None,
         }
     }
@@ -386,6 +393,7 @@ impl Pipeline {
     /// Takes what an entry says of the gateway's clock; devices that it kept waiting go on.
     fn tell_time(&mut self, moment: Moment) {
         let became_known = self.wall.advance(moment);
+        self.eras.take(&self.arrival, &self.wall);
         if became_known {
             for device in self.devices.values_mut() {
                 device.clocks.correct(&self.wall);

@@ -14,6 +14,7 @@ use super::arrival::Arrival;
 use super::budget::Budget;
 use super::chain::Chains;
 use super::device::{Damage, Device};
+use super::eras::Eras;
 use super::hold::Hold;
 use super::plan::Versions;
 use super::sensor::Owner;
@@ -159,6 +160,7 @@ impl Pipeline {
                 .map(|device| device.link.frame_us);
             pipeline.arrival = Arrival::resumed(newest.max().unwrap_or(0));
         }
+        pipeline.eras = Eras::resumed(&pipeline.arrival, &pipeline.wall);
         let epoch_lost = pipeline.epoch_base.max(readable.unwrap_or(0)) + 1;
         for (name, device) in devices {
             let device = if let Some(mut device) = device {

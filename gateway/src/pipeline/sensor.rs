@@ -266,6 +266,17 @@ impl Sensor {
         self.unmatched += unmatched as u64;
     }
 
+    /// Tells each rule's samples matched, and of these those left out, lane by lane.
+    pub fn sums(&self, plans: &[Arc<Plan>], tell: &mut dyn FnMut(&str, u64, u64)) {
+        for lane in &self.lanes {
+            let rule = &plans[usize::from(lane.plan)].rule;
+            tell(&rule.name, lane.counts.matched, lane.counts.left_out());
+        }
+        for past in &self.past {
+            past.sum(tell);
+        }
+    }
+
     /// Everything counted of this sensor.
     pub fn counters(&self, plans: &[Arc<Plan>], slot: u16, shared: &[Shared]) -> SensorCounters {
         let totals = self.totals.sum();
@@ -323,6 +334,11 @@ impl Past {
             Some(one) => one.add(&other),
             None => past.push(other),
         }
+    }
+
+    /// Tells the rule's samples matched, and of these those left out.
+    pub fn sum(&self, tell: &mut dyn FnMut(&str, u64, u64)) {
+        tell(&self.rule, self.counts.matched, self.counts.left_out());
     }
 
     /// Adds it to what is told of rules; `open` stand in windows still.

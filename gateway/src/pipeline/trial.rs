@@ -48,6 +48,11 @@ impl Pipeline {
         self.observed.get_or_insert_default();
     }
 
+    /// Has no samples told any more.
+    pub fn look_away(&mut self) {
+        self.observed = None;
+    }
+
     /// The samples since this was asked last, in the order they were folded.
     pub fn take_observed(&mut self) -> Vec<Observed> {
         self.observed

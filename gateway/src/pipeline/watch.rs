@@ -87,6 +87,15 @@ pub(super) struct Transition {
     pub clock: ClockQuality,
 }
 
+/// An alert that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub cause: AlertCause,
+    /// Since when, in event time.
+    pub since_us: i64,
+    pub historic: bool,
+}
+
 impl Watch {
     /// A watch that has seen nothing.
     pub fn new(alert: &Alert, constants: &Constants<'_>) -> Self {
@@ -209,6 +218,31 @@ impl Watch {
             historic,
         };
         say(AlertState::Opened, historic, since_us);
+    }
+
+    /// What is open: a condition, silence, both or neither.
+    pub fn opened(&self) -> [Option<Opened>; 2] {
+        let condition = match self.state {
+            State::Open {
+                since_us, historic, ..
+            } => Some(Opened {
+                cause: AlertCause::Condition,
+                since_us,
+                historic,
+            }),
+            State::Quiet | State::Pending { .. } => None,
+        };
+        let silence = self.silent_us.map(|since_us| Opened {
+            cause: AlertCause::Silence,
+            since_us,
+            historic: false,
+        });
+        [condition, silence]
+    }
+
+    /// The raw of the newest sample.
+    pub fn newest_raw(&self) -> Option<i64> {
+        self.newest.map(|newest| newest.raw)
     }
 
     /// When silence is due, in arrival time; `since_us` is from when on it can be heard.

@@ -9,12 +9,17 @@
 //! status ───────────┼─▶ compose ─▶ overview, devices, chart ─▶ http, control ─▶ page, top, API
 //! recent samples ───┘
 //! ```
-//! Terms: *health* says how a device or sensor does, by what its frames say and by when they came;
+//! Terms: *health* ([`health`]) says how a device or sensor does, by what its frames say and by when they came;
 //! the *trend* of a sensor compares its newest samples with those before them; a *chart* is a
 //! sensor's recent samples with the records made of them.
 //!
 //! Invariants: what is not known is absent, never 0; a question costs at most what its selection
 //! allows, however large the plant is.
+
+pub mod compose;
+pub mod health;
+pub mod message;
+pub mod trend;
 
 use std::collections::BTreeMap;
 
@@ -90,7 +95,7 @@ pub enum Health {
     Suppressed,
     /// Of a device that ended as planned.
     Ended,
-    /// Nothing of it was seen yet.
+    /// Nothing of it was seen yet, or the gateway is away from its broker and cannot tell.
     #[default]
     Unknown,
 }
@@ -145,7 +150,7 @@ pub struct Alert {
 }
 
 /// Whether the books balance.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     /// Whether every sample is where a counter says.
     pub balanced: bool,

@@ -1,27 +1,34 @@
 //! Answers: what commands ask the running gateway, asked of its rooms.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 
 use super::core::Question;
-use super::reload;
+use super::writer::Question as StoreQuestion;
+use super::{books, reload};
 use crate::budget::Billed;
 use crate::causes;
 use crate::conductor::Condition;
 use crate::control::{Command, Handler, Meter};
 use crate::dead_letters::{self, Order, Wish};
 use crate::http;
+use crate::ledger::balance::balances;
 use crate::mqtt::LinkHandle;
+use crate::plant::{Books, Chart, Devices, Flow, Overview, Selection, Source, TapFilter};
+use crate::recent::{Tap, Taps};
+use crate::record::rfc3339;
 use crate::reload::InForce;
 use crate::rules::nearest;
 use crate::sinks::{self, SinkHandle};
 use crate::spool::Spool;
 use crate::status::{Parts, Setup, Status, compose};
+use crate::time::Clock;
 
 /// How long a status waits for the store, which may be held up by the very disk that somebody
 /// asks about. Without its answer the rest is told, and the store's part is unknown.
@@ -45,6 +52,12 @@ pub(super) struct Answers {
     pub http: Option<http::Meter>,
     /// Reads the configuration again, where it came from a file.
     pub reload: Option<reload::Handle>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where samples and records flow by.
+    pub taps: Taps,
+    /// The newest sums of the ledger.
+    pub books: Mutex<Option<books::Kept>>,
 }
 
 /// What a sink is asked and told.
@@ -150,6 +163,37 @@ impl Answers {
         Ok(serde_json::to_value(before).ok())
     }
 
+    /// Asks the store, which may be held up by its disk.
+    async fn ask_store<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> StoreQuestion,
+    ) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let question = Question::Store(question(answer));
+        self.questions.try_send(question).ok()?;
+        let answered = tokio::time::timeout(STORE_PATIENCE, answered).await;
+        answered.ok()?.ok()
+    }
+
+    /// Whether the books balance. They are added up anew when what that took is small against
+    /// the time since.
+    async fn books(&self) -> Option<Books> {
+        let began_us = self.clock.now().mono_us;
+        let kept = *self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.filter(|kept| kept.is_fresh(began_us)) {
+            return Some(kept.books);
+        }
+        let counters = self.ask_store(StoreQuestion::Counters).await;
+        let Some((counters, spool)) = counters else {
+            return kept.map(|kept| kept.books);
+        };
+        let added_up = spawn_blocking(move || Books::from(&balances(&counters, &spool)));
+        let books = added_up.await.ok()?;
+        let kept = books::Kept::new(books, began_us, self.clock.now().mono_us);
+        *self.books.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        Some(books)
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(question(answer)).ok()?;
@@ -157,21 +201,72 @@ impl Answers {
     }
 }
 
+impl Source for Answers {
+    async fn overview(&self) -> Option<Overview> {
+        let status = self.status().await?;
+        let view = self.ask_store(StoreQuestion::Overview).await?;
+        let ledger = self.books().await?;
+        Some(Overview {
+            at: rfc3339(self.clock.now().wall_us),
+            flow: Flow {
+                received_bytes: self.link.counters().received_bytes,
+                ..view.flow
+            },
+            devices: view.devices,
+            rules: view.rules,
+            alerts: view.alerts,
+            alerts_open: view.alerts_open,
+            ledger,
+            bill: view.bill,
+            budget: status.budget.clone(),
+            status,
+        })
+    }
+
+    async fn devices(&self, selection: Selection) -> Option<Devices> {
+        let question = |answer| StoreQuestion::Devices(selection, answer);
+        self.ask_store(question).await
+    }
+
+    async fn chart(&self, device: String, sensor: String) -> Option<Option<Chart>> {
+        let question = |answer| StoreQuestion::Chart(device, sensor, answer);
+        self.ask_store(question).await
+    }
+
+    async fn ledger(&self) -> Option<Value> {
+        Self::ledger(self).await
+    }
+
+    async fn bill(&self) -> Option<Billed> {
+        Self::bill(self).await
+    }
+
+    async fn status(&self) -> Option<Status> {
+        Self::status(self).await
+    }
+}
+
+/// An answer as JSON.
+fn told<T: Serialize>(answer: Option<T>) -> Option<Value> {
+    answer.and_then(|answer| serde_json::to_value(answer).ok())
+}
+
 impl Handler for Answers {
+    fn tap(&self, filter: TapFilter) -> Option<Tap> {
+        Some(self.taps.open(filter))
+    }
+
     async fn answer(&self, command: Command) -> Result<Value, String> {
         let answer = match command {
             Command::Ledger => self.ledger().await,
             Command::Reload => self.reload().await?,
             Command::DeadLetters(order) => self.dead_letters(order).await?,
             Command::Resume(sink) => self.resume(&sink)?,
-            Command::Bill => self
-                .bill()
-                .await
-                .and_then(|bill| serde_json::to_value(bill).ok()),
-            Command::Status => self
-                .status()
-                .await
-                .and_then(|status| serde_json::to_value(status).ok()),
+            Command::Bill => told(self.bill().await),
+            Command::Status => told(self.status().await),
+            Command::Overview => told(self.overview().await),
+            Command::Devices(selection) => told(self.devices(selection).await),
+            Command::Tap(_) => return Err("a tap is no question".to_owned()),
         };
         answer.ok_or_else(|| "the gateway is busy or stopping; ask again".into())
     }

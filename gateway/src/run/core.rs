@@ -27,6 +27,8 @@ pub enum Question {
     Conditions(oneshot::Sender<Vec<Condition>>),
     /// The core's part of the status, and where the store's will come unless it has too much to do.
     Status(oneshot::Sender<(CorePart, Option<oneshot::Receiver<StorePart>>)>),
+    /// What the store alone answers; it drops the answer when it has too much to do.
+    Store(StoreQuestion),
     /// Another configuration is to hold; answered once it does.
     Reconfigure(Reconfiguration, oneshot::Sender<()>),
 }
@@ -125,6 +127,9 @@ impl Core {
                         let _ = answer.send(Billed { bill, standing });
                     }
                 });
+            }
+            Question::Store(question) => {
+                let _ = self.writer.ask(question);
             }
             Question::Reconfigure(new, answer) => {
                 self.reconfigured = Some(answer);

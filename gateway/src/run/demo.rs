@@ -2,7 +2,7 @@
 //!
 //! The embedded broker on a free loopback port, simulated pumps that run the device library at
 //! sixty times their pace, the gateway with a rule per minute, and a file sink. Nothing is
-//! installed and nothing leaves the machine; what is shown is read from the gateway's ledger.
+//! installed and nothing leaves the machine; what is shown is the flow of the gateway's overview.
 
 use std::io::{IsTerminal, Write, stdout};
 use std::net::Ipv4Addr;
@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::{Gateway, RunError};
@@ -25,7 +24,7 @@ use crate::simulate::{self, BrokerAddress, SimulateArgs, SimulateError, Speed};
 const SPEED: f64 = 60.0;
 /// How long they run, in seconds of their own time: one day, 24 minutes at [`SPEED`].
 const DURATION_S: u64 = 86_400;
-/// Between two looks at the ledger.
+/// Between two looks at the gateway.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two lines where nobody watches a terminal.
 const LINE_EVERY: u32 = 5;
@@ -182,24 +181,16 @@ fn start_pumps(
 }
 
 async fn summary(gateway: &Gateway) -> Summary {
-    let ledger = gateway.ledger().await.unwrap_or_default();
+    let overview = gateway.overview().await;
+    let flow = overview.map(|overview| overview.flow).unwrap_or_default();
     let mut summary = Summary {
-        bytes_in: gateway.link_counters().received_bytes,
+        samples_in: flow.samples,
+        records_out: flow.records,
+        bytes_in: flow.received_bytes,
+        bytes_out: flow.sent_bytes,
+        bytes_as_json: flow.samples_as_json_bytes,
         ..Summary::default()
     };
-    for (device, of_device) in fields(&ledger["devices"]) {
-        for (sensor, of_sensor) in fields(&of_device["sensors"]) {
-            let samples = of_sensor["logged"].as_u64().unwrap_or_default();
-            summary.samples_in += samples;
-            summary.bytes_as_json += samples * message_bytes(device, sensor);
-        }
-    }
-    for (_, rules) in fields(&ledger["sinks"]) {
-        for (_, rule) in fields(rules) {
-            summary.records_out += rule["delivered_records"].as_u64().unwrap_or_default();
-            summary.bytes_out += rule["bytes_after"].as_u64().unwrap_or_default();
-        }
-    }
     let less = |bytes: u64| {
         (bytes > 0 && summary.bytes_as_json > 0)
             .then(|| 100.0 * (1.0 - bytes as f64 / summary.bytes_as_json as f64))
@@ -207,19 +198,6 @@ async fn summary(gateway: &Gateway) -> Summary {
     summary.reduction_percent = less(summary.bytes_out);
     summary.reduction_in_percent = less(summary.bytes_in);
     summary
-}
-
-fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flatten()
-}
-
-/// What one sample costs as a JSON message of its own.
-fn message_bytes(device: &str, sensor: &str) -> u64 {
-    let message = json!({
-        "site": SITE, "device": device, "sensor": sensor, "unit": "bar",
-        "time": "2020-02-08T13:30:47Z", "value": 4.125,
-    });
-    message.to_string().len() as u64
 }
 
 /// Where the summary goes.

@@ -10,15 +10,15 @@
 //! durable and is acked, offline is published, a last base is written, sinks end.
 
 mod answers;
+mod books;
 mod core;
 pub mod demo;
 pub mod queue;
 pub mod reload;
-mod source;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -28,7 +28,7 @@ use self::answers::{Answers, SinkAnswers};
 use self::core::Core;
 use self::queue::SpoolQueue;
 use self::reload::{Reloader, Source};
-use self::writer::Writer;
+use self::writer::{Looking, Writer};
 use crate::conductor::{self, Condition, Draws, Start, StartError};
 use crate::control::Control;
 use crate::disk::Disk;
@@ -36,6 +36,8 @@ use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::real::RealDisk;
 use crate::http::{Door, HttpError};
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
+use crate::plant::{self, Overview};
+use crate::recent::{Recent, Taps};
 use crate::rules::settings::{MqttSettings, Settings};
 use crate::sinks::framing::Framing;
 use crate::sinks::{self, SinkError, SinkHandle};
@@ -181,7 +183,13 @@ impl Gateway {
         }
         let spool = store.spool();
         let wakes = notify.clone();
-        let (writer, reports) = Writer::spawn(store, clock.clone(), move || {
+        let taps = Taps::default();
+        let looking = Looking {
+            start: identity.start,
+            recent: Recent::default(),
+            taps: taps.clone(),
+        };
+        let (writer, reports) = Writer::spawn(store, looking, clock.clone(), move || {
             for one in &notify {
                 one.notify_one();
             }
@@ -225,6 +233,9 @@ impl Gateway {
             control: control.as_ref().map(Control::meter),
             http: door.as_ref().map(Door::meter),
             reload,
+            clock: clock.clone(),
+            taps,
+            books: Mutex::default(),
         });
         tracing::info!(
             site = %settings.site,
@@ -282,6 +293,11 @@ impl Gateway {
     /// answer.
     pub async fn status(&self) -> Option<Status> {
         self.answers.status().await
+    }
+
+    /// The gateway and its plant without the devices; `None` when it is too busy to answer.
+    pub async fn overview(&self) -> Option<Overview> {
+        plant::Source::overview(&*self.answers).await
     }
 
     /// Stops cleanly: what was received is on disk and acked, the site sees it offline.

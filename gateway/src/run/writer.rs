@@ -1,16 +1,22 @@
 //! Writer: the thread that owns the store and serves the core, one request at a time.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::causes;
+use crate::clock::Moment;
 use crate::conductor::Report;
 use crate::conductor::service::{Request, serve};
+use crate::ledger::counters::Counters;
+use crate::plant::compose::{self, StoreView};
+use crate::plant::{Chart, Devices, Selection};
+use crate::recent::{Recent, Taps, Watcher};
 use crate::spool::bill::Bill;
+use crate::spool::counters as spool;
 use crate::status::StorePart;
 use crate::store::Store;
 use crate::time::Clock;
@@ -28,6 +34,39 @@ pub enum Question {
     Bill(oneshot::Sender<Bill>),
     /// Its part of the status.
     Status(oneshot::Sender<StorePart>),
+    /// Its part of an overview.
+    Overview(oneshot::Sender<StoreView>),
+    /// Devices.
+    Devices(Selection, oneshot::Sender<Devices>),
+    /// A chart of a device's sensor, if there is one.
+    Chart(String, String, oneshot::Sender<Option<Chart>>),
+    /// Every counter.
+    Counters(oneshot::Sender<(Counters, spool::Counters)>),
+}
+
+impl Question {
+    /// Whether nobody waits for the answer any more.
+    fn is_given_up(&self) -> bool {
+        match self {
+            Self::Ledger(answer) => answer.is_closed(),
+            Self::Bill(answer) => answer.is_closed(),
+            Self::Status(answer) => answer.is_closed(),
+            Self::Overview(answer) => answer.is_closed(),
+            Self::Devices(_, answer) => answer.is_closed(),
+            Self::Chart(_, _, answer) => answer.is_closed(),
+            Self::Counters(answer) => answer.is_closed(),
+        }
+    }
+}
+
+/// What the thread answers from beside its store.
+pub struct Looking {
+    /// The gateway's start.
+    pub start: u32,
+    /// The newest samples and records.
+    pub recent: Recent,
+    /// Whom they are shown as they flow.
+    pub taps: Taps,
 }
 
 enum Order {
@@ -46,15 +85,22 @@ pub struct Writer {
 impl Writer {
     /// Starts the thread. `settled` is called after records were spooled.
     pub fn spawn(
-        store: Store,
+        mut store: Store,
+        looking: Looking,
         clock: Arc<dyn Clock>,
         settled: impl FnMut() + Send + 'static,
     ) -> std::io::Result<(Self, mpsc::Receiver<Report>)> {
         let (orders, inbox) = sync_channel(REQUESTS_MAX);
         let (reports, outbox) = mpsc::channel(REPORTS_MAX);
+        let recent = Arc::new(Mutex::new(looking.recent));
+        store.show_to(Box::new(Watcher::new(Arc::clone(&recent), looking.taps)));
+        let desk = Desk {
+            start: looking.start,
+            recent,
+        };
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || work(store, &*clock, &inbox, &reports, settled))?;
+            .spawn(move || work(store, &desk, &*clock, &inbox, &reports, settled))?;
         let writer = Self {
             orders,
             thread: Some(thread),
@@ -87,8 +133,57 @@ impl Writer {
     }
 }
 
+/// Where questions are answered.
+struct Desk {
+    start: u32,
+    recent: Arc<Mutex<Recent>>,
+}
+
+impl Desk {
+    /// Answers, unless whoever asked has lost patience.
+    fn answer(&self, store: &Store, clock: &dyn Clock, question: Question) {
+        if question.is_given_up() {
+            return;
+        }
+        let now = Moment {
+            start: self.start,
+            at: clock.now(),
+        };
+        let picture = store.picture(now);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        match question {
+            Question::Ledger(answer) => {
+                let _ = answer.send(store.ledger());
+            }
+            Question::Bill(answer) => {
+                let _ = answer.send(store.bill());
+            }
+            Question::Status(answer) => {
+                let _ = answer.send(StorePart::of(store));
+            }
+            Question::Overview(answer) => {
+                let spool = store.spool();
+                let spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ = answer.send(compose::overview(picture, &spool, now));
+            }
+            Question::Devices(selection, answer) => {
+                recent.look(now.at.mono_us);
+                let _ = answer.send(compose::devices(picture, &recent, &selection));
+            }
+            Question::Chart(device, sensor, answer) => {
+                recent.look(now.at.mono_us);
+                let _ = answer.send(compose::chart(picture, &mut recent, (&device, &sensor)));
+            }
+            Question::Counters(answer) => {
+                let _ = answer.send(store.counters());
+            }
+        }
+    }
+}
+
 fn work(
     mut store: Store,
+    desk: &Desk,
     clock: &dyn Clock,
     inbox: &Receiver<Order>,
     reports: &mpsc::Sender<Report>,
@@ -105,15 +200,7 @@ fn work(
                     settled();
                 }
             }
-            Order::Answer(Question::Ledger(answer)) => {
-                let _ = answer.send(store.ledger());
-            }
-            Order::Answer(Question::Bill(answer)) => {
-                let _ = answer.send(store.bill());
-            }
-            Order::Answer(Question::Status(answer)) => {
-                let _ = answer.send(StorePart::of(&store));
-            }
+            Order::Answer(question) => desk.answer(&store, clock, question),
             Order::Stop => {
                 if let Err(error) = store.stop(clock.now()) {
                     let why = causes::told(&error);

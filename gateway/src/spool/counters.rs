@@ -131,6 +131,17 @@ pub(super) fn entry<'a, V: Default>(map: &'a mut BTreeMap<String, V>, key: &str)
     map.get_mut(key).expect("the key was inserted above")
 }
 
+/// What became of a rule's records, over all sinks.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Sum {
+    /// Records confirmed.
+    pub delivered_records: u64,
+    /// Records that wait.
+    pub waiting_records: u64,
+    /// Bytes sent for them, bodies and what is around them; an estimate.
+    pub sent_bytes: u64,
+}
+
 /// What a counter is kept by, and by how much it grows: a record without its values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
@@ -170,6 +181,18 @@ impl Counters {
     /// Counts of a rule's records for a sink.
     pub fn rule(&self, sink: &str, rule: &str) -> Option<&RuleCounts> {
         self.sinks.get(sink)?.get(rule)
+    }
+
+    /// What became of each rule's records.
+    pub fn sums(&self) -> BTreeMap<&str, Sum> {
+        let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+        for (rule, counts) in self.sinks.values().flatten() {
+            let sum = sums.entry(rule).or_default();
+            sum.delivered_records += counts.delivered_records;
+            sum.waiting_records += counts.waiting_records();
+            sum.sent_bytes += counts.bytes_after + counts.header_bytes;
+        }
+        sums
     }
 
     /// Counts fresh samples that a record not yet in its queue brings.

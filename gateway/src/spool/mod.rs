@@ -282,6 +282,11 @@ impl Spool {
         counters
     }
 
+    /// What became of each rule's records that are durable, over all sinks.
+    pub fn sums(&self) -> BTreeMap<&str, counters::Sum> {
+        self.counters.sums()
+    }
+
     /// What was sent to which sink, month by month.
     pub fn bill(&self) -> &Bill {
         &self.bill

@@ -30,9 +30,9 @@ pub(super) use self::reach::Reach;
 use self::stream::Stream;
 use super::device::Device;
 use super::emission::{Cause, Emission, Source, Stage};
-use super::lane::LaneCounts;
+use super::lane::{Lane, LaneCounts};
 use super::plan::Plan;
-use super::sensor::Past;
+use super::sensor::{Meta, Past};
 use crate::entry::Limits;
 use crate::ledger::counters::Counters;
 use crate::record::{Emitted, GROUP, Record};
@@ -131,6 +131,41 @@ impl Chains {
     /// Whether what was read holds.
     pub fn is_sound(&self) -> bool {
         self.chains.iter().all(|chain| chain.plan.len() == 1)
+    }
+
+    /// Tells each rule's samples matched, and of these those left out, of which device, sensor and
+    /// unit.
+    pub fn sums(&self, tell: &mut dyn FnMut((&str, &str, &str), (&str, u64, u64))) {
+        for chain in &self.chains {
+            let rule = chain.plan().rule.name.as_str();
+            for ((device, _), stream) in &chain.streams {
+                let (meta, lane) = stream.parts();
+                let of = (device.as_str(), meta.name.as_str(), meta.unit.as_str());
+                tell(of, (rule, lane.counts.matched, lane.counts.left_out()));
+            }
+            let beyond = &chain.beyond;
+            tell(
+                (GROUP, GROUP, ""),
+                (rule, beyond.matched, beyond.left_out()),
+            );
+        }
+        for ((device, sensor), past) in &self.past {
+            for one in past {
+                one.sum(&mut |rule, matched, left_out| {
+                    tell((device, sensor, ""), (rule, matched, left_out));
+                });
+            }
+        }
+    }
+
+    /// Tells every stream's lane with its rule, device and sensor.
+    pub fn lanes<'c>(&'c self, tell: &mut dyn FnMut(&'c Plan, &'c str, &'c Meta, &'c Lane)) {
+        for chain in &self.chains {
+            for ((device, _), stream) in &chain.streams {
+                let (meta, lane) = stream.parts();
+                tell(chain.plan(), device, meta, lane);
+            }
+        }
     }
 
     /// Adds what was counted.

@@ -113,6 +113,11 @@ impl Stream {
         }
     }
 
+    /// What describes its samples, and its lane.
+    pub fn parts(&self) -> (&Meta, &Lane) {
+        (&self.meta, &self.lane)
+    }
+
     /// Takes a record as a sample.
     pub fn push(
         &mut self,

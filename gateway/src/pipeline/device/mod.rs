@@ -21,6 +21,7 @@ use super::emission::{Cause, Emission, Source};
 use super::lane::{Closing, Lane};
 use super::plan::{self, Plan};
 use super::probe::Probe;
+use super::rhythm::Rhythm;
 use super::sensor::{Owner, Sensor};
 use super::trial::Observed;
 use super::windows::Windows;
@@ -62,6 +63,9 @@ pub(super) struct Device {
     pub damage: Damage,
     pub books: Books,
     pub counts: DeviceCounts,
+    /// How far apart its frames come; never part of the state.
+    #[serde(skip)]
+    pub rhythm: Rhythm,
 }
 
 /// The windows of a rule over all sensors of the device.
@@ -213,6 +217,7 @@ impl Device {
             damage: Damage::None,
             books: Books::default(),
             counts: DeviceCounts::default(),
+            rhythm: Rhythm::default(),
         }
     }
 

@@ -49,6 +49,12 @@ impl LaneCounts {
         self.rare.as_ref().map_or(0, |rare| rare.examined)
     }
 
+    /// Those that were filtered or came late.
+    pub fn left_out(&self) -> u64 {
+        let filtered = self.filtered(None);
+        self.late + filtered.iter().map(|(_, count)| count).sum::<u64>()
+    }
+
     /// Counts one as matched, and as filtered for having no value.
     pub fn undefined(&mut self) {
         self.matched += 1;

@@ -21,7 +21,7 @@ use super::gate::{AsOf, Gate, band};
 use super::plan::{Output, Plan};
 use super::program::{Constants, Program};
 use super::sensor::Meta;
-use super::watch::{Transition, Watch};
+use super::watch::{Opened, Transition, Watch};
 use super::windows::{Asked, Held, Taken, Windows};
 use crate::record::ClockQuality;
 use crate::record::id::SampleIdentity;
@@ -251,6 +251,23 @@ impl Lane {
     /// Whether a window of its own covers a time.
     pub fn covers(&self, window: &Window, time_us: i64) -> bool {
         matches!(&self.outlet, Outlet::Windows { windows, .. } if windows.covers(window, time_us))
+    }
+
+    /// Its alerts that are open.
+    pub fn open_alerts(&self) -> impl Iterator<Item = Opened> + use<> {
+        let opened = match &self.outlet {
+            Outlet::Watch(watch) => watch.opened(),
+            _ => [None, None],
+        };
+        opened.into_iter().flatten()
+    }
+
+    /// The raw that its alert saw last.
+    pub fn watched(&self) -> Option<i64> {
+        match &self.outlet {
+            Outlet::Watch(watch) => watch.newest_raw(),
+            _ => None,
+        }
     }
 
     /// When the sensor counts as silent, in arrival time, where the rule asks for it; `since_us`

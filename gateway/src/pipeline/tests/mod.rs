@@ -9,6 +9,7 @@ mod closes;
 mod epochs;
 mod memory;
 mod model;
+mod picture;
 mod rejections;
 pub(super) mod restore;
 pub(crate) mod script;
