@@ -1,5 +1,6 @@
 //! Arguments of the commands.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -219,9 +220,28 @@ pub struct DemoArgs {
     /// Where log, spool and records are kept
     #[arg(long, value_name = "DIR", default_value = "tidegate-demo")]
     pub data_dir: PathBuf,
+    /// Where the page is served, on this machine only; 127.0.0.1:8380, or a free port where that is
+    /// taken, when left out
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub listen: Option<SocketAddr>,
+    /// Serve no page
+    #[arg(long, conflicts_with = "listen")]
+    pub no_page: bool,
     /// Print the summary as JSON lines instead of drawing it
     #[arg(long)]
     pub json: bool,
+}
+
+/// Reads an address of this machine alone: the demo asks nobody for a password.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err(
+            "the demo's page is for this machine: expected an address such as 127.0.0.1:8380"
+                .to_owned(),
+        ),
+        Err(_) => Err("expected an address and a port such as 127.0.0.1:8380".to_owned()),
+    }
 }
 
 /// What `log` does.

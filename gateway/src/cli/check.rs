@@ -6,8 +6,9 @@ use super::args::CheckArgs;
 use super::config::{count_mistakes, read};
 use super::failure::Failure;
 use super::output::{look, print, say};
+use crate::http;
 use crate::rules::settings::Settings;
-use crate::rules::{Mistake, Severity, draw, parse};
+use crate::rules::{Mistake, Severity, draw, mistake_at, parse};
 
 /// Names of a kind that the summary shows.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -16,7 +17,7 @@ const NAMES_SHOWN_MAX: usize = 8;
 pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     let text = read(&args.file)?;
     let file = args.file.to_string_lossy();
-    let parsed = parse(&text, &file);
+    let parsed = parse(&text, &file).and_then(|found| with_files(found, &text, &file));
     let (settings, findings) = match &parsed {
         Ok((settings, warnings)) => (Some(settings), warnings),
         Err(findings) => (None, findings),
@@ -36,6 +37,21 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
             file: file.into_owned(),
         }),
     }
+}
+
+/// The same, or a mistake where the certificate or key that `[http]` names cannot be used: that is
+/// better found out before the gateway is started.
+fn with_files(
+    (settings, mut warnings): (Settings, Vec<Mistake>),
+    text: &str,
+    file: &str,
+) -> Result<(Settings, Vec<Mistake>), Vec<Mistake>> {
+    let checked = settings.http.as_ref().map_or(Ok(()), http::check_tls);
+    let Err(why) = checked else {
+        return Ok((settings, warnings));
+    };
+    warnings.push(mistake_at(text, file, ("http", "tls"), &why.to_string()));
+    Err(warnings)
 }
 
 /// What the configuration would do, in a line.

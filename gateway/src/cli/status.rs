@@ -237,6 +237,18 @@ fn around(out: &mut String, status: &Status) {
             number(control.slow)
         );
     }
+    if let Some(http) = &status.http {
+        let _ = writeln!(
+            out,
+            "page      {} answered; {} malformed, {} refused as busy, {} too slow; {} with a wrong secret, {} not looked at",
+            number(http.answered),
+            number(http.malformed),
+            number(http.busy),
+            number(http.slow),
+            number(http.unauthorised),
+            number(http.guessing)
+        );
+    }
 }
 
 fn limits(out: &mut String, limits: &[Limit]) {

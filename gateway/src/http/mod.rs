@@ -30,6 +30,7 @@
 
 pub mod answer;
 mod api;
+mod chart;
 mod counts;
 mod credentials;
 mod door;
@@ -37,6 +38,7 @@ mod events;
 mod guard;
 mod guessing;
 mod health;
+mod metrics;
 mod pages;
 mod query;
 mod routes;

@@ -11,6 +11,7 @@ use super::answer::{Answer, typed};
 const INDEX: &str = include_str!("page/index.html");
 const CSS: &str = include_str!("page/page.css");
 const JS: &str = include_str!("page/page.js");
+const OPENAPI: &str = include_str!("openapi.json");
 const FAVICON: &str = include_str!("page/favicon.svg");
 
 pub(super) async fn index(headers: HeaderMap) -> Answer {
@@ -27,6 +28,10 @@ pub(super) async fn js(headers: HeaderMap) -> Answer {
 
 pub(super) async fn favicon(headers: HeaderMap) -> Answer {
     kept("image/svg+xml", FAVICON, &headers)
+}
+
+pub(super) async fn openapi(headers: HeaderMap) -> Answer {
+    kept("application/json", OPENAPI, &headers)
 }
 
 /// A text that a browser keeps, and asks for again by its sum.

@@ -41,14 +41,21 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
-    fn whole(&self, name: &str, most: usize) -> Result<Option<usize>, Refusal> {
+    /// A whole number within bounds.
+    pub(super) fn between(
+        &self,
+        name: &str,
+        least: usize,
+        most: usize,
+    ) -> Result<Option<usize>, Refusal> {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        let number = text.parse::<usize>().ok().filter(|number| *number <= most);
+        let number = text.parse::<usize>().ok();
+        let number = number.filter(|number| (least..=most).contains(number));
         number.map(Some).ok_or_else(|| {
             refused(&format!(
-                "`{name}` cannot be \"{}\": expected 0 to {most}",
+                "`{name}` cannot be \"{}\": expected {least} to {most}",
                 shown(text)
             ))
         })
@@ -74,9 +81,11 @@ pub(super) fn selection(uri: &Uri) -> Result<Selection, Refusal> {
         glob: glob.map(str::to_owned),
         health,
         offset: query
-            .whole("offset", u32::MAX as usize)?
+            .between("offset", 0, u32::MAX as usize)?
             .unwrap_or(default.offset),
-        limit: query.whole("limit", DEVICES_MAX)?.unwrap_or(default.limit),
+        limit: query
+            .between("limit", 0, DEVICES_MAX)?
+            .unwrap_or(default.limit),
     })
 }
 
@@ -118,6 +127,6 @@ impl From<Refusal> for Answer {
     }
 }
 
-fn refused(why: &str) -> Refusal {
+pub(super) fn refused(why: &str) -> Refusal {
     Refusal(why.to_owned())
 }

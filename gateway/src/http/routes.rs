@@ -9,7 +9,7 @@ use axum::routing::get;
 use super::answer::{Answer, error};
 use super::events::Hub;
 use super::query::shown;
-use super::{Source, api, events, health, pages};
+use super::{Source, api, chart, events, health, metrics, pages};
 
 /// What answers are made from.
 pub(super) struct House<S> {
@@ -42,6 +42,9 @@ pub(super) fn routes<S: Source>(house: House<S>) -> Router {
         .route("/api/v1/devices", get(api::devices::<S>))
         .route("/api/v1/devices/{device}", get(api::device::<S>))
         .route(sensor, get(api::chart::<S>))
+        .route(&format!("{sensor}/chart.svg"), get(chart::svg::<S>))
+        .route("/metrics", get(metrics::metrics::<S>))
+        .route("/api/v1/openapi.json", get(pages::openapi))
         .route("/api/v1/status", get(api::status::<S>))
         .route("/api/v1/ledger", get(api::ledger::<S>))
         .route("/api/v1/bill", get(api::bill::<S>))

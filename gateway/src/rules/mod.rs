@@ -31,7 +31,7 @@ pub use self::expression::Expression;
 pub use self::file::read;
 pub(crate) use self::mistake::nearest;
 pub use self::mistake::{Kind, MISTAKES_MAX, Mistake, Severity};
-pub use self::parse::{CONFIG_BYTES_MAX, parse};
+pub use self::parse::{CONFIG_BYTES_MAX, mistake_at, parse};
 pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};
 pub use self::rehearsal::{Ruled, parse_test};
 pub use self::schema::schema;

@@ -23,6 +23,18 @@ pub fn parse(text: &str, file: &str) -> Result<(Settings, Vec<Mistake>), Vec<Mis
     })
 }
 
+/// A mistake of what the text names, not of the text: told at the place of a section's key.
+pub fn mistake_at(text: &str, file: &str, (section, key): (&str, &str), why: &str) -> Mistake {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let section = tree.get_ref().get(section);
+    let value = section.and_then(|section| section.get_ref().as_table()?.get(key));
+    let span = value.or(section).map_or(0..0, Spanned::span);
+    let mut findings = Findings::default();
+    findings.mistake(Kind::Malformed, span, why, "this cannot be used");
+    let mut placed = findings.placed(text, file);
+    placed.swap_remove(0)
+}
+
 /// Reads a text in TOML as whatever `read` makes of its tree.
 pub(super) fn parse_as<T>(
     text: &str,

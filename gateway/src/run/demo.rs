@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 
 use super::{Gateway, RunError};
 use crate::cli::DemoArgs;
-use crate::rules::settings::MqttSettings;
+use crate::http::HttpError;
+use crate::rules::settings::{MqttSettings, ServeSettings, Settings};
 use crate::rules::{Mistake, parse};
 use crate::simulate::{self, BrokerAddress, SimulateArgs, SimulateError, Speed};
 
@@ -91,10 +92,11 @@ pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), 
     settings.mqtt = MqttSettings::Embedded {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
     };
-    let gateway = Gateway::start(settings).await?;
+    settings.http = page(&args);
+    let gateway = start(settings, args.listen.is_none()).await?;
     let (stop_pumps, stopped) = oneshot::channel::<()>();
     let pumps = start_pumps(&args, &gateway, stopped)?;
-    let mut view = View::new(args.json, args.devices, &records.display().to_string());
+    let mut view = View::new(&args, &records.display().to_string(), gateway.url());
 
     let mut pumps_ended = pumps.ended;
     let over = async {
@@ -120,6 +122,27 @@ pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), 
     gateway.stop().await;
     view.finish(&last);
     Ok(outcome?)
+}
+
+/// Where the page is served, if it is.
+fn page(args: &DemoArgs) -> Option<ServeSettings> {
+    let listen = args.listen.unwrap_or(ServeSettings::LISTEN);
+    (!args.no_page).then(|| ServeSettings {
+        listen,
+        ..ServeSettings::default()
+    })
+}
+
+/// Starts the gateway; where the page's port is taken and nobody chose it, on a free one.
+async fn start(mut settings: Settings, may_move: bool) -> Result<Gateway, RunError> {
+    let first = Gateway::start(settings.clone()).await;
+    match (first, &mut settings.http) {
+        (Err(RunError::Http(HttpError::InUse { .. })), Some(http)) if may_move => {
+            http.listen.set_port(0);
+            Gateway::start(settings).await
+        }
+        (first, _) => first,
+    }
 }
 
 fn config(args: &DemoArgs) -> String {
@@ -208,14 +231,19 @@ enum View {
 }
 
 impl View {
-    fn new(json: bool, devices: u32, records: &str) -> Self {
-        if json {
+    fn new(args: &DemoArgs, records: &str, url: Option<&str>) -> Self {
+        if args.json {
             return Self::Json;
         }
+        let devices = args.devices;
         println!(
             "Tidegate demo: {devices} simulated pumps at {SPEED}x, embedded broker, one rule per minute.\n\
-             Records go to {records}; ctrl-c ends it.\n"
+             Records go to {records}; ctrl-c ends it."
         );
+        if let Some(url) = url {
+            println!("The page is at {url}");
+        }
+        println!();
         if !stdout().is_terminal() {
             return Self::Lines { looks: 0 };
         }

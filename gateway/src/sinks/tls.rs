@@ -272,6 +272,6 @@ fn alert_received(alert: AlertDescription, settings: &TlsSettings) -> String {
 }
 
 #[cfg(test)]
-pub(in crate::sinks) mod authority;
+pub(crate) mod authority;
 #[cfg(test)]
 mod tests;

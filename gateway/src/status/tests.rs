@@ -69,6 +69,7 @@ fn parts() -> Parts {
         sinks: BTreeMap::from([("cloud".to_owned(), cloud)]),
         link: (true, LinkCounters::default()),
         control: None,
+        http: None,
         configuration: None,
     }
 }

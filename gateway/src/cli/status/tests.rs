@@ -55,6 +55,7 @@ fn usual() -> Status {
             },
         },
         control: None,
+        http: None,
         configuration: None,
         budget: None,
         limits: vec![

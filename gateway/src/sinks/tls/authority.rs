@@ -18,27 +18,27 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 /// An authority with a folder for files.
-pub(in crate::sinks) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 /// A certificate and its key, as PEM.
-pub(in crate::sinks) struct Identity {
-    pub(in crate::sinks) cert: String,
-    pub(in crate::sinks) key: String,
+pub(crate) struct Identity {
+    pub(crate) cert: String,
+    pub(crate) key: String,
 }
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::sinks) enum Flaw {
+pub(crate) enum Flaw {
     None,
     Expired,
     NotYetValid,
 }
 
 impl Authority {
-    pub(in crate::sinks) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// A certificate for a name or an address.
-    pub(in crate::sinks) fn issue(&self, name: &str, flaw: Flaw) -> Identity {
+    pub(crate) fn issue(&self, name: &str, flaw: Flaw) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![
@@ -71,19 +71,19 @@ impl Authority {
     }
 
     /// The authority's certificate, as a file.
-    pub(in crate::sinks) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.write("ca.pem", &self.issuer.pem())
     }
 
     /// A file in its folder.
-    pub(in crate::sinks) fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
     /// A server's configuration: it shows `identity`, and demands certificates of `clients`.
-    pub(in crate::sinks) fn server(identity: &Identity, clients: Option<&Self>) -> ServerConfig {
+    pub(crate) fn server(identity: &Identity, clients: Option<&Self>) -> ServerConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -107,7 +107,7 @@ impl Authority {
 }
 
 /// A server that shakes hands and answers whatever comes with `reply`, for every connection.
-pub(in crate::sinks) async fn serve(config: ServerConfig, reply: &'static str) -> SocketAddr {
+pub(crate) async fn serve(config: ServerConfig, reply: &'static str) -> SocketAddr {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

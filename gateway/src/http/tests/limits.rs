@@ -1,0 +1,77 @@
+//! The server at its limits: connections, heads, readers that take nothing.
+
+use super::*;
+
+#[tokio::test]
+async fn connections_beyond_the_most_are_refused_until_one_ends() {
+    let served = serve(ServeSettings::default(), |limits| limits.connections = 2).await;
+    let held = [served.connect().await, served.connect().await];
+    served.until(|counts| counts.connections == 2).await;
+    let refused = served.get("/healthz", "").await;
+    assert_eq!((refused.status, served.counts().busy), (503, 1));
+    assert!(refused.error().contains("too many connections"));
+    drop(held);
+    served.until(|counts| counts.connections == 0).await;
+    assert_eq!(served.get("/healthz", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let served = serve(ServeSettings::default(), |limits| {
+        limits.idle = Duration::from_millis(50);
+    })
+    .await;
+    for begun in ["", "GET / HTTP/1.1\r\nHost: local"] {
+        let mut stream = served.connect().await;
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "{begun:?} was waited for");
+    }
+    // Nor does one that was answered and asks no more.
+    let mut stream = served.connect().await;
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(Heard::read(&mut stream).await.status, 200);
+    served.until(|counts| counts.connections == 0).await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let served = serve_plain().await;
+    let header = format!("X-Long: {}\r\n", "x".repeat(32 << 10));
+    assert_eq!(served.get("/", &header).await.status, 431);
+    let many = "X: y\r\n".repeat(1_000);
+    assert_eq!(served.get("/", &many).await.status, 431);
+    served.until(|counts| counts.malformed == 2).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_let_go_and_counted() {
+    let served = serve(ServeSettings::default(), |limits| {
+        limits.take = Duration::from_millis(100);
+    })
+    .await;
+    {
+        // More than the system's buffers hold.
+        let mut all = served.plant.devices.lock().unwrap();
+        let one = all[0].clone();
+        *all = (0..20_000).map(|_| one.clone()).collect();
+    }
+    let mut stream = served.connect().await;
+    let asked =
+        request("GET", "/api/v1/devices?limit=500", "").replace("Connection: close\r\n", "");
+    // A few hundred KiB each, and none is taken.
+    for _ in 0..200 {
+        if stream.write_all(asked.as_bytes()).await.is_err() {
+            break;
+        }
+    }
+    let counts = served.until(|counts| counts.slow == 1).await;
+    assert!(counts.answered >= 1);
+    served.until(|counts| counts.connections == 0).await;
+    // Others were answered meanwhile, and are now.
+    assert_eq!(served.get("/healthz", "").await.status, 200);
+}
