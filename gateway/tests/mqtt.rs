@@ -496,7 +496,7 @@ mod embedded {
             loop {
                 match start(address).await {
                     Ok(broker) => return broker,
-                    Err(EmbeddedError::Listen { .. }) => {
+                    Err(EmbeddedError::Listen { .. } | EmbeddedError::NotBegun { .. }) => {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                 }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use tracing::Level;
+
 use super::failure::Failure;
-use super::output::{look, say};
+use super::output::{look, say_at};
 use crate::rules::settings::Settings;
 use crate::rules::{self, Mistake, Severity, draw, parse};
 
@@ -39,12 +41,12 @@ pub(super) fn settings_of(
     match parse(text, &file) {
         Ok((settings, found)) => {
             if warnings == Warnings::Told {
-                say(&draw(&found, text, look()));
+                say_at(Level::WARN, &draw(&found, text, look()));
             }
             Ok(settings)
         }
         Err(findings) => {
-            say(&draw(&findings, text, look()));
+            say_at(Level::ERROR, &draw(&findings, text, look()));
             Err(Failure::ConfigMistaken {
                 mistakes: count_mistakes(&findings),
                 file: file.into_owned(),

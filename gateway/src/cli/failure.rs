@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::remedy;
 use crate::control::AskError;
 
 /// An error of any room.
@@ -28,6 +29,31 @@ pub(super) enum Failure {
         mistakes: usize,
         /// Where.
         file: String,
+    },
+    /// A configuration was to be written where something is.
+    #[error("{} is there already; nothing was changed", path.display())]
+    ConfigExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A configuration could not be written.
+    #[error("{} cannot be written; nothing was changed", path.display())]
+    ConfigUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No answers came any more.
+    #[error("the answers ended before the last question; nothing was written")]
+    AnswersEnded,
+    /// An answer that was given by a flag.
+    #[error("{flag} is not taken; nothing was written\n  because: {why}")]
+    AnswerMistaken {
+        /// The flag.
+        flag: &'static str,
+        /// Why.
+        why: String,
     },
     /// Tests ran, and some do not hold.
     #[error("{failed} of {run} tests failed; what differs is told above")]
@@ -191,9 +217,31 @@ impl Failure {
     /// What to try.
     fn advice(&self) -> Option<&'static str> {
         match self {
+            Self::ConfigUnreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("tidegate init writes one; --config FILE names one that is elsewhere")
+            }
+            Self::ConfigUnreadable { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("run as the user that the file belongs to, or let this one read it")
+            }
             Self::ConfigUnreadable { .. } => {
                 Some("name it with --config FILE; examples/tidegate.toml shows every key")
             }
+            Self::ConfigExists { .. } => {
+                Some("--force replaces it, --stdout shows what would be written, or name another file")
+            }
+            Self::ConfigUnwritable { source, .. } => remedy::of_system(source.kind())
+                .or(Some("name a file in a folder that is there and may be written")),
+            Self::AnswersEnded => Some("tidegate init --yes asks nothing and takes the defaults"),
+            Self::AnswerMistaken { .. } => {
+                Some("tidegate init --help names every flag; without the flag it is asked for")
+            }
+            Self::ConfigMistaken { .. } => {
+                Some("correct what is told above; tidegate check tells it again without a start")
+            }
+            Self::Failed { source, .. } => remedy::of(&**source),
+            Self::System { source } => remedy::of_system(source.kind()),
             Self::LogLevel { .. } => Some(
                 "error, warn, info, debug or trace, or a filter such as tidegate_gateway::session=debug",
             ),
@@ -223,18 +271,15 @@ impl Failure {
                 Some("tidegate bill without --month shows the newest month there is")
             }
             Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
-            Self::ConfigMistaken { .. }
-            | Self::ReloadMistaken { .. }
+            Self::ReloadMistaken { .. }
             | Self::NotTaken
             | Self::NotTakenYet
             | Self::Unknown
             | Self::FateUnknown { .. }
             | Self::Ask(_)
-            | Self::System { .. }
             | Self::TestsFailed { .. }
             | Self::ProbeNotTaken { .. }
-            | Self::LettersLeft { .. }
-            | Self::Failed { .. } => None,
+            | Self::LettersLeft { .. } => None,
         }
     }
 
@@ -245,6 +290,7 @@ impl Failure {
             | Self::ConfigMistaken { .. }
             | Self::ReloadMistaken { .. }
             | Self::TestsMistaken { .. }
+            | Self::AnswerMistaken { .. }
             | Self::LogLevel { .. } => 2,
             Self::Unbalanced
             | Self::Unusual
@@ -254,6 +300,9 @@ impl Failure {
             | Self::Damaged => 3,
             Self::Unknown => 4,
             Self::NoData { .. }
+            | Self::ConfigExists { .. }
+            | Self::ConfigUnwritable { .. }
+            | Self::AnswersEnded
             | Self::NotBilled { .. }
             | Self::NoSuch { .. }
             | Self::InUse { .. }
@@ -270,7 +319,7 @@ impl Failure {
 
     /// Tells the failure on stderr and gives the exit code.
     pub(super) fn report(&self) -> ExitCode {
-        super::output::say(&self.told());
+        super::output::say_at(tracing::Level::ERROR, &self.told());
         ExitCode::from(self.code())
     }
 

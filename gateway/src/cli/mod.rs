@@ -5,11 +5,11 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; of `run`: stopped cleanly when asked to |
-//! | 1 | failed: the message says what happened to the data and what to try; of `test`: a test does not hold; of `sink test`: the sink did not take the probe; of `sink dead-letter`: some could not be handled |
-//! | 2 | not begun: the command line or the configuration is mistaken; of `test`: a file cannot be read or is mistaken |
+//! | 1 | failed: the message says what happened to the data and what to try; of `init`: the answers ended early, or there is such a file; of `test`: a test does not hold; of `sink test`: the sink did not take the probe; of `sink dead-letter`: some could not be handled |
+//! | 2 | not begun: the command line, an answer by a flag or the configuration is mistaken; of `test`: a file cannot be read or is mistaken |
 //! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual; of `reload`: the configuration is not taken |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
-//! | 130 | ended at once by a second ctrl-c or SIGTERM |
+//! | 130 | ended at once by a second ctrl-c or SIGTERM; of `init`: by the first ctrl-c |
 
 mod args;
 mod backup;
@@ -19,11 +19,13 @@ mod check;
 mod config;
 mod explain;
 mod failure;
+mod init;
 mod ledger;
 mod log_tools;
 mod logs;
 mod output;
 mod progress;
+mod remedy;
 mod reload;
 mod replay;
 mod schema;
@@ -44,6 +46,7 @@ pub use self::args::{
 };
 use self::config::Warnings;
 use self::failure::Failure;
+pub use self::init::InitArgs;
 use self::logs::LogArgs;
 pub use self::sink::SinkCommand;
 
@@ -52,6 +55,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    failed; the message says what happened to the data and what to try;
+       init: the answers ended early, or there is such a file;
        test: a test does not hold; sink test: the sink did not take the probe;
        sink dead-letter: some could not be handled
   2    not begun: the command line or the configuration is mistaken;
@@ -60,7 +64,7 @@ Exit codes:
        cannot be told; log check: something durable is damaged; status: the
        gateway runs, but not as usual; reload: the configuration is not taken
   4    ledger --strict: the books balance, but something is unknown
-  130  ended at once by a second ctrl-c or SIGTERM
+  130  ended at once by a second ctrl-c or SIGTERM; init: by the first ctrl-c
 
 Environment:
   TIDEGATE_LOG  what is logged, as --log-level says it";
@@ -80,6 +84,11 @@ struct Cli {
 enum Command {
     /// Show it all on this machine: broker, simulated plant, gateway and a file of records
     Demo(DemoArgs),
+    /// Ask four questions and write a configuration that works
+    ///
+    /// Each answer is checked at once; nothing is written before the last one, and no file that
+    /// is there is written over. With --yes it asks nothing.
+    Init(InitArgs),
     /// Run the gateway until it is asked to stop (ctrl-c or SIGTERM)
     Run(RunArgs),
     /// Check a configuration: tells every mistake at once, each with its place
@@ -131,7 +140,9 @@ enum Command {
 /// Runs the command that this process was called with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.run() {
+    let run = cli.run();
+    logs::end();
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -145,8 +156,12 @@ impl Cli {
             _ => "warn",
         };
         logs::begin(&self.logs, default)?;
+        if let Command::Run(_) | Command::Demo(_) | Command::Simulate(_) = self.command {
+            logs::look_after();
+        }
         match self.command {
             Command::Demo(args) => wiring::demo(args),
+            Command::Init(args) => init::init(&args),
             Command::Run(args) => {
                 let text = config::read(&args.config)?;
                 let settings = config::settings_of(&text, &args.config, Warnings::Told)?;

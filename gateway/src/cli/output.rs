@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use tracing::Level;
+
 use super::failure::Failure;
+use super::logs::journal;
 use crate::rules::Look;
 
 /// Writes a command's result to stdout. A reader that went away (`| head`) has seen enough.
@@ -19,6 +22,15 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// Writes to stderr, where there is nobody to tell of a failure.
 pub(super) fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Says why nothing was done, or what is odd: to the journal with its priority.
+pub(super) fn say_at(level: Level, text: &str) {
+    if journal::listens() {
+        say(&journal::marked(level, text));
+    } else {
+        say(text);
+    }
 }
 
 /// Whether stderr takes colours.

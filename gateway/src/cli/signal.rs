@@ -3,6 +3,9 @@
 //! Ending at once loses nothing that was acked: it is a kill, and the store is made for those.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -41,6 +44,7 @@ impl StopSignals {
                 signal = name,
                 "asked a second time: ending at once; the next start recovers what is in the files"
             );
+            super::logs::end();
             std::process::exit(ENDED_AT_ONCE);
         });
     }
@@ -50,5 +54,41 @@ impl StopSignals {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
         }
+    }
+}
+
+/// A last word at ctrl-c for a command that asks questions, instead of a silent end.
+pub(super) struct Courtesy {
+    is_over: Arc<AtomicBool>,
+}
+
+impl Courtesy {
+    /// From here on ctrl-c says `word` and ends the process. Where the system gives no thread for
+    /// it, ctrl-c ends the process as ever.
+    pub(super) fn begin(word: &'static str) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&is_over);
+        let wait = async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if !ended.load(Ordering::Acquire) {
+                    super::output::say(word);
+                    std::process::exit(ENDED_AT_ONCE);
+                }
+            }
+        };
+        let _ = thread::Builder::new().name("ctrl-c".into()).spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build();
+            if let Ok(runtime) = runtime {
+                runtime.block_on(wait);
+            }
+        });
+        Self { is_over }
+    }
+
+    /// From here on ctrl-c is not heard: what is done now takes a moment and is done whole.
+    pub(super) fn end(self) {
+        self.is_over.store(true, Ordering::Release);
     }
 }

@@ -13,6 +13,10 @@ fn the_commands_are_consistent() {
 #[test]
 fn settled_spellings_are_taken() {
     for line in [
+        "tidegate init",
+        "tidegate init pump.toml --site pump-house --broker 0.0.0.0:1883 --yes",
+        "tidegate init --sink influxdb --to http://127.0.0.1:8086 --secret env:TOKEN --every 1m",
+        "tidegate init --yes --stdout",
         "tidegate run --config pump.toml",
         "tidegate check tidegate.toml",
         "tidegate check tidegate.toml --json",
@@ -117,13 +121,13 @@ fn slips_are_refused_with_a_hint() {
 fn a_failure_tells_its_causes_once_and_what_to_try() {
     let failure = Failure::ConfigUnreadable {
         path: "pump.toml".into(),
-        source: std::io::Error::other("no such file"),
+        source: std::io::ErrorKind::NotFound.into(),
     };
     assert_eq!(
         failure.told(),
         "error: the configuration pump.toml cannot be read\n  \
-         because: no such file\n  \
-         try: name it with --config FILE; examples/tidegate.toml shows every key\n"
+         because: entity not found\n  \
+         try: tidegate init writes one; --config FILE names one that is elsewhere\n"
     );
     let repeating = Failure::Failed {
         command: "run",

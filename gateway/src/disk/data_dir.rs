@@ -25,9 +25,7 @@ const TEXT_BYTES_MAX: u64 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another gateway runs on it.
-    #[error(
-        "{dir} is in use by {holder}: nothing was changed; stop that gateway or give this one another gateway.data_dir"
-    )]
+    #[error("{dir} is in use by {holder}: nothing was changed")]
     Held {
         /// The data directory.
         dir: PathBuf,
@@ -36,7 +34,7 @@ pub enum DataDirError {
     },
     /// A newer version made it.
     #[error(
-        "{dir} has format {format}, made by {made_by}; this is {MADE_BY}, which knows formats up to {FORMAT}: nothing was changed; run {made_by} or newer"
+        "{dir} has format {format}, made by {made_by}; this is {MADE_BY}, which knows formats up to {FORMAT}: nothing was changed"
     )]
     Newer {
         /// The data directory.
@@ -47,7 +45,7 @@ pub enum DataDirError {
         made_by: String,
     },
     /// The system refused.
-    #[error("{path} could not be used: nothing was changed; check that the folder may be written")]
+    #[error("{path} could not be used: nothing was changed")]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -3,7 +3,8 @@
 //! It keeps nothing on disk and no session beyond its connection: a device's outbox is the only
 //! retransmitter. What its queues drop comes again from there.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use mqtt5::broker::config::{AuthConfig, BrokerConfig, StorageBackend, StorageConfig};
@@ -33,14 +34,19 @@ pub const OUTBOUND_MAX: u16 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// The address cannot be used.
-    #[error(
-        "the embedded broker cannot listen on {listen}: {why}; \
-         change `mqtt.embedded.listen`, or stop what uses the port. Nothing was lost"
-    )]
+    #[error("the embedded broker cannot listen on {listen}; nothing was received yet, nothing is lost")]
     Listen {
         /// The address asked for.
         listen: SocketAddr,
         /// What the system said.
+        source: io::Error,
+    },
+    /// The broker refused to begin.
+    #[error("the embedded broker on {listen} did not begin; nothing was received yet, nothing is lost: {why}")]
+    NotBegun {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// What it said.
         why: String,
     },
 }
@@ -61,7 +67,10 @@ pub async fn start(listen: SocketAddr) -> Result<EmbeddedBroker, EmbeddedError> 
             "the embedded broker lets in anyone who reaches it: keep it on a trusted network"
         );
     }
-    let failed = |why: String| EmbeddedError::Listen { listen, why };
+    // The broker's own error is a text: the system is asked first, which says what is wrong.
+    let probed = TcpListener::bind(listen);
+    drop(probed.map_err(|source| EmbeddedError::Listen { listen, source })?);
+    let failed = |why: String| EmbeddedError::NotBegun { listen, why };
     let mut broker = MqttBroker::with_config(config(listen))
         .await
         .map_err(|error| failed(error.to_string()))?;

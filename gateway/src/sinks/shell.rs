@@ -200,7 +200,8 @@ impl Shell {
             News::Failing { why } => {
                 warn!(sink, why, "delivery fails; records wait and are sent again");
             }
-            News::DeadLetter { id, why } => warn!(
+            // A person is needed: it goes nowhere until it is resent or dropped.
+            News::DeadLetter { id, why } => error!(
                 sink,
                 record = %id,
                 why,

@@ -241,9 +241,9 @@ impl Letters {
             if let Ok(Some(stored)) = self.load(&path) {
                 return Some(stored);
             }
-            tracing::warn!(
+            tracing::error!(
                 path,
-                "a dead letter cannot be read, so it is not sent again"
+                "a dead letter cannot be read, so it is not sent again: its record is lost, its file kept"
             );
             self.known.remove(&(sink.to_owned(), id));
             self.unreadable += 1;

@@ -259,7 +259,8 @@ impl Reloader {
                 refusal: refusal.clone(),
             });
         });
-        tracing::warn!(
+        // A person is needed: who saved it believes that it is in force.
+        tracing::error!(
             in_force = self.in_force.borrow().hash,
             places = refusal.places.join("; "),
             "the configuration is refused and nothing changes: {}",

@@ -2,15 +2,28 @@
 //!
 //! Levels go by what an operator does. ERROR: data was lost or a person is needed. WARN: odd, but
 //! nothing was lost. INFO: the lifecycle. DEBUG and TRACE: for whoever reads the code beside it.
+//!
+//! What repeats is held back and counted ([`ration`]); where stderr is the journal, lines have
+//! their priority and no time ([`journal`]). docs/logs.md says all of it to operators.
+
+pub(super) mod journal;
+mod line;
+mod ration;
 
 use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use self::line::{Held, Rationed, Style};
+
 use super::failure::Failure;
 use super::output::look;
 use crate::rules::Look;
+use crate::time::SystemClock;
 
 /// The variable that says what is logged.
 const VARIABLE: &str = "TIDEGATE_LOG";
@@ -39,21 +52,65 @@ pub(super) struct LogArgs {
     log_level: Option<String>,
 }
 
+/// How often held lines are looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What is held back in this process.
+static HELD: OnceLock<Held> = OnceLock::new();
+
 /// Begins to log.
 pub(super) fn begin(args: &LogArgs, default: &str) -> Result<(), Failure> {
     let variable = std::env::var(VARIABLE).ok();
     let asked = args.log_level.as_deref().or(variable.as_deref());
     let asked = asked.filter(|text| !text.is_empty()).unwrap_or(default);
+    let filter = filter(asked)?;
+    let style = Style {
+        json: args.log == Format::Json,
+        journal: journal::listens(),
+    };
+    let held = HELD.get_or_init(|| Held::new(Arc::new(SystemClock::new()), style));
+    let ansi = look() == Look::Fancy;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(asked)?)
+        .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(look() == Look::Fancy);
-    let begun = match args.log {
-        Format::Text => builder.with_target(false).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        .with_ansi(ansi);
+    let begun = if style.json {
+        let builder = builder.json().flatten_event(true);
+        let rationed = builder.map_event_format(|format| Rationed::new(format, held.clone()));
+        rationed.try_init()
+    } else if style.journal {
+        let builder = builder.with_target(false).without_time();
+        let rationed = builder.map_event_format(|format| Rationed::new(format, held.clone()));
+        rationed.try_init()
+    } else {
+        let builder = builder.with_target(false);
+        let rationed =
+            builder.map_event_format(|format| Rationed::new(format.with_ansi(ansi), held.clone()));
+        rationed.try_init()
     };
     // Only a program that logs elsewhere already, a test, refuses a second logger.
     begun.or(Ok(()))
+}
+
+/// Has held lines looked after from now on: for commands that run for long.
+pub(super) fn look_after() {
+    let Some(held) = HELD.get() else { return };
+    let looking = thread::Builder::new().name("logs".into()).spawn(move || {
+        loop {
+            thread::sleep(LOOK_EVERY);
+            held.write_due(&mut io::stderr().lock());
+        }
+    });
+    if let Err(error) = looking {
+        tracing::warn!(%error, "lines that repeat are held back until the next of their sort or the end");
+    }
+}
+
+/// Shows what is still held back: the process ends.
+pub(super) fn end() {
+    if let Some(held) = HELD.get() {
+        held.write_all(&mut io::stderr().lock());
+    }
 }
 
 /// The filter of a text. A bare level is about Tidegate: libraries speak from WARN on.
