@@ -14,6 +14,7 @@ pub mod dice;
 pub mod emulator;
 pub mod http;
 pub mod ledger;
+pub mod pages;
 pub mod ports;
 pub mod process;
 pub mod proxy;

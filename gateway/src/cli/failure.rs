@@ -228,11 +228,12 @@ impl Failure {
             Self::ConfigUnreadable { .. } => {
                 Some("name it with --config FILE; examples/tidegate.toml shows every key")
             }
-            Self::ConfigExists { .. } => {
-                Some("--force replaces it, --stdout shows what would be written, or name another file")
-            }
-            Self::ConfigUnwritable { source, .. } => remedy::of_system(source.kind())
-                .or(Some("name a file in a folder that is there and may be written")),
+            Self::ConfigExists { .. } => Some(
+                "--force replaces it, --stdout shows what would be written, or name another file",
+            ),
+            Self::ConfigUnwritable { source, .. } => remedy::of_system(source.kind()).or(Some(
+                "name a file in a folder that is there and may be written",
+            )),
             Self::AnswersEnded => Some("tidegate init --yes asks nothing and takes the defaults"),
             Self::AnswerMistaken { .. } => {
                 Some("tidegate init --help names every flag; without the flag it is asked for")

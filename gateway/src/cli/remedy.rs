@@ -84,7 +84,9 @@ mod tests {
     fn the_innermost_cause_that_says_something_counts() {
         let full = Outer(io::Error::from(ErrorKind::StorageFull));
         assert!(of(&full).unwrap().contains("free some space"));
-        let within = Outer(io::Error::other(Outer(ErrorKind::ReadOnlyFilesystem.into())));
+        let within = Outer(io::Error::other(Outer(
+            ErrorKind::ReadOnlyFilesystem.into(),
+        )));
         assert!(of(&within).unwrap().contains("mount"));
         assert_eq!(of(&Outer(io::Error::other("strange"))), None);
     }

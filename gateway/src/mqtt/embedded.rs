@@ -34,7 +34,9 @@ pub const OUTBOUND_MAX: u16 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// The address cannot be used.
-    #[error("the embedded broker cannot listen on {listen}; nothing was received yet, nothing is lost")]
+    #[error(
+        "the embedded broker cannot listen on {listen}; nothing was received yet, nothing is lost"
+    )]
     Listen {
         /// The address asked for.
         listen: SocketAddr,
@@ -42,7 +44,9 @@ pub enum EmbeddedError {
         source: io::Error,
     },
     /// The broker refused to begin.
-    #[error("the embedded broker on {listen} did not begin; nothing was received yet, nothing is lost: {why}")]
+    #[error(
+        "the embedded broker on {listen} did not begin; nothing was received yet, nothing is lost: {why}"
+    )]
     NotBegun {
         /// The address asked for.
         listen: SocketAddr,

@@ -6,9 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate_tests::pages;
 use tidegate_tests::process::Process;
 use tidegate_tests::report::figure;
-use tidegate_tests::rig::tidegate;
+use tidegate_tests::rig::{repository, tidegate};
 
 #[test]
 fn the_demo_delivers_records_and_says_what_it_saved() {
@@ -49,6 +50,41 @@ fn the_demo_delivers_records_and_says_what_it_saved() {
         })
         .sum();
     assert!(lines > 0, "the demo's file sink holds no record");
+}
+
+/// README.md shows what the demo prints: the same lines, with other numbers.
+#[test]
+fn the_readme_shows_what_the_demo_prints() {
+    let pages = pages::all(&repository());
+    let readme = pages.iter().find(|page| page.name == "README.md");
+    let blocks = readme.expect("there is a README").blocks();
+    let is_shown = |text: &str| text.contains("samples in");
+    let shown = blocks.iter().find(|block| is_shown(&block.text));
+    let shown = &shown.expect("the README shows the demo").text;
+    let dir = tempfile::tempdir().expect("a folder for temporary files");
+    let mut command = Command::new(tidegate());
+    command
+        .current_dir(dir.path())
+        .args(["demo", "--for", "12"]);
+    let finished = Process::run("demo", &mut command, dir.path(), Duration::from_mins(1));
+    assert!(finished.status.success(), "{}", finished.err);
+    let words = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| {
+            let words = line.split_whitespace();
+            let words = words.filter(|word| !word.starts_with(|sign: char| sign.is_ascii_digit()));
+            // Sizes are in the unit that fits.
+            let words = words.filter(|word| !word.ends_with("iB") && *word != "B");
+            words.collect::<Vec<_>>().join(" ")
+        });
+        lines.filter(|line| !line.is_empty()).collect()
+    };
+    let printed = words(&finished.out);
+    let shown = words(shown);
+    assert!(shown.len() >= 5, "{shown:?}");
+    assert!(
+        printed.windows(shown.len()).any(|lines| lines == shown),
+        "the README shows {shown:?}, the demo printed {printed:?}"
+    );
 }
 
 /// Files of the sink, wherever the demo put them.

@@ -26,14 +26,14 @@ const SECONDS: u64 = 25;
 const WATCHED: Duration = Duration::from_secs(3);
 
 /// A mounted tmpfs; gone with its guard.
-struct Mount(PathBuf);
+pub struct Mount(PathBuf);
 
 impl Mount {
-    /// Mounts one of `SIZE`, or says why that cannot be done.
-    fn new(at: &Path) -> Result<Self, String> {
+    /// Mounts one of a size, or says why that cannot be done.
+    pub fn new(at: &Path, size: &str) -> Result<Self, String> {
         fs::create_dir(at).expect("the rig's folder takes another one");
         let mut command = Command::new("mount");
-        let options = format!("size={SIZE}");
+        let options = format!("size={size}");
         command.args(["-t", "tmpfs", "-o", &options, "tidegate-full-disk"]);
         let done = command.arg(at).output();
         let done = done.map_err(|error| format!("cannot run mount: {error}"))?;
@@ -64,7 +64,7 @@ fn a_disk_that_fills_up_is_waited_for() {
     let rig = Rig::free(&configuration);
     let data_dir = rig.path().join("data");
     // A loop device would need the same right.
-    let mount = match Mount::new(&data_dir) {
+    let mount = match Mount::new(&data_dir, SIZE) {
         Ok(mount) => mount,
         Err(why) => {
             say(&format!(

@@ -13,12 +13,21 @@ const SITE: &str = "hall";
 
 /// Where a sink of each type may be.
 const ADDRESSES: [(Kind, &[&str]); 8] = [
-    (Kind::File, &["records.ndjson", "/var/lib/my \"own\" records.ndjson"]),
-    (Kind::Http, &["http://127.0.0.1:8080/r", "https://ingest.example/v1"]),
+    (
+        Kind::File,
+        &["records.ndjson", "/var/lib/my \"own\" records.ndjson"],
+    ),
+    (
+        Kind::Http,
+        &["http://127.0.0.1:8080/r", "https://ingest.example/v1"],
+    ),
     (Kind::Influxdb, &["http://127.0.0.1:8086"]),
     (Kind::Prometheus, &["http://127.0.0.1:9090/api/v1/write"]),
     (Kind::Otlp, &["https://collector.example/v1/metrics"]),
-    (Kind::Mqtt, &["mqtt://127.0.0.1:1883", "mqtts://broker.example"]),
+    (
+        Kind::Mqtt,
+        &["mqtt://127.0.0.1:1883", "mqtts://broker.example"],
+    ),
     (Kind::Nats, &["nats://127.0.0.1:4222", "tls://nats.example"]),
     (Kind::Stdout, &[""]),
 ];
@@ -41,14 +50,22 @@ fn combinations() -> Vec<Answers> {
     spread(Question::Site, &["pump-house", "A.b_c-9"]);
     spread(
         Question::Broker,
-        &["127.0.0.1:1883", "[::1]:11883", "mqtt://broker.example", "mqtt://10.0.0.7:1884"],
+        &[
+            "127.0.0.1:1883",
+            "[::1]:11883",
+            "mqtt://broker.example",
+            "mqtt://10.0.0.7:1884",
+        ],
     );
     let kinds: Vec<&str> = Kind::value_variants()
         .iter()
         .map(|kind| kind.name())
         .collect();
     spread(Question::Sink, &kinds);
-    spread(Question::Secret, &["none", "env:TOKEN", "file:/etc/tidegate/token"]);
+    spread(
+        Question::Secret,
+        &["none", "env:TOKEN", "file:/etc/tidegate/token"],
+    );
     spread(Question::Every, &["1s", "1m", "5m", "1h", "1d"]);
     all
 }
@@ -59,8 +76,8 @@ fn every_combination_of_answers_has_no_finding() {
     assert!(all.len() > 500, "{}", all.len());
     for answers in &all {
         let text = answers.text("tidegate.toml");
-        let (settings, warnings) = parse(&text, "tidegate.toml")
-            .unwrap_or_else(|found| panic!("{}\n{text}", found[0]));
+        let (settings, warnings) =
+            parse(&text, "tidegate.toml").unwrap_or_else(|found| panic!("{}\n{text}", found[0]));
         assert!(warnings.is_empty(), "{}\n{text}", warnings[0]);
         assert_eq!((settings.sinks.len(), settings.rules.rules.len()), (1, 1));
     }
@@ -78,7 +95,10 @@ fn every_address_that_such_a_sink_may_have_is_taken() {
             let (settings, _) = parse(&text, "tidegate.toml").unwrap();
             let sink = format!("{:?}", settings.sinks[0].kind);
             let part = address.trim_end_matches('/').rsplit(['/', ':']).next();
-            assert!(sink.contains(part.unwrap().trim_start_matches("my ")) || kind == Kind::File, "{sink}");
+            assert!(
+                sink.contains(part.unwrap().trim_start_matches("my ")) || kind == Kind::File,
+                "{sink}"
+            );
         }
     }
 }
@@ -94,8 +114,8 @@ fn the_alert_in_the_comments_works() {
         let (rest, alert) = text.split_once("# [[rule]]\n").unwrap();
         let alert = alert.replace("# ", "");
         let text = format!("{rest}[[rule]]\n{alert}");
-        let (settings, warnings) = parse(&text, "tidegate.toml")
-            .unwrap_or_else(|found| panic!("{}\n{text}", found[0]));
+        let (settings, warnings) =
+            parse(&text, "tidegate.toml").unwrap_or_else(|found| panic!("{}\n{text}", found[0]));
         assert_eq!(settings.rules.rules.len(), 2);
         assert!(warnings.is_empty(), "{kind:?}: {}\n{text}", warnings[0]);
     }
@@ -115,7 +135,9 @@ fn a_broker_for_every_network_is_told_of() {
 /// Asks with these lines: what was answered, and what was said meanwhile.
 fn asked(args: &InitArgs, lines: &str) -> (Result<Answers, Failure>, String) {
     let mut said = String::new();
-    let answers = answered(args, SITE, &mut lines.as_bytes(), |text| said.push_str(text));
+    let answers = answered(args, SITE, &mut lines.as_bytes(), |text| {
+        said.push_str(text)
+    });
     (answers, said)
 }
 
@@ -123,7 +145,10 @@ fn asked(args: &InitArgs, lines: &str) -> (Result<Answers, Failure>, String) {
 fn enter_takes_the_defaults() {
     let (answers, said) = asked(&InitArgs::default(), "\n\n\n\n\n");
     assert_eq!(answers.unwrap(), Answers::of_site(SITE));
-    assert!(said.contains("[hall] > ") && said.contains("[5m] > "), "{said}");
+    assert!(
+        said.contains("[hall] > ") && said.contains("[5m] > "),
+        "{said}"
+    );
     for number in 1..=4 {
         assert_eq!(said.matches(&format!("\n{number}. ")).count(), 1, "{said}");
     }
@@ -165,7 +190,10 @@ fn wrong_answers_are_asked_again_with_the_reason() {
     ]) {
         assert!(reason.contains(word), "no {word} in {reason}");
     }
-    assert!(!text.contains("hunter2") && !said.contains("hunter2"), "{said}");
+    assert!(
+        !text.contains("hunter2") && !said.contains("hunter2"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -177,7 +205,10 @@ fn a_password_is_refused_wherever_it_is_typed() {
     ] {
         let (answers, _) = Answers::of_site(SITE).with(Question::Sink, kind).unwrap();
         let why = answers.with(Question::To, url).unwrap_err().to_string();
-        assert!(why.contains("password") && !why.contains("hunter2"), "{why}");
+        assert!(
+            why.contains("password") && !why.contains("hunter2"),
+            "{why}"
+        );
     }
     let broker = Answers::of_site(SITE).with(Question::Broker, "mqtt://me:hunter2@b.example");
     assert!(broker.unwrap_err().to_string().contains("password"));
@@ -204,12 +235,12 @@ fn what_flags_say_is_not_asked() {
     };
     let (answers, said) = asked(&args, "\n");
     let text = answers.unwrap().text("tidegate.toml");
-    assert!(text.contains("type = \"stdout\"") && text.contains("\"1h\""), "{text}");
+    assert!(
+        text.contains("type = \"stdout\"") && text.contains("\"1h\""),
+        "{text}"
+    );
     assert_eq!(said.matches("] > ").count(), 1, "{said}");
-    let args = InitArgs {
-        yes: true,
-        ..args
-    };
+    let args = InitArgs { yes: true, ..args };
     let (answers, said) = asked(&args, "");
     assert!(answers.is_ok());
     assert_eq!(said, "");
@@ -225,7 +256,10 @@ fn a_wrong_flag_is_named_with_the_reason() {
         every: Some("often".to_owned()),
         ..InitArgs::default()
     });
-    assert!(told.starts_with("error: --every is not taken; nothing was written"), "{told}");
+    assert!(
+        told.starts_with("error: --every is not taken; nothing was written"),
+        "{told}"
+    );
     let told = wrong(InitArgs {
         to: Some("x".to_owned()),
         sink: Some(Kind::Stdout),
@@ -242,7 +276,10 @@ fn the_file_is_its_owners_and_never_written_over_another() {
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let told = writing::write(&path, "two", false).unwrap_err().told();
-    assert!(told.contains("is there already; nothing was changed"), "{told}");
+    assert!(
+        told.contains("is there already; nothing was changed"),
+        "{told}"
+    );
     assert!(told.contains("--force"), "{told}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "one");
     writing::write(&path, "three", true).unwrap();
@@ -250,7 +287,10 @@ fn the_file_is_its_owners_and_never_written_over_another() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     let nowhere = dir.path().join("nowhere/tidegate.toml");
     let told = writing::write(&nowhere, "four", false).unwrap_err().told();
-    assert!(told.contains("cannot be written") && told.contains("because: "), "{told}");
+    assert!(
+        told.contains("cannot be written") && told.contains("because: "),
+        "{told}"
+    );
 }
 
 #[test]
@@ -262,10 +302,16 @@ fn what_comes_next_names_file_and_broker() {
         next(Path::new(file), &settings, &answers)
     };
     let usual = told("tidegate.toml", "0.0.0.0:1883");
-    assert!(usual.starts_with("tidegate.toml is written: site hall; 1 sink (records)"), "{usual}");
+    assert!(
+        usual.starts_with("tidegate.toml is written: site hall; 1 sink (records)"),
+        "{usual}"
+    );
     assert!(usual.contains("  tidegate run\n"), "{usual}");
     assert!(usual.contains("--broker mqtt://127.0.0.1:1883 "), "{usual}");
     let other = told("/etc/plant.toml", "mqtt://[::1]:1884");
-    assert!(other.contains("  tidegate run --config /etc/plant.toml\n"), "{other}");
+    assert!(
+        other.contains("  tidegate run --config /etc/plant.toml\n"),
+        "{other}"
+    );
     assert!(other.contains("--broker mqtt://[::1]:1884 "), "{other}");
 }

@@ -31,9 +31,7 @@ pub(in crate::cli) fn marked(level: Level, text: &str) -> String {
         Level::DEBUG | Level::TRACE => 7,
     };
     let lines = text.lines().filter(|line| !line.is_empty());
-    lines
-        .map(|line| format!("<{priority}>{line}\n"))
-        .collect()
+    lines.map(|line| format!("<{priority}>{line}\n")).collect()
 }
 
 #[cfg(test)]

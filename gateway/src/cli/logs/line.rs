@@ -251,7 +251,10 @@ mod tests {
             lines.next(),
             Some(" WARN delivery fails sink=\"cloud\" attempt=0")
         );
-        assert!(text.contains("WARN delivery fails device=pump-1\n"), "{text}");
+        assert!(
+            text.contains("WARN delivery fails device=pump-1\n"),
+            "{text}"
+        );
         assert!(
             text.contains(" WARN delivery fails sink=\"cloud\" attempt=9 repeated=8\n"),
             "{text}"
