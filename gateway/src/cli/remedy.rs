@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use crate::disk::data_dir::DataDirError;
+use crate::http::HttpError;
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::embedded::EmbeddedError;
 
@@ -38,6 +39,14 @@ fn of_ours(error: &(dyn Error + 'static)) -> Option<&'static str> {
                 "set an address of this machine in mqtt.embedded.listen (ip addr names them), or 0.0.0.0"
             }
             _ => "set another address in mqtt.embedded.listen",
+        });
+    }
+    if let Some(HttpError::Refused { source, .. }) = error.downcast_ref() {
+        return Some(match source.kind() {
+            ErrorKind::PermissionDenied => {
+                "set a port from 1024 up in http.listen; lower ones are the system's"
+            }
+            _ => "set an address of this machine in http.listen (ip addr names them)",
         });
     }
     match error.downcast_ref()? {

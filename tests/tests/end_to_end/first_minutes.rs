@@ -50,8 +50,13 @@ fn four_answers_and_what_init_says_next_lead_to_records() {
     assert!(done.status.success(), "{}", done.err);
     assert_eq!(done.err.matches("not taken: ").count(), 1, "{}", done.err);
     let file = dir.path().join("tidegate.toml");
+    // The page has a port that every configuration of `init` has: tests run beside each other.
+    let text = fs::read_to_string(&file).expect("it is written");
+    let page = format!("127.0.0.1:{}", ports::free());
+    assert!(text.contains("listen = \"127.0.0.1:8380\""), "{text}");
     let mode = fs::metadata(&file).expect("it is written").permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
+    fs::write(&file, text.replace("127.0.0.1:8380", &page)).expect("it is written over");
     let checked = command(dir.path(), &["check"]);
     assert!(checked.status.success(), "{}", checked.err);
     assert_eq!(checked.err, "", "a finding");
@@ -180,8 +185,8 @@ fn the_readme_shows_the_questions_as_they_are_asked() {
     let shown = blocks.iter().find(|block| block.text.contains("\n4. "));
     let shown = &shown.expect("the README shows the questions").text;
     let answers = shown.lines().filter_map(|line| {
-        let (_, answer) = line.split_once("] > ")?;
-        Some(format!("{answer}\n"))
+        let (_, answer) = line.split_once("] >")?;
+        Some(format!("{}\n", answer.trim()))
     });
     let dir = tempfile::tempdir().expect("a folder for temporary files");
     let done = init(dir.path(), &[], &answers.collect::<String>());

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 
 use crate::rules::{Mistake, Severity, parse, shown_url};
 
-/// Where the page is, once there is one; `None` in a version without.
-const HTTP_LISTEN: Option<&str> = None;
+/// Where the page is: for this machine alone, which takes neither TLS nor a password.
+pub(super) const HTTP_LISTEN: &str = "127.0.0.1:8380";
 
 /// Where records can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -227,18 +227,17 @@ impl Answers {
              # started again. Durations are written \"30s\", \"5m\", \"1h\".\n\
              \n\
              [gateway]\n\
-             site = {}                    # names the site in topics and records; devices use the same\n\
+             site = {:<26}# names the site in topics and records; devices use the same\n\
              # data_dir = \"./tidegate-data\"   # log, spool and control socket\n\n",
             file.replace(['\n', '\r'], " "),
             quoted(&self.site)
         );
         text.push_str(&self.mqtt());
-        if let Some(listen) = HTTP_LISTEN {
-            text.push_str(&format!(
-                "# The page, for a browser on this machine.\n[http]\nlisten = {}\n\n",
-                quoted(listen)
-            ));
-        }
+        text.push_str(&format!(
+            "# The page, for a browser on this machine; docs/http.md says how others may see it.\n\
+             [http]\nlisten = {}\n\n",
+            quoted(HTTP_LISTEN)
+        ));
         text.push_str(&self.sink());
         text.push_str(&self.rules());
         text

@@ -154,9 +154,10 @@ fn next(file: &Path, settings: &Settings, answers: &Answers) -> String {
          \x20 tidegate run{config}\n\
          \x20 tidegate simulate --device pump-1 --site {} --broker mqtt://{broker} --speed 60\n\
          \x20 tidegate status{config}\n\
-         Records come {}, the first after about {} of samples.\n",
+         Records come {}, the first after about {} of samples. The page is at http://{}\n",
         settings.site,
         answers.place(),
         answers.every(),
+        answers::HTTP_LISTEN,
     )
 }

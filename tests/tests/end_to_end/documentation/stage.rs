@@ -20,6 +20,8 @@ const CONFIGURATION: &str = r#"[gateway]
 site = "pump-house"
 [mqtt]
 embedded = { listen = "127.0.0.1:1883" }
+[http]
+listen = "127.0.0.1:8380"
 [sink.cloud]
 type = "http"
 url = "http://127.0.0.1:8080/records"
