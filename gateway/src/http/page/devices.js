@@ -13,6 +13,12 @@ const PAGE_NARROW = 40;
 const NARROW = '(max-width: 40rem)';
 /** So long after the last key the filter is asked. */
 const TYPED_MS = 250;
+/** A spark line's own measures. */
+const WIDTH = 72;
+const HEIGHT = 18;
+const INSET = 2;
+/** Values that tell how many decimals a sensor has. */
+const TELLING = 4;
 
 /** What is asked for: by name, by health, from where. */
 export class Filter {
@@ -160,33 +166,46 @@ function sensorHead() {
   return [make('colgroup', {}, ...columns), make('thead', { class: 'unseen' }, make('tr', {}, ...heads))];
 }
 
+// Of these there are hundreds: to copy one is cheaper than to make it.
+const SPARK = draw('svg', { class: 'spark', 'aria-hidden': 'true', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none' },
+  draw('polyline', { class: 'spark-line' }));
+const VALUE = [make('b'), ' ', make('span', { class: 'unit' }), ' ', Mark.blank()];
+const ROW = make('tr', {},
+  make('th', { scope: 'row' }, make('a')),
+  make('td', { class: 'line' }, SPARK.cloneNode(true)),
+  make('td', { class: 'reading' }, ...VALUE.map(copied)),
+  make('td', { class: 'sign' }, Mark.blank()));
+
 function sensorRow(device, sensor) {
-  const line = new Spark();
-  const value = new Value(make('td', { class: 'reading' }));
-  const health = new Mark(sensor.health, sensor.health);
-  const signs = make('td', { class: 'sign' }, health.root);
+  const root = ROW.cloneNode(true);
+  const [head, trend, reading, signs] = root.children;
+  const line = new Spark(trend.firstChild);
+  const value = new Value(reading);
+  const health = new Mark(sensor.health, sensor.health, signs.firstChild);
   const alert = new Mark('alert', 'open alert');
-  const root = make('tr', {},
-    make('th', { scope: 'row' }, make('a', { href: words.place(device, sensor.name), title: sensor.name }, sensor.name)),
-    make('td', { class: 'line' }, line.root), value.root, signs);
+  const link = head.firstChild;
+  link.textContent = sensor.name;
+  link.title = sensor.name;
+  link.href = words.place(device, sensor.name);
   const show = (sensor) => {
     line.show(sensor.spark);
     value.show(sensor);
     health.show(sensor.health, sensor.health);
     const isOpen = sensor.alerts_open > 0;
-    if (isOpen !== (alert.root.parentNode === signs)) isOpen ? signs.append(alert.root) : alert.root.remove();
+    if (isOpen !== Boolean(alert.root.parentNode)) isOpen ? signs.append(alert.root) : alert.root.remove();
   };
   return { root, show };
 }
 
-const WIDTH = 72;
-const HEIGHT = 18;
-const INSET = 2;
-
 /** A spark line; a straight one where nothing moves. */
 export class Spark {
-  #line = draw('polyline', { class: 'spark-line' });
-  root = draw('svg', { class: 'spark', 'aria-hidden': 'true', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none' }, this.#line);
+  #line;
+  root;
+
+  constructor(root = SPARK.cloneNode(true)) {
+    this.root = root;
+    this.#line = root.firstChild;
+  }
 
   show(values) {
     this.#line.setAttribute('points', values.length < 2 ? '' : points(values));
@@ -211,22 +230,31 @@ function points(values) {
 
 /** A sensor's newest value with its unit and trend. It never has fewer decimals than before. */
 export class Value {
-  #number = make('b');
-  #unit = make('span', { class: 'unit' });
-  #mark = new Mark('steady');
+  #number;
+  #unit;
+  #mark;
   #digits = -1;
   root;
 
+  /** `root` is an element to show it in. */
   constructor(root) {
     this.root = root;
-    root.append(this.#number, ' ', this.#unit, ' ', this.#mark.root);
+    if (!root.firstChild) root.append(...VALUE.map(copied));
+    const [number, unit, sign] = root.children;
+    this.#number = number;
+    this.#unit = unit;
+    this.#mark = new Mark('none', null, sign);
   }
 
   show({ value, unit, spark, trend }) {
-    if (this.#digits < 0) this.#digits = words.decimals(spark);
+    if (this.#digits < 0) this.#digits = words.decimals(spark.slice(-TELLING));
     if (value !== null) this.#digits = Math.max(this.#digits, words.decimals([value]));
     text(this.#number, words.value(value, this.#digits));
     text(this.#unit, unit);
     this.#mark.show(trend ?? 'none', trend);
   }
+}
+
+function copied(part) {
+  return typeof part === 'string' ? part : part.cloneNode(true);
 }

@@ -20,18 +20,28 @@ const SHAPES = {
   alert: ['filled', 'M6 .5L11.5 6L6 11.5L.5 6ZM5.3 3.2h1.4v3.4H5.3ZM5.3 7.5h1.4v1.4H5.3Z'],
 };
 
+const BLANK = document.createElementNS(SVG, 'svg');
+BLANK.setAttribute('viewBox', '0 0 12 12');
+BLANK.setAttribute('aria-hidden', 'true');
+BLANK.append(document.createElementNS(SVG, 'path'));
+
 /** A mark that was made; `says` is for those who do not see it, where no words stand beside it. */
 export class Mark {
-  root = document.createElementNS(SVG, 'svg');
-  #path = document.createElementNS(SVG, 'path');
+  root;
+  #path;
   #name = null;
   #says = null;
 
-  constructor(name, says = null) {
-    this.root.setAttribute('viewBox', '0 0 12 12');
-    this.root.setAttribute('aria-hidden', 'true');
-    this.root.append(this.#path);
+  /** `root` is a blank mark that is somewhere already. */
+  constructor(name, says = null, root = Mark.blank()) {
+    this.root = root;
+    this.#path = root.firstChild;
     this.show(name, says);
+  }
+
+  /** One that shows nothing yet. There are thousands: to copy one is cheaper than to make it. */
+  static blank() {
+    return BLANK.cloneNode(true);
   }
 
   show(name, says = null) {

@@ -138,7 +138,7 @@ export class Figures {
     }
     const { samples, records, sent } = this.#tiles;
     text(samples.value, words.count(flow.samples));
-    text(samples.note, `${words.bytes(flow.samples_as_json_bytes)} as one JSON message each`);
+    text(samples.note, `${words.bytes(flow.samples_as_json_bytes)} as JSON messages`);
     text(records.value, words.count(flow.records));
     text(records.note, 'delivered, over all sinks');
     text(sent.value, words.bytes(flow.sent_bytes));

@@ -141,7 +141,7 @@ function viewOf(address) {
 const deviceOf = (address) => new URLSearchParams({ match: decodeURIComponent(address.split('/')[2]), limit: 1 });
 
 function route() {
-  const [address, parameters = ''] = location.hash.slice(1).split('?');
+  const [, address, parameters] = location.hash.match(/^#?([^?]*)\??(.*)$/);
   const isPlace = !address.startsWith('/');
   const wasDetail = Boolean(detail);
   detail?.leave();

@@ -58,15 +58,19 @@ export function decimals(values) {
   return values.reduce((most, value) => Math.max(most, decimalsOf(value)), 0);
 }
 
-const byDecimals = Array.from({ length: DECIMALS_MAX + 1 }, (_, digits) =>
-  new Intl.NumberFormat('en', { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+const byDecimals = [];
+
+function format(digits) {
+  byDecimals[digits] ??= new Intl.NumberFormat('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return byDecimals[digits];
+}
 
 /** A value with so many decimals; large and tiny ones by their exponent. */
 export function value(number, digits = decimalsOf(number ?? 0)) {
   if (!isKnown(number)) return NONE;
   const size = Math.abs(number);
   if (size >= 1e9 || (size > 0 && size < 1e-6)) return number.toExponential(3);
-  return byDecimals[digits].format(number);
+  return format(digits).format(number);
 }
 
 const two = (number) => String(number).padStart(2, '0');
