@@ -1,37 +1,47 @@
 //! Pages: the page and what it needs, from within the binary. A browser that has them asks only
 //! whether they changed.
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use axum::http::{Response, StatusCode};
+use axum::routing::get;
 use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, typed};
 
-const INDEX: &str = include_str!("page/index.html");
-const CSS: &str = include_str!("page/page.css");
-const JS: &str = include_str!("page/page.js");
-const OPENAPI: &str = include_str!("openapi.json");
-const FAVICON: &str = include_str!("page/favicon.svg");
+const CSS: &str = "text/css; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const JSON: &str = "application/json";
+const SVG: &str = "image/svg+xml";
 
-pub(super) async fn index(headers: HeaderMap) -> Answer {
-    kept("text/html; charset=utf-8", INDEX, &headers)
-}
+/// Path, type and text of each.
+const FILES: [(&str, &str, &str); 14] = [
+    ("/", HTML, include_str!("page/index.html")),
+    ("/page.css", CSS, include_str!("page/page.css")),
+    ("/page.js", JS, include_str!("page/page.js")),
+    ("/chart.js", JS, include_str!("page/chart.js")),
+    ("/devices.js", JS, include_str!("page/devices.js")),
+    ("/elements.js", JS, include_str!("page/elements.js")),
+    ("/live.js", JS, include_str!("page/live.js")),
+    ("/marks.js", JS, include_str!("page/marks.js")),
+    ("/overview.js", JS, include_str!("page/overview.js")),
+    ("/plant.js", JS, include_str!("page/plant.js")),
+    ("/upstream.js", JS, include_str!("page/upstream.js")),
+    ("/words.js", JS, include_str!("page/words.js")),
+    ("/favicon.svg", SVG, include_str!("page/favicon.svg")),
+    ("/api/v1/openapi.json", JSON, include_str!("openapi.json")),
+];
 
-pub(super) async fn css(headers: HeaderMap) -> Answer {
-    kept("text/css; charset=utf-8", CSS, &headers)
-}
-
-pub(super) async fn js(headers: HeaderMap) -> Answer {
-    kept("text/javascript; charset=utf-8", JS, &headers)
-}
-
-pub(super) async fn favicon(headers: HeaderMap) -> Answer {
-    kept("image/svg+xml", FAVICON, &headers)
-}
-
-pub(super) async fn openapi(headers: HeaderMap) -> Answer {
-    kept("application/json", OPENAPI, &headers)
+/// Adds them to what is served.
+pub(super) fn served<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    FILES.iter().fold(router, |router, (path, kind, text)| {
+        router.route(
+            path,
+            get(async |headers: HeaderMap| kept(kind, text, &headers)),
+        )
+    })
 }
 
 /// A text that a browser keeps, and asks for again by its sum.

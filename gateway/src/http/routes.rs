@@ -31,11 +31,7 @@ impl<S> Clone for House<S> {
 /// Every path.
 pub(super) fn routes<S: Source>(house: House<S>) -> Router {
     let sensor = "/api/v1/devices/{device}/sensors/{sensor}";
-    Router::new()
-        .route("/", get(pages::index))
-        .route("/page.css", get(pages::css))
-        .route("/page.js", get(pages::js))
-        .route("/favicon.svg", get(pages::favicon))
+    pages::served(Router::new())
         .route(health::LIVES, get(health::lives))
         .route(health::READY, get(health::ready::<S>))
         .route("/api/v1/overview", get(api::overview::<S>))
@@ -44,7 +40,6 @@ pub(super) fn routes<S: Source>(house: House<S>) -> Router {
         .route(sensor, get(api::chart::<S>))
         .route(&format!("{sensor}/chart.svg"), get(chart::svg::<S>))
         .route("/metrics", get(metrics::metrics::<S>))
-        .route("/api/v1/openapi.json", get(pages::openapi))
         .route("/api/v1/status", get(api::status::<S>))
         .route("/api/v1/ledger", get(api::ledger::<S>))
         .route("/api/v1/bill", get(api::bill::<S>))

@@ -14,8 +14,8 @@ use std::fmt;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -170,10 +170,10 @@ impl Family {
             let mut one = metric.encode_family(&labels)?;
             match (self.kind, *value) {
                 (Kind::Counter, Value::Whole(value)) => {
-                    one.encode_counter::<(), _, u64>(&value, None)?;
+                    one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
                 }
                 (Kind::Counter, Value::Real(value)) => {
-                    one.encode_counter::<(), _, u64>(&value, None)?;
+                    one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
                 }
                 (_, Value::Whole(value)) => one.encode_gauge(&value)?,
                 (_, Value::Real(value)) => one.encode_gauge(&value)?,
