@@ -1,11 +1,13 @@
-//! Metrics: the overview as Prometheus and OpenMetrics read it.
+//! Metrics: the overview as Prometheus reads it.
 //!
-//! Every metric is a line of [`families::FAMILIES`], and of `docs/metrics.md`: a test holds both
+//! Every metric is a line of [`gateway`] or [`parts`], and of `docs/metrics.md`: a test holds both
 //! against what is really said. What is not known now has no sample, which is not a sample of 0.
 //! Sensors have no series of their own: a plant of 10,000 devices would make hundreds of thousands
 //! of them. Devices are counted by health; rules, sinks and states are few and named.
 
-mod families;
+mod gateway;
+mod many;
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -19,14 +21,14 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use self::families::FAMILIES;
 use super::Source;
 use super::answer::{Answer, busy, error, typed};
 use super::query::Query;
 use super::routes::House;
-use crate::plant::Overview;
+use crate::plant::{Overview, Rule};
+use crate::status::Sink;
 
-/// What a format is called that OpenMetrics 1.0 describes.
+/// What a format is called that `OpenMetrics` 1.0 describes.
 const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) async fn metrics<S: Source>(State(house): State<House<S>>, uri: Uri) -> Answer {
@@ -89,9 +91,48 @@ struct Family {
     name: &'static str,
     kind: Kind,
     measure: Measure,
-    labels: &'static [&'static str],
     help: &'static str,
-    of: fn(&Overview, &mut Series),
+    of: Of,
+}
+
+/// Where the samples of a metric come from; what is not known has none.
+enum Of {
+    /// The whole gateway has one.
+    Plant(fn(&Overview) -> Option<Value>),
+    /// Each sink has one.
+    Sink(fn(&Sink) -> Option<Value>),
+    /// Each rule has one.
+    Rule(fn(&Rule) -> Option<Value>),
+    /// As many as there are values of these labels.
+    Many(&'static [&'static str], fn(&Overview, &mut Series)),
+}
+
+const fn counter(name: &'static str, measure: Measure, help: &'static str, of: Of) -> Family {
+    family(Kind::Counter, name, measure, help, of)
+}
+
+const fn gauge(name: &'static str, measure: Measure, help: &'static str, of: Of) -> Family {
+    family(Kind::Gauge, name, measure, help, of)
+}
+
+const fn info(name: &'static str, measure: Measure, help: &'static str, of: Of) -> Family {
+    family(Kind::Info, name, measure, help, of)
+}
+
+const fn family(
+    kind: Kind,
+    name: &'static str,
+    measure: Measure,
+    help: &'static str,
+    of: Of,
+) -> Family {
+    Family {
+        name,
+        kind,
+        measure,
+        help,
+        of,
+    }
 }
 
 /// A value.
@@ -111,21 +152,16 @@ impl Series {
         self.add(labels, Value::Whole(value));
     }
 
-    /// A whole number, if it is known.
-    fn known(&mut self, labels: &[&str], value: Option<u64>) {
-        if let Some(value) = value {
-            self.whole(labels, value);
-        }
-    }
-
     /// 1 for yes, 0 for no.
     fn flag(&mut self, labels: &[&str], is: bool) {
         self.whole(labels, u64::from(is));
     }
 
-    /// A number.
-    fn real(&mut self, labels: &[&str], value: f64) {
-        self.add(labels, Value::Real(value));
+    /// A number, if it is known.
+    fn one(&mut self, labels: &[&str], value: Option<Value>) {
+        if let Some(value) = value {
+            self.add(labels, value);
+        }
     }
 
     fn add(&mut self, labels: &[&str], value: Value) {
@@ -140,16 +176,46 @@ struct Snapshot(Overview);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        FAMILIES
-            .iter()
-            .try_for_each(|family| family.encode(&self.0, &mut encoder))
+        families().try_for_each(|family| family.encode(&self.0, &mut encoder))
     }
 }
 
+/// Every metric.
+fn families() -> impl Iterator<Item = &'static Family> {
+    gateway::FAMILIES.iter().chain(parts::FAMILIES)
+}
+
 impl Family {
-    fn encode(&self, overview: &Overview, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    fn labels(&self) -> &'static [&'static str] {
+        match self.of {
+            Of::Plant(_) => &[],
+            Of::Sink(_) => &["sink"],
+            Of::Rule(_) => &["rule"],
+            Of::Many(labels, _) => labels,
+        }
+    }
+
+    fn series(&self, overview: &Overview) -> Series {
         let mut series = Series::default();
-        (self.of)(overview, &mut series);
+        match self.of {
+            Of::Plant(of) => series.one(&[], of(overview)),
+            Of::Sink(of) => {
+                for (name, sink) in &overview.status.sinks {
+                    series.one(&[name], of(sink));
+                }
+            }
+            Of::Rule(of) => {
+                for rule in &overview.rules {
+                    series.one(&[&rule.name], of(rule));
+                }
+            }
+            Of::Many(_, of) => of(overview, &mut series),
+        }
+        series
+    }
+
+    fn encode(&self, overview: &Overview, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let series = self.series(overview);
         if series.0.is_empty() {
             return Ok(());
         }
@@ -162,7 +228,7 @@ impl Family {
         let mut metric = encoder.encode_descriptor(self.name, self.help, unit.as_ref(), kind)?;
         for (values, value) in &series.0 {
             let values = values.iter().map(String::as_str);
-            let labels: Vec<(&str, &str)> = self.labels.iter().copied().zip(values).collect();
+            let labels: Vec<(&str, &str)> = self.labels().iter().copied().zip(values).collect();
             if self.kind == Kind::Info {
                 metric.encode_info(&labels)?;
                 continue;

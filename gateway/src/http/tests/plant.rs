@@ -104,7 +104,7 @@ impl Source for MadeUp {
         let billed = json!({
             "bill": {
                 "months": { "2026-03": {
-                    "gap": false, "by_rule": false,
+                    "gap": false, "by_rule": false, "rows": 1,
                     "sinks": { "cloud": { "minute": { "pump-1": { "pressure": {
                         "records": 1, "bytes_before": 2, "bytes_after": 3, "framing_bytes": 4,
                     } } } } },
