@@ -28,22 +28,41 @@ impl<S> Clone for House<S> {
     }
 }
 
-/// Every path.
+/// Every path but those of the page, as the router reads them.
+#[cfg(test)]
+pub(super) const PATHS: [&str; 13] = [
+    health::LIVES,
+    health::READY,
+    "/metrics",
+    OVERVIEW,
+    DEVICES,
+    DEVICE,
+    CHART,
+    CHART_SVG,
+    STATUS,
+    LEDGER,
+    BILL,
+    EVENTS,
+    "/api/v1/openapi.json",
+];
+
+const OVERVIEW: &str = "/api/v1/overview";
+const DEVICES: &str = "/api/v1/devices";
+const DEVICE: &str = "/api/v1/devices/{device}";
+const CHART: &str = "/api/v1/devices/{device}/sensors/{sensor}";
+const CHART_SVG: &str = "/api/v1/devices/{device}/sensors/{sensor}/chart.svg";
+const STATUS: &str = "/api/v1/status";
+const LEDGER: &str = "/api/v1/ledger";
+const BILL: &str = "/api/v1/bill";
+const EVENTS: &str = "/api/v1/events";
+
+/// What answers each path.
 pub(super) fn routes<S: Source>(house: House<S>) -> Router {
-    let sensor = "/api/v1/devices/{device}/sensors/{sensor}";
     pages::served(Router::new())
         .route(health::LIVES, get(health::lives))
         .route(health::READY, get(health::ready::<S>))
-        .route("/api/v1/overview", get(api::overview::<S>))
-        .route("/api/v1/devices", get(api::devices::<S>))
-        .route("/api/v1/devices/{device}", get(api::device::<S>))
-        .route(sensor, get(api::chart::<S>))
-        .route(&format!("{sensor}/chart.svg"), get(chart::svg::<S>))
         .route("/metrics", get(metrics::metrics::<S>))
-        .route("/api/v1/status", get(api::status::<S>))
-        .route("/api/v1/ledger", get(api::ledger::<S>))
-        .route("/api/v1/bill", get(api::bill::<S>))
-        .route("/api/v1/events", get(events::stream::<S>))
+    pages::served(Router::new())
         .fallback(nowhere)
         .with_state(house)
 }

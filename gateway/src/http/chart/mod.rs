@@ -29,6 +29,10 @@ use super::query::Query;
 use super::routes::House;
 use crate::plant::Chart;
 
+/// Parameters of a chart's path, for the test of its description.
+#[cfg(test)]
+pub(super) const LOOK: [&str; 3] = look::PARAMETERS;
+
 /// Most samples that are drawn as points; beyond, the line says it all.
 const POINTS_MAX: usize = 240;
 /// Most rules that the legend names; how many there are beside is said.

@@ -1,5 +1,6 @@
 //! The server over real sockets on the loopback interface, before a plant that is made up.
 
+mod description;
 mod limits;
 mod plant;
 mod random;
