@@ -15,6 +15,8 @@ mod core;
 pub mod demo;
 pub mod queue;
 pub mod reload;
+#[cfg(all(test, feature = "embedded-broker"))]
+mod serving_tests;
 mod writer;
 
 use std::path::PathBuf;

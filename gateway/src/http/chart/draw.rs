@@ -74,7 +74,7 @@ fn plot(
     let mut context = ChartBuilder::on(area)
         .margin(8)
         .margin_top(LEGEND_PX + 8)
-        .margin_right(24)
+        .margin_right(44)
         .x_label_area_size(44)
         .y_label_area_size(74)
         .build_cartesian_2d(times, values)?;
@@ -186,6 +186,9 @@ fn legend(area: &Area<'_>, chart: &Chart, look: Look) -> Drawn {
         .filter(|more| *more > 0)
     {
         entries.push((format!("and {more} more rules"), look.theme.grid));
+    }
+    if chart.bars.iter().any(|bar| bar.alert.is_some()) {
+        entries.push(("alerts".to_owned(), look.theme.alert));
     }
     let style = font(look, 15).pos(Pos::new(HPos::Left, VPos::Center));
     let (mut x, y) = (82, LEGEND_PX / 2 + 4);

@@ -87,10 +87,10 @@ fn known(chart: &Chart) -> Chart {
     chart
 }
 
-/// The rules of a chart's bars, in the order of their first.
+/// The rules of a chart's bars, in the order of their first; alerts are not drawn as bars.
 fn rules(chart: &Chart) -> Vec<&str> {
     let mut rules: Vec<&str> = Vec::new();
-    for bar in &chart.bars {
+    for bar in chart.bars.iter().filter(|bar| bar.alert.is_none()) {
         if !rules.contains(&bar.rule.as_str()) {
             rules.push(&bar.rule);
         }

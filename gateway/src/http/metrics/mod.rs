@@ -17,7 +17,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -233,18 +233,25 @@ impl Family {
                 metric.encode_info(&labels)?;
                 continue;
             }
-            let mut one = metric.encode_family(&labels)?;
-            match (self.kind, *value) {
-                (Kind::Counter, Value::Whole(value)) => {
-                    one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-                }
-                (Kind::Counter, Value::Real(value)) => {
-                    one.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-                }
-                (_, Value::Whole(value)) => one.encode_gauge(&value)?,
-                (_, Value::Real(value)) => one.encode_gauge(&value)?,
+            if labels.is_empty() {
+                self.encode_one(&mut metric, *value)?;
+            } else {
+                self.encode_one(&mut metric.encode_family(&labels)?, *value)?;
             }
         }
         Ok(())
+    }
+
+    fn encode_one(&self, one: &mut MetricEncoder<'_>, value: Value) -> fmt::Result {
+        match (self.kind, value) {
+            (Kind::Counter, Value::Whole(value)) => {
+                one.encode_counter::<NoLabelSet, _, u64>(&value, None)
+            }
+            (Kind::Counter, Value::Real(value)) => {
+                one.encode_counter::<NoLabelSet, _, u64>(&value, None)
+            }
+            (_, Value::Whole(value)) => one.encode_gauge(&value),
+            (_, Value::Real(value)) => one.encode_gauge(&value),
+        }
     }
 }

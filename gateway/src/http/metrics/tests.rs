@@ -59,7 +59,10 @@ fn said(text: &str) -> BTreeMap<String, Entry> {
 fn listed() -> BTreeMap<String, Entry> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| `tidegate_"));
+    let table = page.split("## Worth an alert").next().unwrap();
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| `tidegate_"));
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [name, kind, unit, labels, help] = cells[..] else {

@@ -35,6 +35,11 @@ const CONSOLE: &[(&str, &str, &str)] = &[
         "it needs a journal; `logs` tests what it reads",
     ),
     (
+        "docs/http.md",
+        "curl --cacert",
+        "it needs a certificate and a name of its own; the gateway's own tests make them",
+    ),
+    (
         "firmware/README.md",
         "cd firmware/boards/nucleo-f429zi",
         "it needs a board on a debug probe; tests/boards builds it",
