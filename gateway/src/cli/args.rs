@@ -93,6 +93,43 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
+/// Arguments of `top`.
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Print one picture as text and end; needs no terminal
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Arguments of `tap`.
+#[derive(Debug, Clone, Args)]
+pub struct TapArgs {
+    /// The configuration that names the data directory
+    #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
+    pub config: PathBuf,
+    /// Only devices whose name matches, such as pump-*
+    #[arg(long, value_name = "GLOB")]
+    pub device: Option<String>,
+    /// Only sensors whose name matches
+    #[arg(long, value_name = "GLOB")]
+    pub sensor: Option<String>,
+    /// Only records of this rule, and no samples
+    #[arg(long, value_name = "NAME")]
+    pub rule: Option<String>,
+    /// How long: seconds, or a duration such as 2m; until ctrl-c when left out
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub run_for: Option<Duration>,
+    /// How many samples and records
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Print a JSON object a line instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `reload`.
 #[derive(Debug, Clone, Args)]
 pub struct ReloadArgs {

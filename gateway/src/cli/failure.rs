@@ -131,6 +131,12 @@ pub(super) enum Failure {
         /// Where.
         file: String,
     },
+    /// A tap ended before what was asked for.
+    #[error("the gateway stopped, or closed the tap because nothing was read for long; what flows goes its way as before")]
+    TapEnded,
+    /// There is no terminal to draw on.
+    #[error("tidegate top draws on a terminal, and this is none")]
+    NoTerminal,
     /// Something durable is damaged.
     #[error("something durable is damaged; it is told above")]
     Damaged,
@@ -271,12 +277,16 @@ impl Failure {
             Self::NotBilled { .. } => {
                 Some("tidegate bill without --month shows the newest month there is")
             }
+            Self::NoTerminal => {
+                Some("tidegate top --once prints one picture; tidegate status and tap serve scripts")
+            }
             Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
             Self::ReloadMistaken { .. }
             | Self::NotTaken
             | Self::NotTakenYet
             | Self::Unknown
             | Self::FateUnknown { .. }
+            | Self::TapEnded
             | Self::Ask(_)
             | Self::TestsFailed { .. }
             | Self::ProbeNotTaken { .. }
@@ -307,6 +317,8 @@ impl Failure {
             | Self::NotBilled { .. }
             | Self::NoSuch { .. }
             | Self::InUse { .. }
+            | Self::TapEnded
+            | Self::NoTerminal
             | Self::Unwritable { .. }
             | Self::Ask(_)
             | Self::System { .. }

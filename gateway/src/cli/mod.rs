@@ -33,7 +33,9 @@ mod signal;
 mod sink;
 mod status;
 mod table;
+mod tap;
 mod test;
+mod top;
 mod wiring;
 
 use std::process::ExitCode;
@@ -42,7 +44,7 @@ use clap::{Parser, Subcommand};
 
 pub use self::args::{
     BackupArgs, BillArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReloadArgs,
-    ReplayArgs, RestoreArgs, RunArgs, StatusArgs, TestArgs,
+    ReplayArgs, RestoreArgs, RunArgs, StatusArgs, TapArgs, TestArgs, TopArgs,
 };
 use self::config::Warnings;
 use self::failure::Failure;
@@ -103,6 +105,12 @@ enum Command {
     Simulate(Box<crate::simulate::SimulateArgs>),
     /// Show whether the running gateway works as usual, its sinks, and its limits with their use
     Status(StatusArgs),
+    /// Watch the plant in the terminal: devices, sensors, rules, sinks and alerts, each second
+    ///
+    /// Keys: 1 to 4 or tab for the views, / to filter devices, ? for all of them, q to leave.
+    Top(TopArgs),
+    /// Watch samples and records as they flow, a line each
+    Tap(TapArgs),
     /// See to the sinks: list them, handle what they refused, resume or test one
     #[command(subcommand)]
     Sink(SinkCommand),
@@ -172,6 +180,8 @@ impl Cli {
             Command::Test(args) => test::test(&args),
             Command::Simulate(args) => wiring::simulate(*args),
             Command::Status(args) => status::show(&args),
+            Command::Top(args) => top::show(&args),
+            Command::Tap(args) => tap::show(&args),
             Command::Sink(command) => sink::run(&command),
             Command::Reload(args) => reload::reload(&args),
             Command::Ledger(args) => ledger::show(&args),

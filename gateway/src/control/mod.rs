@@ -73,7 +73,7 @@ pub const EXCHANGE_MAX: Duration = Duration::from_secs(10);
 /// Most taps at a time.
 pub const TAPS_MAX: u64 = 4;
 /// Longest time that a tap's client may take nothing.
-pub const TAP_STUCK_MAX: Duration = Duration::from_secs(60);
+pub const TAP_STUCK_MAX: Duration = Duration::from_mins(1);
 
 /// What can be asked; a request is this as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

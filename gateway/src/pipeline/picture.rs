@@ -181,8 +181,9 @@ impl<'p> Picture<'p> {
             }
         }
         let chains = &self.pipeline.chains;
-        chains.sums(&mut |(device, sensor, unit), (rule, matched, left_out)| {
-            add(rule, matched, left_out, weigh(device, sensor, unit));
+        chains.sums(&mut |one| {
+            let weight = weigh(one.device, one.sensor, one.unit);
+            add(one.rule, one.matched, one.left_out, weight);
         });
         sums
     }

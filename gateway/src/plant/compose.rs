@@ -90,7 +90,7 @@ fn rule(sum: &RuleSum<'_>, of_rule: Sum, sent: Option<Cost>, alerts_open: u64) -
         waiting: waiting_records,
         sent,
         sent_bytes,
-        savings_percent: is_known.then(|| 100.0 * (1.0 - share)),
+        savings_percent: is_known.then_some(100.0 * (1.0 - share)),
         alerts_open,
     }
 }

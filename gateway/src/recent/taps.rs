@@ -195,19 +195,21 @@ impl Tap {
 impl TapFilter {
     /// Whether it lets a sensor's samples through.
     pub fn lets_samples(&self, device: &str, sensor: &str) -> bool {
-        self.rule.is_none() && fits(&self.device, device) && fits(&self.sensor, sensor)
+        self.rule.is_none()
+            && fits(self.device.as_deref(), device)
+            && fits(self.sensor.as_deref(), sensor)
     }
 
     /// Whether it lets a record through. One that stands for all sensors or devices passes where
     /// some are asked for.
     pub fn lets_record(&self, record: &Record) -> bool {
-        let is_it = |glob: &Option<String>, name: &str| name == GROUP || fits(glob, name);
+        let is_it = |glob: Option<&str>, name: &str| name == GROUP || fits(glob, name);
         self.rule.as_ref().is_none_or(|rule| *rule == record.rule)
-            && is_it(&self.device, &record.device)
-            && is_it(&self.sensor, &record.sensor)
+            && is_it(self.device.as_deref(), &record.device)
+            && is_it(self.sensor.as_deref(), &record.sensor)
     }
 }
 
-fn fits(glob: &Option<String>, name: &str) -> bool {
-    glob.as_ref().is_none_or(|glob| matches(glob, name))
+fn fits(glob: Option<&str>, name: &str) -> bool {
+    glob.is_none_or(|glob| matches(glob, name))
 }

@@ -188,7 +188,12 @@ impl Gateway {
         let taps = Taps::default();
         let looking = Looking {
             start: identity.start,
-            recent: Recent::default(),
+            // A page that somebody opens shows what flowed before.
+            recent: if settings.http.is_some() {
+                Recent::always()
+            } else {
+                Recent::default()
+            },
             taps: taps.clone(),
         };
         let (writer, reports) = Writer::spawn(store, looking, clock.clone(), move || {

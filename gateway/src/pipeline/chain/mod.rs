@@ -63,6 +63,17 @@ struct Chain {
     beyond: LaneCounts,
 }
 
+/// What a chained rule did with the records of one sensor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StreamSum<'c> {
+    pub device: &'c str,
+    pub sensor: &'c str,
+    pub unit: &'c str,
+    pub rule: &'c str,
+    pub matched: u64,
+    pub left_out: u64,
+}
+
 /// What surrounds chains while an entry is applied.
 #[derive(Clone, Copy)]
 pub(super) struct Around<'a> {
@@ -133,26 +144,37 @@ impl Chains {
         self.chains.iter().all(|chain| chain.plan.len() == 1)
     }
 
-    /// Tells each rule's samples matched, and of these those left out, of which device, sensor and
-    /// unit.
-    pub fn sums(&self, tell: &mut dyn FnMut((&str, &str, &str), (&str, u64, u64))) {
+    /// Tells what each rule's samples add up to, stream by stream.
+    pub fn sums(&self, tell: &mut dyn FnMut(&StreamSum<'_>)) {
         for chain in &self.chains {
             let rule = chain.plan().rule.name.as_str();
+            let mut told = |device, sensor, unit, counts: &LaneCounts| {
+                tell(&StreamSum {
+                    device,
+                    sensor,
+                    unit,
+                    rule,
+                    matched: counts.matched,
+                    left_out: counts.left_out(),
+                });
+            };
             for ((device, _), stream) in &chain.streams {
                 let (meta, lane) = stream.parts();
-                let of = (device.as_str(), meta.name.as_str(), meta.unit.as_str());
-                tell(of, (rule, lane.counts.matched, lane.counts.left_out()));
+                told(device, meta.name.as_str(), &meta.unit, &lane.counts);
             }
-            let beyond = &chain.beyond;
-            tell(
-                (GROUP, GROUP, ""),
-                (rule, beyond.matched, beyond.left_out()),
-            );
+            told(GROUP, GROUP, "", &chain.beyond);
         }
         for ((device, sensor), past) in &self.past {
             for one in past {
                 one.sum(&mut |rule, matched, left_out| {
-                    tell((device, sensor, ""), (rule, matched, left_out));
+                    tell(&StreamSum {
+                        device,
+                        sensor,
+                        unit: "",
+                        rule,
+                        matched,
+                        left_out,
+                    });
                 });
             }
         }
