@@ -90,7 +90,7 @@ fn overview_of(mut overview: serde_json::Value) -> Overview {
     let counters = serde_json::to_value(crate::mqtt::LinkCounters::default()).unwrap();
     overview["status"]["link"] = counters;
     overview["status"]["link"]["up"] = json!(true);
-    let counters = serde_json::to_value(crate::sinks::Counters::default()).unwrap();
+    let counters = serde_json::to_value(crate::sinks::status::Counters::default()).unwrap();
     overview["status"]["sinks"]["cloud"]["counters"] = counters;
     serde_json::from_value(overview).unwrap()
 }
