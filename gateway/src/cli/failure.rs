@@ -132,7 +132,9 @@ pub(super) enum Failure {
         file: String,
     },
     /// A tap ended before what was asked for.
-    #[error("the gateway stopped, or closed the tap because nothing was read for long; what flows goes its way as before")]
+    #[error(
+        "the gateway stopped, or closed the tap because nothing was read for long; what flows goes its way as before"
+    )]
     TapEnded,
     /// There is no terminal to draw on.
     #[error("tidegate top draws on a terminal, and this is none")]
@@ -277,9 +279,9 @@ impl Failure {
             Self::NotBilled { .. } => {
                 Some("tidegate bill without --month shows the newest month there is")
             }
-            Self::NoTerminal => {
-                Some("tidegate top --once prints one picture; tidegate status and tap serve scripts")
-            }
+            Self::NoTerminal => Some(
+                "tidegate top --once prints one picture; tidegate status and tap serve scripts",
+            ),
             Self::TestsMistaken { .. } => Some("docs/rules-tests.md says how tests are written"),
             Self::ReloadMistaken { .. }
             | Self::NotTaken

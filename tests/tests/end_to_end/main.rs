@@ -40,5 +40,6 @@ mod throughput;
 mod tls;
 mod tools;
 mod upstream_bytes;
+mod watch;
 mod whole;
 mod wire;

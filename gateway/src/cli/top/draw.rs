@@ -123,7 +123,10 @@ fn head(state: &State, paint: Paint, width: usize) -> Vec<Line<'static>> {
     );
     if flow.sent_bytes > 0 && flow.samples_as_json_bytes > 0 {
         let share = flow.sent_bytes as f64 / flow.samples_as_json_bytes as f64;
-        out.push_str(&format!(", {:.1} % less than as JSON", 100.0 * (1.0 - share)));
+        out.push_str(&format!(
+            ", {:.1} % less than as JSON",
+            100.0 * (1.0 - share)
+        ));
     }
     vec![
         title(state, overview, paint, width),
@@ -209,7 +212,9 @@ fn trouble(overview: &Overview, paint: Paint, width: usize) -> Line<'static> {
     };
     let sent: u64 = bill.sinks.values().map(|cost| cost.wire_bytes()).sum();
     let of = overview.budget.as_ref();
-    let of = of.map_or_else(String::new, |budget| format!(" of {}", bytes(budget.cap_bytes)));
+    let of = of.map_or_else(String::new, |budget| {
+        format!(" of {}", bytes(budget.cap_bytes))
+    });
     let gap = if bill.gap { ", or more" } else { "" };
     Line::from(format!(" {}: {}{of} sent{gap}", bill.month, bytes(sent)))
 }

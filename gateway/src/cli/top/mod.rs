@@ -52,7 +52,8 @@ pub(super) fn show(args: &TopArgs) -> Result<(), Failure> {
     let mut state = State::new(matches!(look_out(), Look::Fancy));
     let asking = Asking::begin(settings.data_dir, state.selection());
     let asking = asking.map_err(|source| Failure::System { source })?;
-    let watched = ratatui::try_init().and_then(|mut terminal| watch(&mut terminal, &mut state, &asking));
+    let watched =
+        ratatui::try_init().and_then(|mut terminal| watch(&mut terminal, &mut state, &asking));
     // Whatever happened, the terminal is as it was.
     ratatui::restore();
     watched.map_err(|source| Failure::System { source })

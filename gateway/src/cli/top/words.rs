@@ -25,7 +25,11 @@ pub(super) fn health(health: Health) -> &'static str {
 /// Devices by health, those that need a look last.
 pub(super) fn healths(devices: &BTreeMap<Health, u64>) -> String {
     let total: u64 = devices.values().sum();
-    let mut told = format!("{} device{}", number(total), if total == 1 { "" } else { "s" });
+    let mut told = format!(
+        "{} device{}",
+        number(total),
+        if total == 1 { "" } else { "s" }
+    );
     for (place, (one, count)) in devices.iter().enumerate() {
         told.push_str(if place == 0 { ": " } else { ", " });
         told.push_str(&format!("{} {}", number(*count), health(*one)));

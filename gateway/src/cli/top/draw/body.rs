@@ -20,7 +20,10 @@ const BEFORE_SPARK: usize = NAME + 38;
 /// The lines of the view that is shown.
 pub(super) fn lines(state: &State, paint: Paint, width: usize) -> Vec<Line<'static>> {
     if state.helps {
-        return HELP.iter().map(|line| Line::from(format!(" {line}"))).collect();
+        return HELP
+            .iter()
+            .map(|line| Line::from(format!(" {line}")))
+            .collect();
     }
     let Some(answer) = &state.answer else {
         return Vec::new();
@@ -68,7 +71,10 @@ fn device(device: &Device, paint: Paint) -> Line<'static> {
         why.push_str(&format!("; heard {heard}"));
     }
     Line::from(vec![
-        Span::styled(format!(" {:<NAME$} ", words::cut(&device.name, NAME)), paint.bold()),
+        Span::styled(
+            format!(" {:<NAME$} ", words::cut(&device.name, NAME)),
+            paint.bold(),
+        ),
         Span::styled(
             format!("{:<10} ", words::health(device.health)),
             paint.of(device.health),
@@ -155,9 +161,10 @@ fn sinks(overview: &Overview, paint: Paint, width: usize) -> Vec<Line<'static>> 
 }
 
 fn sink(name: &str, sink: &Sink) -> Line<'static> {
-    let spool = sink
-        .spool_bytes
-        .map_or_else(|| "unknown".to_owned(), |bytes| HumanBytes(bytes).to_string());
+    let spool = sink.spool_bytes.map_or_else(
+        || "unknown".to_owned(),
+        |bytes| HumanBytes(bytes).to_string(),
+    );
     Line::from(format!(
         " {:<20} {:<13} {:>10} {:>10} {:>10} {:>10}",
         words::cut(name, 20),
