@@ -104,6 +104,8 @@ impl Page {
         targets
             .filter_map(|rest| Some(rest.split_once(')')?.0.trim().to_owned()))
             .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
+            // An item of the code, for rustdoc, which looks after it.
+            .filter(|target| !target.contains("::"))
             .collect()
     }
 

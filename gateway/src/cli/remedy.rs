@@ -7,11 +7,14 @@ use crate::disk::data_dir::DataDirError;
 use crate::http::HttpError;
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::embedded::EmbeddedError;
+use crate::run::RunError;
+use crate::run::demo::DemoError;
+use crate::store::LookError;
 
 /// What to try after a failure, by the innermost cause that something can be said of.
 pub(super) fn of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut causes = Vec::new();
-    let mut next = Some(error);
+    let mut next = Some(within(error));
     while let Some(cause) = next {
         causes.push(cause);
         next = cause.source();
@@ -22,6 +25,23 @@ pub(super) fn of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         let mut system = system.filter_map(|cause| cause.downcast_ref::<io::Error>());
         system.find_map(|cause| of_system(cause.kind()))
     })
+}
+
+/// The error that a transparent one stands for: it passes its own cause on, but not itself.
+fn within<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    if let Some(DemoError::Gateway(inner)) = error.downcast_ref() {
+        return within(inner);
+    }
+    if let Some(LookError::DataDir(inner)) = error.downcast_ref() {
+        return inner;
+    }
+    match error.downcast_ref() {
+        Some(RunError::DataDir(inner)) => inner,
+        Some(RunError::Http(inner)) => inner,
+        #[cfg(feature = "embedded-broker")]
+        Some(RunError::Broker(inner)) => inner,
+        _ => error,
+    }
 }
 
 /// What to try after an error of this program that says more than the system's.
@@ -108,6 +128,9 @@ mod tests {
             made_by: "tidegate 9.0.0".to_owned(),
         };
         assert!(of(&newer).unwrap().contains("install"));
+        let run = RunError::DataDir(newer);
+        assert!(of(&run).unwrap().contains("install"));
+        assert!(of(&DemoError::Gateway(run)).unwrap().contains("install"));
         let refused = DataDirError::Io {
             path: "data/lock".into(),
             source: ErrorKind::PermissionDenied.into(),

@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -68,8 +69,14 @@ impl Courtesy {
     pub(super) fn begin(word: &'static str) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&is_over);
+        let (listening, listens) = sync_channel(1);
         let wait = async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            let interrupts = signal(SignalKind::interrupt());
+            let _ = listening.send(());
+            let Ok(mut interrupts) = interrupts else {
+                return;
+            };
+            while interrupts.recv().await.is_some() {
                 if !ended.load(Ordering::Acquire) {
                     super::output::say(word);
                     std::process::exit(ENDED_AT_ONCE);
@@ -84,6 +91,8 @@ impl Courtesy {
                 runtime.block_on(wait);
             }
         });
+        // Without a thread there is nobody who sends, which is an answer, too.
+        let _ = listens.recv();
         Self { is_over }
     }
 

@@ -87,7 +87,7 @@ fn letters_in(value: &Value) -> u64 {
     }
 }
 
-/// stderr is what JOURNAL_STREAM names: lines have a priority and no time, and errors are found by
+/// stderr is what `JOURNAL_STREAM` names: lines have a priority and no time, and errors are found by
 /// `journalctl -p err`.
 #[test]
 fn the_journal_gets_priorities_and_no_times() {
