@@ -57,6 +57,15 @@ pub trait Clock: Send + Sync {
     }
 }
 
+/// The kernel's monotonic clock in µs, which other programs of this machine read the same: for the
+/// service manager, which orders by it.
+#[cfg(feature = "network")]
+pub fn kernel_mono_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (s, ns) = (time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs());
+    s * SECOND_US.unsigned_abs() + ns / 1_000
+}
+
 /// The machine's clocks.
 #[derive(Debug)]
 pub struct SystemClock {

@@ -24,6 +24,7 @@ mod ledger;
 mod log_tools;
 mod logs;
 mod output;
+mod pages;
 mod progress;
 mod reload;
 mod remedy;
@@ -50,6 +51,7 @@ use self::config::Warnings;
 use self::failure::Failure;
 pub use self::init::InitArgs;
 use self::logs::LogArgs;
+pub use self::pages::{CompletionsArgs, ManArgs};
 pub use self::sink::SinkCommand;
 
 /// What help says about exit codes.
@@ -70,6 +72,48 @@ Exit codes:
 
 Environment:
   TIDEGATE_LOG  what is logged, as --log-level says it";
+
+/// Exit codes as man pages tell them: the code, the command that has it (none: each), its meaning.
+const COMMANDS_END_CODES: &[(&str, &str, &str)] = &[
+    ("0", "", "done; of run: stopped cleanly when asked to"),
+    (
+        "1",
+        "",
+        "failed; the message says what happened to the data and what to try",
+    ),
+    ("1", "test", "test: a test does not hold"),
+    (
+        "1",
+        "sink-test",
+        "sink test: the sink did not take the probe",
+    ),
+    (
+        "1",
+        "sink-dead-letter",
+        "sink dead\\-letter: some could not be handled",
+    ),
+    (
+        "2",
+        "",
+        "not begun: the command line or the configuration is mistaken",
+    ),
+    ("2", "test", "test: a file cannot be read or is mistaken"),
+    ("3", "ledger", "ledger: the books do not balance"),
+    (
+        "3",
+        "explain",
+        "explain: the fate of a sample at that time cannot be told",
+    ),
+    ("3", "log-check", "log check: something durable is damaged"),
+    ("3", "status", "status: the gateway runs, but not as usual"),
+    ("3", "reload", "reload: the configuration is not taken"),
+    (
+        "4",
+        "ledger",
+        "ledger \\-\\-strict: the books balance, but something is unknown",
+    ),
+    ("130", "", "ended at once by a second ctrl\\-c or SIGTERM"),
+];
 
 /// Edge telemetry: device frames over MQTT in, filtered and aggregated records out.
 #[derive(Debug, Parser)]
@@ -143,6 +187,13 @@ enum Command {
     Backup(BackupArgs),
     /// Unpack a backup into an empty data directory
     Restore(RestoreArgs),
+    /// Print what a shell needs to complete commands and options
+    ///
+    /// Packages bring it along. Elsewhere, in bash: source <(tidegate completions bash)
+    Completions(CompletionsArgs),
+    /// Write a man page of each command into a folder: for packages
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// Runs the command that this process was called with.
@@ -191,6 +242,8 @@ impl Cli {
             Command::Log(command) => log_tools::run(&command),
             Command::Backup(args) => backup::back_up(&args),
             Command::Restore(args) => backup::restore(&args),
+            Command::Completions(args) => pages::completions(&args),
+            Command::Man(args) => pages::man(&args),
         }
     }
 }

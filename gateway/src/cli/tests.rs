@@ -52,6 +52,8 @@ fn settled_spellings_are_taken() {
         "tidegate log repair --apply --json",
         "tidegate backup store.tar --config tidegate.toml",
         "tidegate restore store.tar --config tidegate.toml --new-identity",
+        "tidegate completions bash",
+        "tidegate man target/man",
         "tidegate demo",
         "tidegate demo --for 12 --json",
         "tidegate --log json --log-level debug run --config pump.toml",

@@ -11,6 +11,7 @@ use super::signal::StopSignals;
 use crate::budget::Billed;
 use crate::ledger::balance::Balances;
 use crate::rules::settings::{Settings, SinkSettings};
+use crate::run::Supervisor;
 use crate::run::reload::Source;
 use crate::simulate::SimulateArgs;
 use crate::sinks::{self, probe::Probed};
@@ -25,7 +26,8 @@ pub(super) fn run(settings: Settings, file: PathBuf, text: String) -> Result<(),
             text,
             hangups: Some(StopSignals::hangups()?),
         };
-        Ok(crate::run::run(settings, source, signals.stop()).await?)
+        let supervisor = Supervisor::from_environment();
+        Ok(crate::run::run(settings, source, supervisor, signals.stop()).await?)
     })
 }
 

@@ -17,6 +17,7 @@ pub mod queue;
 pub mod reload;
 #[cfg(all(test, feature = "embedded-broker"))]
 mod serving_tests;
+mod supervisor;
 mod writer;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use self::answers::{Answers, SinkAnswers};
 use self::core::Core;
 use self::queue::SpoolQueue;
 use self::reload::{Reloader, Source};
+pub use self::supervisor::Supervisor;
 use self::writer::{Looking, Writer};
 use crate::conductor::{self, Condition, Draws, Start, StartError};
 use crate::control::Control;
@@ -107,20 +109,29 @@ pub struct Gateway {
     _data_dir: DataDir,
 }
 
-/// Runs a gateway until `shutdown`, then stops it cleanly; `source` is read again when it changes.
+/// Runs a gateway until `shutdown`, then stops it cleanly; `source` is read again when it changes,
+/// `supervisor` hears how it goes.
 ///
 /// # Errors
 /// The gateway could not start; nothing was received then.
 pub async fn run(
     settings: Settings,
     source: Source,
+    supervisor: Supervisor,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let mut gateway = Gateway::start_from(settings, Some(source)).await?;
+    let mut gateway = Gateway::start_from(settings, Some((source, supervisor.clone()))).await?;
+    supervisor.ready();
+    let answers = Arc::clone(&gateway.answers);
+    let clock = Arc::clone(&answers.clock);
+    let status = async move || answers.status().await;
+    // Not ended here: a stop is watched too.
+    tokio::spawn(supervisor.clone().watch(status, clock));
     let ended_early = tokio::select! {
         () = shutdown => false,
         _ = &mut gateway.core => true,
     };
+    supervisor.stopping();
     gateway.stop().await;
     if ended_early {
         Err(RunError::CoreEnded)
@@ -138,11 +149,15 @@ impl Gateway {
         Self::start_from(settings, None).await
     }
 
-    /// Starts everything; what `source` says later is taken while it runs.
+    /// Starts everything; what the source says later is taken while it runs, and its supervisor is
+    /// told of reloads.
     ///
     /// # Errors
     /// What could not be started; the rest is stopped again.
-    pub async fn start_from(settings: Settings, source: Option<Source>) -> Result<Self, RunError> {
+    async fn start_from(
+        settings: Settings,
+        source: Option<(Source, Supervisor)>,
+    ) -> Result<Self, RunError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::watching());
         let data_dir = DataDir::hold(&settings.data_dir)?;
         // Before anything is received: an address that is taken keeps the gateway from starting.
@@ -219,9 +234,10 @@ impl Gateway {
         }));
         let control = open_control(&settings);
         let (reload, reloader) = match source {
-            Some(source) => {
+            Some((source, supervisor)) => {
+                let told = (clock.clone(), supervisor);
                 let (reloader, handle) =
-                    Reloader::new(source, settings.clone(), clock.clone(), questions.clone());
+                    Reloader::new(source, settings.clone(), told, questions.clone());
                 (Some(handle), Some(tokio::spawn(reloader.run())))
             }
             None => (None, None),

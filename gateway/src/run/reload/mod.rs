@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch as channel};
 
 use self::watch::{Heard, Watch};
 use super::core::Question;
+use super::supervisor::Supervisor;
 use crate::record::rfc3339;
 use crate::reload::{Change, Debounce, InForce, Outcome, Refusal, Refused, examine, hash};
 use crate::rules;
@@ -78,6 +79,7 @@ pub(super) struct Reloader {
     file: PathBuf,
     settings: Settings,
     clock: Arc<dyn Clock>,
+    supervisor: Supervisor,
     core: mpsc::Sender<Question>,
     asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
     hangups: Option<Signal>,
@@ -92,7 +94,7 @@ impl Reloader {
     pub(super) fn new(
         source: Source,
         settings: Settings,
-        clock: Arc<dyn Clock>,
+        (clock, supervisor): (Arc<dyn Clock>, Supervisor),
         core: mpsc::Sender<Question>,
     ) -> (Self, Handle) {
         let (ask, asked) = mpsc::channel(ASKED_MAX);
@@ -115,6 +117,7 @@ impl Reloader {
             file: source.file,
             settings,
             clock,
+            supervisor,
             core,
             asked,
             hangups: source.hangups,
@@ -137,9 +140,17 @@ impl Reloader {
             };
             // One reading answers for all that changed before it.
             self.debounce.clear();
+            // A change of the file is nothing that the service manager waits for.
+            let is_asked = !matches!(trigger, Trigger::File);
+            if is_asked {
+                self.supervisor.reloading();
+            }
             let Some(outcome) = self.reload(&trigger).await else {
                 return;
             };
+            if is_asked {
+                self.supervisor.ready();
+            }
             if let Trigger::Command(answer) = trigger {
                 let _ = answer.send(outcome);
             }
