@@ -23,6 +23,7 @@ mod idle_writing;
 mod killed;
 mod logs;
 mod many_kills;
+mod memory;
 mod misbehaviour;
 mod passage;
 mod power_cut;
