@@ -40,6 +40,76 @@ const CONSOLE: &[(&str, &str, &str)] = &[
         "it needs a certificate and a name of its own; the gateway's own tests make them",
     ),
     (
+        "docs/raspberry-pi.md",
+        "sudo mkdir -p /etc/systemd/journald",
+        "it changes the Pi's own journal",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "gateway/packaging/build",
+        "it builds for three machines; tests/packages runs it",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudo apt install ./tidegate_*_arm64.deb\nsystemctl",
+        "it needs a Pi; tests/packages installs in a clean Debian",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudoedit",
+        "it needs a Pi and a person; tests/packages reloads right and mistaken configurations",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudo install -d",
+        "it needs a Pi and a person",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "ssh -L",
+        "it needs a Pi",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudo openssl",
+        "it needs a Pi",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "timedatectl",
+        "it needs systemd",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudo mkdir -p /etc/systemd/system.conf",
+        "it switches the Pi's own watchdog on",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "journalctl",
+        "it needs a journal",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudo tidegate backup /var",
+        "it needs a Pi; tests/packages upgrades, backup.md's commands are run",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudo systemctl disable",
+        "it needs a Pi to move from",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "sudo systemctl stop",
+        "it needs a Pi to move to",
+    ),
+    (
+        "docs/raspberry-pi.md",
+        "systemctl status tidegate\njournalctl",
+        "it needs a Pi whose gateway does not start",
+    ),
+    (
         "firmware/README.md",
         "cd firmware/boards/nucleo-f429zi",
         "it needs a board on a debug probe; tests/boards builds it",
