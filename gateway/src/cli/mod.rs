@@ -81,6 +81,11 @@ const COMMANDS_END_CODES: &[(&str, &str, &str)] = &[
         "",
         "failed; the message says what happened to the data and what to try",
     ),
+    (
+        "1",
+        "init",
+        "init: the answers ended early, or there is such a file",
+    ),
     ("1", "test", "test: a test does not hold"),
     (
         "1",

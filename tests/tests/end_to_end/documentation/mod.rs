@@ -64,31 +64,15 @@ const CONSOLE: &[(&str, &str, &str)] = &[
         "sudo install -d",
         "it needs a Pi and a person",
     ),
-    (
-        "docs/raspberry-pi.md",
-        "ssh -L",
-        "it needs a Pi",
-    ),
-    (
-        "docs/raspberry-pi.md",
-        "sudo openssl",
-        "it needs a Pi",
-    ),
-    (
-        "docs/raspberry-pi.md",
-        "timedatectl",
-        "it needs systemd",
-    ),
+    ("docs/raspberry-pi.md", "ssh -L", "it needs a Pi"),
+    ("docs/raspberry-pi.md", "sudo openssl", "it needs a Pi"),
+    ("docs/raspberry-pi.md", "timedatectl", "it needs systemd"),
     (
         "docs/raspberry-pi.md",
         "sudo mkdir -p /etc/systemd/system.conf",
         "it switches the Pi's own watchdog on",
     ),
-    (
-        "docs/raspberry-pi.md",
-        "journalctl",
-        "it needs a journal",
-    ),
+    ("docs/raspberry-pi.md", "journalctl", "it needs a journal"),
     (
         "docs/raspberry-pi.md",
         "sudo tidegate backup /var",
