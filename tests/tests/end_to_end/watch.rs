@@ -83,10 +83,15 @@ fn what_is_watched_is_what_was_taken() {
 
     let last = trace(&rig, 1, |row| row as f64 / 10.0);
     simulate(&rig);
-    wait_until("the alert to open", SOON, || overview(&rig).alerts_open == 1);
+    wait_until("the alert to open", SOON, || {
+        overview(&rig).alerts_open == 1
+    });
     let opened = overview(&rig);
     let alert = &opened.alerts[0];
-    assert_eq!((alert.rule.as_str(), alert.sensor.as_str()), ("flood", "level"));
+    assert_eq!(
+        (alert.rule.as_str(), alert.sensor.as_str()),
+        ("flood", "level")
+    );
     assert_eq!(alert.since, "2026-03-01T01:01:21Z", "the first above 8");
     assert_eq!(alert.value, Some(last.0));
     check_values(&rig, last, 1);
@@ -99,7 +104,9 @@ fn what_is_watched_is_what_was_taken() {
     });
     let last = trace(&rig, 2, |row| 2.0 + (row % 5) as f64 / 10.0);
     simulate(&rig);
-    wait_until("the alert to clear", SOON, || overview(&rig).alerts_open == 0);
+    wait_until("the alert to clear", SOON, || {
+        overview(&rig).alerts_open == 0
+    });
     check_values(&rig, last, 2);
     check_once(&rig, "no alert is open");
     wait_until("the records to be delivered", SOON, || {
@@ -173,13 +180,17 @@ fn tap(rig: &Rig) -> Process {
 fn check_tapped(rig: &Rig, tap: &mut Process, last: (f64, f64)) {
     let lines = |tap: &Process| -> Vec<Value> {
         let told = tap.out_text();
-        let lines = told.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let lines = told
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
         lines.collect()
     };
     let samples = |lines: &[Value]| -> Vec<f64> {
         let samples = lines.iter().filter_map(|line| line.get("sample"));
         let level = samples.inspect(|sample| assert_eq!(sample["sensor"], "level"));
-        level.filter_map(|sample| sample["value"].as_f64()).collect()
+        level
+            .filter_map(|sample| sample["value"].as_f64())
+            .collect()
     };
     wait_until("the tap to tell them", SOON, || {
         samples(&lines(tap)).len() == ROWS
