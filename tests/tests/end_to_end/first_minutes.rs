@@ -68,7 +68,7 @@ fn four_answers_and_what_init_says_next_lead_to_records() {
     };
     let mut gateway = start("run");
     let mut plant = start("simulate");
-    wait_until("a record of each sensor", Duration::from_secs(60), || {
+    wait_until("a record of each sensor", Duration::from_mins(1), || {
         let records = fs::read_to_string(dir.path().join("records.ndjson")).unwrap_or_default();
         let records = records.lines().map(serde_json::from_str::<Value>);
         let mut sensors: Vec<String> = records

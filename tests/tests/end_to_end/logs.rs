@@ -42,7 +42,7 @@ fn hundreds_of_refused_records_make_a_few_lines_that_account_for_each() {
         let listed: Value = serde_json::from_str(&listed.out).unwrap_or_default();
         letters_in(&listed)
     };
-    wait_until("dead letters", Duration::from_secs(60), || letters() >= 50);
+    wait_until("dead letters", Duration::from_mins(1), || letters() >= 50);
     assert!(gateway.stop(Duration::from_secs(20)).success());
     let log = gateway.err_text();
     let lines = log.lines().map(|line| {

@@ -233,11 +233,12 @@ impl Answers {
             quoted(&self.site)
         );
         text.push_str(&self.mqtt());
-        text.push_str(&format!(
+        let page = format!(
             "# The page, for a browser on this machine; docs/http.md says how others may see it.\n\
              [http]\nlisten = {}\n\n",
             quoted(HTTP_LISTEN)
-        ));
+        );
+        text.push_str(&page);
         text.push_str(&self.sink());
         text.push_str(&self.rules());
         text
@@ -293,7 +294,8 @@ impl Answers {
                 Kind::Influxdb | Kind::Nats => "token",
                 _ => "bearer",
             };
-            keys.push_str(&format!("auth = {{ {scheme} = {secret} }}\n"));
+            let auth = format!("auth = {{ {scheme} = {secret} }}\n");
+            keys.push_str(&auth);
         }
         format!(
             "# Where records go; as many sinks as wanted. docs/sinks.md has every type and its keys.\n\

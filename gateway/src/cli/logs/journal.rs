@@ -30,8 +30,12 @@ pub(in crate::cli) fn marked(level: Level, text: &str) -> String {
         Level::INFO => 6,
         Level::DEBUG | Level::TRACE => 7,
     };
-    let lines = text.lines().filter(|line| !line.is_empty());
-    lines.map(|line| format!("<{priority}>{line}\n")).collect()
+    let mut marked = String::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let line = format!("<{priority}>{line}\n");
+        marked.push_str(&line);
+    }
+    marked
 }
 
 #[cfg(test)]

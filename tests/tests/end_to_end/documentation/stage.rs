@@ -38,7 +38,7 @@ forward = ["cloud", "local"]
 "#;
 
 /// Longest time that a block may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// How long a command that goes on is watched, when it says nothing.
 const WATCHED: Duration = Duration::from_secs(3);
 
