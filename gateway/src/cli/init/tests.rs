@@ -136,7 +136,7 @@ fn a_broker_for_every_network_is_told_of() {
 fn asked(args: &InitArgs, lines: &str) -> (Result<Answers, Failure>, String) {
     let mut said = String::new();
     let answers = answered(args, SITE, &mut lines.as_bytes(), |text| {
-        said.push_str(text)
+        said.push_str(text);
     });
     (answers, said)
 }
