@@ -108,8 +108,8 @@ fn as_json(file: &str, settings: Option<&Settings>, findings: &[Mistake]) -> Str
 mod tests {
     use serde_json::{Value, json};
 
-    use super::as_json;
-    use crate::rules::parse;
+    use super::{as_json, with_files};
+    use crate::rules::{Severity, parse};
 
     fn told(text: &str) -> Value {
         let parsed = parse(text, "tidegate.toml");
@@ -124,6 +124,26 @@ mod tests {
                          [sink.disk]\ntype = \"file\"\npath = \"p\"\n\
                          [[rule]]\nname = \"minute\"\nmatch = { sensor = [\"*\", \"a\"] }\n\
                          forward = [\"disk\"]\n";
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_a_mistake_at_its_place() {
+        let text =
+            format!("{RIGHT}[http]\ntls = {{ cert = \"/nowhere/cert.pem\", key = \"k.pem\" }}\n");
+        let parsed = parse(&text, "tidegate.toml").unwrap();
+        let found = with_files(parsed, &text, "tidegate.toml").unwrap_err();
+        let mistake = found.last().unwrap();
+        assert_eq!(mistake.severity, Severity::Mistake);
+        assert_eq!((mistake.line, mistake.column), (13, 7));
+        assert!(
+            mistake
+                .message
+                .contains("http.tls.cert = /nowhere/cert.pem"),
+            "{mistake}"
+        );
+        let without = text.replace("tls =", "# tls =");
+        let parsed = parse(&without, "tidegate.toml").unwrap();
+        assert!(with_files(parsed, &without, "tidegate.toml").is_ok());
+    }
 
     #[test]
     fn warnings_are_told_apart_from_mistakes() {

@@ -22,7 +22,7 @@ pub struct Counts {
     pub foreign_host: u64,
     /// Of these, requests that the gateway was too busy, or stopping, to answer.
     pub unanswered: u64,
-    /// Requests that could not be read, or were too long.
+    /// Requests and TLS handshakes that could not be read, or were too long.
     pub malformed: u64,
     /// Connections and streams refused because there were enough.
     pub busy: u64,

@@ -155,6 +155,11 @@ fn what_takes_a_restart_is_refused_by_its_key() {
             "[log]\nbytes_max = \"64 MiB\"\n[limits]",
             "log.bytes_max changed",
         ),
+        (
+            "[limits]",
+            "[http]\nhosts = [\"gateway.local\"]\n[limits]",
+            "http changed",
+        ),
         ("\"spare\"", "\"elsewhere\"", "sink.spare changed"),
         (
             "[sink.spare]\ntype = \"file\"\npath = \"spare\"\n",

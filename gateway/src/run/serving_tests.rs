@@ -51,14 +51,23 @@ async fn a_gateway_serves_what_it_says_of_itself() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(settings(dir.path())).await.unwrap();
     let url = gateway.url().unwrap().to_owned();
-    let (status, _, overview) = get(&url, "/api/v1/overview").await;
-    let overview: Value = serde_json::from_str(&overview).unwrap();
-    assert_eq!(status, 200);
-    assert_eq!(overview["status"]["gateway"]["site"], "plant");
-    assert_eq!(overview["rules"][0]["name"], "all");
-    // What the status counts of the server is what it did: this question itself was not answered.
+    // The rules are in force once their entry is on disk.
+    let mut asked = 0;
+    let in_force = timeout(PATIENCE, async {
+        loop {
+            let (status, _, overview) = get(&url, "/api/v1/overview").await;
+            let overview: Value = serde_json::from_str(&overview).unwrap();
+            asked += 1;
+            assert_eq!(status, 200);
+            assert_eq!(overview["status"]["gateway"]["site"], "plant");
+            if overview["rules"][0]["name"] == "all" {
+                return;
+            }
+        }
+    });
+    in_force.await.expect("the rule comes into force");
     let own = gateway.status().await.unwrap();
-    assert_eq!(own.http.unwrap().answered, 1);
+    assert_eq!(own.http.unwrap().answered, asked);
     let (_, _, ledger) = get(&url, "/api/v1/ledger").await;
     let ledger: Value = serde_json::from_str(&ledger).unwrap();
     assert_eq!(Some(ledger), gateway.ledger().await);
