@@ -2,7 +2,7 @@
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`mod@budget`], [`control`],
-//! [`rehearsal`], [`comparison`], [`inspection`], [`backup`], [`mod@status`], [`reload`], [`cli`]. [`entry`] and [`record`] are what flows between them;
+//! [`rehearsal`], [`comparison`], [`inspection`], [`backup`], [`mod@status`], [`reload`], [`plant`] (what people see), [`recent`], [`cli`]. [`entry`] and [`record`] are what flows between them;
 //! [`store`] strings log, pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock; [`explain`] derives the past again.
 //!
