@@ -10,7 +10,11 @@ use serde_json::json;
 use super::asking::Answer;
 use super::state::{State, View, Wish};
 use super::{draw, picture, text_of, words};
+use crate::mqtt::LinkCounters;
 use crate::plant::{Devices, Overview};
+use crate::sinks;
+use crate::sinks::status::Phase;
+use crate::status::{Link, Sink};
 
 /// An answer of a small plant with something of everything.
 fn answer() -> Answer {
@@ -20,12 +24,7 @@ fn answer() -> Answer {
             "gateway": { "site": "pump-house", "id": "00c0ffee00c0ffee", "start": 3, "version": "0.1.0" },
             "works_as_usual": true,
             "states": [],
-            "sinks": { "cloud": {
-                "phase": "backing-off", "attempts": 3,
-                "last_error": "connection refused\n  by 127.0.0.1:1",
-                "records_waiting": 12, "dead_letters": 1, "spool_bytes": 8192,
-                "counters": {},
-            } },
+            "sinks": { "cloud": sink() },
             "devices": { "admitted": 2, "turns": 0, "paused": 0, "budget_bytes": 0, "pauses": 0, "frames_held": 0 },
             "link": {}, "control": null, "limits": [],
         },
@@ -85,13 +84,29 @@ fn answer() -> Answer {
     }
 }
 
-/// What a link and a sink count is not what is drawn: what is left out is 0.
+/// A sink that cannot be reached.
+fn sink() -> serde_json::Value {
+    let sink = Sink {
+        delivery: sinks::Status {
+            phase: Phase::BackingOff,
+            attempts: 3,
+            last_error: Some("connection refused\n  by 127.0.0.1:1".into()),
+            records_waiting: Some(12),
+            dead_letters: Some(1),
+            ..sinks::Status::default()
+        },
+        spool_bytes: Some(8_192),
+    };
+    serde_json::to_value(sink).unwrap()
+}
+
+/// What a link counts is not drawn: it is all 0.
 fn overview_of(mut overview: serde_json::Value) -> Overview {
-    let counters = serde_json::to_value(crate::mqtt::LinkCounters::default()).unwrap();
-    overview["status"]["link"] = counters;
-    overview["status"]["link"]["up"] = json!(true);
-    let counters = serde_json::to_value(crate::sinks::status::Counters::default()).unwrap();
-    overview["status"]["sinks"]["cloud"]["counters"] = counters;
+    let link = Link {
+        up: true,
+        counters: LinkCounters::default(),
+    };
+    overview["status"]["link"] = serde_json::to_value(link).unwrap();
     serde_json::from_value(overview).unwrap()
 }
 
