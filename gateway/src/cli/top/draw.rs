@@ -13,6 +13,8 @@
 
 mod body;
 
+use std::fmt::Write;
+
 use indicatif::HumanBytes;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -23,6 +25,7 @@ use super::state::{State, View};
 use super::words;
 use crate::cli::status::number;
 use crate::plant::{Health, Overview};
+use crate::spool::bill::Cost;
 
 /// Lines of the head.
 pub(super) const HEAD_LINES: usize = 5;
@@ -68,11 +71,10 @@ impl Paint {
             Health::Ended | Health::Unknown => self.fg(Color::DarkGray),
         }
     }
-
-    fn bold(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
 }
+
+/// What stands out, with or without colours.
+const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 /// Draws the state into an area.
 pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
@@ -81,7 +83,7 @@ pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
     };
     let width = usize::from(area.width);
     let mut lines = head(state, paint, width);
-    lines.push(tabs(state, paint));
+    lines.push(tabs(state));
     let body = body::lines(state, paint, width);
     let room = room(area);
     let passed = state.scroll.min(body.len().saturating_sub(room));
@@ -123,10 +125,7 @@ fn head(state: &State, paint: Paint, width: usize) -> Vec<Line<'static>> {
     );
     if flow.sent_bytes > 0 && flow.samples_as_json_bytes > 0 {
         let share = flow.sent_bytes as f64 / flow.samples_as_json_bytes as f64;
-        out.push_str(&format!(
-            ", {:.1} % less than as JSON",
-            100.0 * (1.0 - share)
-        ));
+        let _ = write!(out, ", {:.1} % less than as JSON", 100.0 * (1.0 - share));
     }
     vec![
         title(state, overview, paint, width),
@@ -164,7 +163,7 @@ fn title(state: &State, overview: &Overview, paint: Paint, width: usize) -> Line
         .saturating_sub(used + which.chars().count())
         .max(2);
     Line::from(vec![
-        Span::styled(site, paint.bold()),
+        Span::styled(site, BOLD),
         Span::raw("  "),
         Span::styled(told, style),
         Span::raw(" ".repeat(gap)),
@@ -210,7 +209,7 @@ fn trouble(overview: &Overview, paint: Paint, width: usize) -> Line<'static> {
     let Some(bill) = &overview.bill else {
         return Line::from(" the month is not known: the clock is not to be trusted");
     };
-    let sent: u64 = bill.sinks.values().map(|cost| cost.wire_bytes()).sum();
+    let sent: u64 = bill.sinks.values().map(Cost::wire_bytes).sum();
     let of = overview.budget.as_ref();
     let of = of.map_or_else(String::new, |budget| {
         format!(" of {}", bytes(budget.cap_bytes))
@@ -219,12 +218,12 @@ fn trouble(overview: &Overview, paint: Paint, width: usize) -> Line<'static> {
     Line::from(format!(" {}: {}{of} sent{gap}", bill.month, bytes(sent)))
 }
 
-fn tabs(state: &State, paint: Paint) -> Line<'static> {
+fn tabs(state: &State) -> Line<'static> {
     let mut spans = Vec::new();
     for (place, view) in View::ALL.iter().enumerate() {
         let name = view.name();
         if *view == state.view {
-            let style = paint.bold().add_modifier(Modifier::REVERSED);
+            let style = BOLD.add_modifier(Modifier::REVERSED);
             spans.push(Span::styled(format!("[{} {name}]", place + 1), style));
         } else {
             spans.push(Span::raw(format!(" {} {name} ", place + 1)));

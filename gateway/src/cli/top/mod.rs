@@ -19,7 +19,7 @@ use std::io::{self, IsTerminal};
 use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::layout::Rect;
 
@@ -122,7 +122,7 @@ fn text_of(buffer: &Buffer) -> Vec<String> {
     let area = buffer.area;
     let line = |y: u16| {
         let cells = (0..area.width).filter_map(|x| buffer.cell((x, y)));
-        let line: String = cells.map(|cell| cell.symbol()).collect();
+        let line: String = cells.map(Cell::symbol).collect();
         line.trim_end().to_owned()
     };
     (0..area.height).map(line).collect()

@@ -1,6 +1,7 @@
 //! Words: numbers, healths and times as the terminal shows them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::cli::status::number;
 use crate::plant::{Health, Trend};
@@ -32,7 +33,7 @@ pub(super) fn healths(devices: &BTreeMap<Health, u64>) -> String {
     );
     for (place, (one, count)) in devices.iter().enumerate() {
         told.push_str(if place == 0 { ": " } else { ", " });
-        told.push_str(&format!("{} {}", number(*count), health(*one)));
+        let _ = write!(told, "{} {}", number(*count), health(*one));
     }
     told
 }

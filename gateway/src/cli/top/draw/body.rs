@@ -1,10 +1,12 @@
 //! The lines of each view.
 
+use std::fmt::Write;
+
 use indicatif::HumanBytes;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 
-use super::{HELP, Paint};
+use super::{BOLD, HELP, Paint};
 use crate::cli::status::{known, number, phase};
 use crate::cli::top::state::{State, View};
 use crate::cli::top::words;
@@ -68,13 +70,10 @@ fn devices(devices: &Devices, paint: Paint, width: usize) -> Vec<Line<'static>> 
 fn device(device: &Device, paint: Paint) -> Line<'static> {
     let mut why = device.why.clone().unwrap_or_default();
     if let (true, Some(heard)) = (!why.is_empty(), &device.heard) {
-        why.push_str(&format!("; heard {heard}"));
+        let _ = write!(why, "; heard {heard}");
     }
     Line::from(vec![
-        Span::styled(
-            format!(" {:<NAME$} ", words::cut(&device.name, NAME)),
-            paint.bold(),
-        ),
+        Span::styled(format!(" {:<NAME$} ", words::cut(&device.name, NAME)), BOLD),
         Span::styled(
             format!("{:<10} ", words::health(device.health)),
             paint.of(device.health),
