@@ -160,9 +160,26 @@ step('alerts appear and clear, and are announced', async () => {
   await close(page);
 });
 
+step('the picture of the page', async () => {
+  plant.trace('boiler-2', 'temperature', '°C', [...Array(10).fill('61.5'), ...Array(20).fill('93.5'), ...Array(30).fill('62.5')]);
+  const page = await open('/', { viewport: { width: 1360, height: 880 }, colorScheme: 'light' });
+  await until('an alert is open', () => page.locator('#alerts-list li').count());
+  if (process.env.UPDATE_GOLDEN) {
+    await page.evaluate(() => document.fonts.ready);
+    await page.mouse.move(0, 0);
+    await page.screenshot({ path: PICTURE });
+  }
+  assert.ok(existsSync(PICTURE), 'docs/page.png is missing: UPDATE_GOLDEN=1 tests/page/run makes it');
+  assert.ok(statSync(PICTURE).size < PICTURE_BYTES_MAX, `docs/page.png has ${statSync(PICTURE).size} bytes`);
+  const size = readFileSync(PICTURE).subarray(16, 24);
+  assert.deepEqual([size.readUInt32BE(0), size.readUInt32BE(4)], [1360, 880]);
+  await until('the alert is gone', async () => (await page.locator('#alerts-list li').count()) === 0, 60_000);
+  await close(page);
+});
+
 step('a chart follows its sensor, with its samples and records as a table', async () => {
   const page = await open('/#/devices/pump-1/pressure');
-  assert.equal(await words(page, 'h1:visible'), 'pump-1 pressure');
+  assert.equal(await words(page, '#detail h1'), 'pump-1 pressure');
   const newest = () => page.locator('.listings section').first().locator('tbody tr').first().innerText();
   await until('samples are listed', () => page.locator('.listings section').first().locator('tbody tr').count());
   await until('records are listed', () => page.locator('.listings section').nth(1).locator('tbody tr').count(), 60_000);
@@ -179,7 +196,6 @@ step('a chart follows its sensor, with its samples and records as a table', asyn
     assert.ok(known.has(time), `${time} is among the samples of the API`);
     assert.equal(Number.parseFloat(shown), known.get(time));
   }
-  await page.goBack().catch(() => null);
   await close(page);
 });
 
@@ -207,24 +223,6 @@ step('the filter and the pages ask for other devices, and are part of the addres
     return told.length === 40 && !told.includes(first[0]);
   });
   await close(phone);
-});
-
-step('names, units and errors are text, whatever they hold', async () => {
-  plant.trace('markup', 'level', '<i>bar</i>', Array(60).fill('1.5'));
-  plant.receiver.refusal = HOSTILE;
-  const page = await open('/#/?match=markup');
-  await until('the unit is shown', async () => (await page.locator('.sensors .unit').allInnerTexts()).includes('<i>bar</i>'));
-  await until('the sink’s error is shown', async () => (await words(page, '#sinks-table')).includes(HOSTILE), 60_000);
-  assert.match(await words(page, '#states'), /The sink “cloud” does not take records/);
-  assert.ok((await words(page, '#states')).includes(HOSTILE));
-  assert.equal(await connection(page), 'live');
-  await page.goto(`${plant.origin}/#/devices/markup/level`);
-  await until('the unit is in the table', async () => (await words(page, '.listings')).includes('1.5 <i>bar</i>'));
-  await until('the unit is drawn', () => page.locator('.chart').count());
-  const made = await page.evaluate(() => [globalThis.wasHacked, document.querySelectorAll('main i, img[src="x"]').length]);
-  assert.deepEqual(made, [undefined, 0]);
-  plant.receiver.refusal = null;
-  await close(page);
 });
 
 step('a gateway that stands still is seen', async () => {
@@ -320,22 +318,27 @@ step('the keyboard alone reaches everything', async () => {
   assert.deepEqual(missed, []);
   await page.locator('[data-device="pump-10"] .sensors a').first().focus();
   await page.keyboard.press('Enter');
-  await until('the chart’s view is open', async () => (await words(page, 'h1:visible')) === 'pump-10 temperature');
+  await until('the chart’s view is open', async () => (await words(page, '#detail h1')) === 'pump-10 temperature');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'pump-10 temperature');
   await page.keyboard.press('Tab');
   await close(page);
 });
 
-step('the picture of the page', async () => {
-  const page = await open('/', { viewport: { width: 1360, height: 880 }, colorScheme: 'light' });
-  if (process.env.UPDATE_GOLDEN) {
-    await page.evaluate(() => document.fonts.ready);
-    await page.screenshot({ path: PICTURE });
-  }
-  assert.ok(existsSync(PICTURE), 'docs/page.png is missing: UPDATE_GOLDEN=1 tests/page/run makes it');
-  assert.ok(statSync(PICTURE).size < PICTURE_BYTES_MAX, `docs/page.png has ${statSync(PICTURE).size} bytes`);
-  const size = readFileSync(PICTURE).subarray(16, 24);
-  assert.deepEqual([size.readUInt32BE(0), size.readUInt32BE(4)], [1360, 880]);
+step('names, units and errors are text, whatever they hold', async () => {
+  plant.trace('markup', 'level', '<i>bar</i>', Array(60).fill('1.5'));
+  plant.receiver.refusal = HOSTILE;
+  const page = await open('/#/?match=markup');
+  await until('the unit is shown', async () => (await page.locator('.sensors .unit').allInnerTexts()).includes('<i>bar</i>'));
+  await until('the sink’s error is shown', async () => (await words(page, '#sinks-table')).includes(HOSTILE), 60_000);
+  assert.match(await words(page, '#states'), /The sink “cloud” does not take records/);
+  assert.ok((await words(page, '#states')).includes(HOSTILE));
+  assert.equal(await connection(page), 'live');
+  await page.goto(`${plant.origin}/#/devices/markup/level`);
+  await until('the unit is in the table', async () => (await words(page, '.listings')).includes('1.5 <i>bar</i>'));
+  await until('the unit is drawn', () => page.locator('.chart').count());
+  const made = await page.evaluate(() => [globalThis.wasHacked, document.querySelectorAll('main i, img[src="x"]').length]);
+  assert.deepEqual(made, [undefined, 0]);
+  plant.receiver.refusal = null;
   await close(page);
 });
 

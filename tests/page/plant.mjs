@@ -40,7 +40,7 @@ forward = ["archive"]
 
 [[rule]]
 name = "boiler-hot"
-match = { device = "boiler", sensor = "temperature" }
+match = { device = "boiler*", sensor = "temperature" }
 alert = { when = "value > 90", clear = "value < 80" }
 priority = "high"
 forward = ["archive"]

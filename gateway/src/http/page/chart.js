@@ -10,6 +10,13 @@ import * as words from './words.js';
 const REFRESH_MS = 2_000;
 /** Rows of the tables beside the chart. */
 const ROWS_MAX = 60;
+/** Widths of a chart in pixels: what the gateway draws, and what is narrow. */
+const WIDTH_LEAST = 240;
+const WIDTH_MOST = 2_000;
+const WIDTH_NARROW = 600;
+/** What a drawing may be made of; anything else is left out. */
+const DRAWN = new Set(['svg', 'g', 'title', 'desc', 'rect', 'line', 'polyline', 'polygon', 'path', 'circle', 'text']);
+const DARK = matchMedia('(prefers-color-scheme: dark)');
 
 const iso = (us) => new Date(us / 1000).toISOString();
 const api = (device, sensor) =>
@@ -153,7 +160,7 @@ export class SensorView {
   #taken = make('time');
   #facts = facts({ value: 'Newest value', taken: 'Taken', health: 'Health', logged: 'Logged', suppressed: 'Held back', rejected: 'Rejected' });
   #notice = make('p', { class: 'notice', hidden: true });
-  #image = make('img', { class: 'chart', alt: '', hidden: true });
+  #paper = make('div');
   #caption = make('figcaption');
   #samples = new Listing('Newest samples', ['Time', '#Value'], sampleRow, ([us]) => us);
   #records = new Listing('Records made of them', ['Rule', 'From', 'To', '#Value', '#Lowest', '#Highest', 'Alert'],
@@ -163,18 +170,23 @@ export class SensorView {
   #asked = -Infinity;
   #timer = 0;
   #left = false;
+  #again = () => {
+    this.#due = true;
+    this.#refresh();
+  };
   root;
 
   constructor(device, sensor) {
     this.#device = device;
     this.#sensor = sensor;
+    DARK.addEventListener('change', this.#again);
     const { value, taken, health } = this.#facts.values;
     value.replaceChildren(this.#value.root);
     taken.replaceChildren(this.#taken);
     health.replaceChildren(this.#health.root);
     this.root = make('article', { class: 'detail' }, crumbs(device, sensor), title(`${device} ${sensor}`),
       this.#notice, this.#facts.root,
-      make('figure', { class: 'paper' }, this.#image, this.#caption),
+      make('figure', { class: 'paper' }, this.#paper, this.#caption),
       make('div', { class: 'listings' }, this.#samples.root, this.#records.root));
   }
 
@@ -234,17 +246,19 @@ export class SensorView {
     }
   }
 
-  /** Puts a new picture in place of the old one once it can be drawn, so that nothing flickers. */
+  /** Puts the newest picture in place of the one before. */
   async #picture(chart) {
-    const next = new Image();
-    const isNarrow = matchMedia('(max-width: 40rem)').matches;
-    const size = isNarrow ? 'width=480&height=320' : 'width=1120&height=360';
-    next.src = `${api(this.#device, this.#sensor)}/chart.svg?${size}&at=${Date.now()}`;
-    await next.decode();
-    this.#image.src = next.src;
-    text(this.#caption, this.#tell(chart));
-    attribute(this.#image, 'alt', `Chart. ${this.#tell(chart)}`);
-    shown(this.#image, true);
+    const width = Math.round(Math.min(Math.max(this.#paper.clientWidth, WIDTH_LEAST), WIDTH_MOST));
+    const theme = DARK.matches ? 'dark' : 'light';
+    const asked = new URLSearchParams({ theme, width, height: width < WIDTH_NARROW ? 300 : 360 });
+    const answer = await fetch(`${api(this.#device, this.#sensor)}/chart.svg?${asked}`, { cache: 'no-store' });
+    if (!answer.ok) throw new Error(`the gateway answers ${answer.status}`);
+    const drawing = drawn(await answer.text());
+    const told = this.#tell(chart);
+    drawing.setAttribute('class', 'chart');
+    drawing.setAttribute('aria-label', `Chart. ${told}`);
+    this.#paper.replaceChildren(drawing);
+    text(this.#caption, `${told} The chart’s times are UTC.`);
   }
 
   #tell({ samples, bars, unit }) {
@@ -267,6 +281,7 @@ export class SensorView {
 
   leave() {
     this.#left = true;
+    DARK.removeEventListener('change', this.#again);
     clearTimeout(this.#timer);
   }
 }
@@ -334,4 +349,13 @@ class Health {
     text(this.#word, health);
     attribute(this.root, 'title', words.HEALTH_MEANS[health]);
   }
+}
+
+/** A drawing as an element of this page. */
+function drawn(svg) {
+  const { documentElement } = new DOMParser().parseFromString(svg, 'image/svg+xml');
+  const parts = [documentElement, ...documentElement.querySelectorAll('*')];
+  if (documentElement.nodeName !== 'svg') throw new Error('the gateway drew nothing');
+  for (const part of parts) if (!DRAWN.has(part.nodeName)) part.remove();
+  return document.importNode(documentElement, true);
 }

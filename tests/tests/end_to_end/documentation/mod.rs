@@ -30,6 +30,11 @@ use self::stage::Stage;
 const CONSOLE: &[(&str, &str, &str)] = &[
     ("README.md", "tests/run", "it runs this test"),
     (
+        "docs/page.md",
+        "ssh -N",
+        "it needs another machine",
+    ),
+    (
         "docs/logs.md",
         "journalctl",
         "it needs a journal; `logs` tests what it reads",
