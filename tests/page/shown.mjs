@@ -50,7 +50,7 @@ function binary(bytes) {
 }
 
 const percent = (value) =>
-  value === null ? '–' : `${Math.abs(value) > 99.9 ? '99.9' : Math.abs(value).toFixed(1)} % ${value < 0 ? 'more' : 'less'}`;
+  value === null ? '–' : `${value > 99.9 && value < 100 ? '99.9' : value.toFixed(1)} %`;
 
 /** What the page has to show of what the API said. */
 export function wanted({ overview, devices }, names) {

@@ -192,7 +192,7 @@ function sensorRow(device, sensor) {
     value.show(sensor);
     health.show(sensor.health, sensor.health);
     const isOpen = sensor.alerts_open > 0;
-    if (isOpen !== Boolean(alert.root.parentNode)) isOpen ? signs.append(alert.root) : alert.root.remove();
+    if (isOpen !== Boolean(alert.root.parentNode)) isOpen ? head.prepend(alert.root) : alert.root.remove();
   };
   return { root, show };
 }

@@ -37,7 +37,7 @@ const rowHead = (...children) => make('th', { role: 'rowheader', scope: 'row' },
 /** Rules in force, in their order. */
 export class Rules {
   #rows = new Rows(
-    table('rules-table', 'Rules in force', ['Rule', 'Samples in', 'Records out', 'Bytes sent', 'Against JSON']),
+    table('rules-table', 'Rules in force; saved is said against one JSON message per sample', ['Rule', 'Samples in', 'Records out', 'Bytes sent', 'Saved']),
     (rule) => rule.name,
     ruleRow,
   );
@@ -67,7 +67,8 @@ function ruleRow() {
     fillCell(records, words.count(rule.records), rule.waiting ? `${words.count(rule.waiting)} waiting` : '');
     const month = rule.sent ? words.bytes(words.wireBytes(rule.sent)) : words.UNKNOWN;
     fillCell(sent, words.bytes(rule.sent_bytes), `month ${month}`);
-    fillCell(less, words.savings(rule.savings_percent));
+    fillCell(less, words.percent(rule.savings_percent));
+    attribute(less.value, 'title', rule.savings_percent === null ? null : 'against one JSON message per sample');
   };
   return { root, show };
 }

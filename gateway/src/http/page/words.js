@@ -35,12 +35,16 @@ export function bytes(value) {
   return `${scaled.toFixed(2)} ${unit}`;
 }
 
+/** A share in percent; what is not the whole is not rounded up to it. */
+export function percent(value) {
+  if (!isKnown(value)) return NONE;
+  return `${(value > 99.9 && value < 100 ? 99.9 : value).toFixed(1)} %`;
+}
+
 /** How much less was sent than JSON would be: `97.3 % less`, `4.0 % more`. */
-export function savings(percent) {
-  if (!isKnown(percent)) return NONE;
-  // So that 99.96 is not shown as the whole.
-  const shown = Math.abs(percent) > 99.9 && Math.abs(percent) < 100 ? 99.9 : Math.abs(percent);
-  return `${shown.toFixed(1)} % ${percent < 0 ? 'more' : 'less'}`;
+export function savings(value) {
+  if (!isKnown(value)) return NONE;
+  return value < 0 ? `${percent(-value)} more` : `${percent(value)} less`;
 }
 
 /** Whole bytes of a cost: bodies as sent and what is around them. */
