@@ -24,9 +24,12 @@ export class Browser {
   /** While the gateway is away a browser tells that it cannot reach it. */
   isAwayExpected = false;
 
+  /** Origins of gateways under test. */
+  origins = [];
+
   static async start(origin) {
     const browser = new Browser();
-    browser.origin = origin;
+    browser.origins.push(origin);
     browser.chromium = await chromium.launch({ executablePath: EXECUTABLE, args: QUIET });
     return browser;
   }
@@ -37,7 +40,7 @@ export class Browser {
     const page = await context.newPage();
     page.setDefaultTimeout(30_000);
     page.on('request', (request) => {
-      if (!request.url().startsWith(`${this.origin}/`)) this.foreign.push(request.url());
+      if (!this.origins.some((origin) => request.url().startsWith(`${origin}/`))) this.foreign.push(request.url());
     });
     page.on('console', (message) => {
       if (['error', 'warning'].includes(message.type())) this.#complain(message.text());

@@ -342,6 +342,21 @@ step('names, units and errors are text, whatever they hold', async () => {
   await close(page);
 });
 
+step('works behind a password, and says what an empty plant has', async () => {
+  const other = await Plant.start('password = { file = "password" }', { password: 'a long pass phrase' });
+  browser.origins.push(other.origin);
+  try {
+    const page = await browser.page({ httpCredentials: { username: 'anybody', password: 'a long pass phrase' } });
+    await page.goto(other.origin);
+    await isLive(page);
+    await until('the empty plant is told', async () => (await words(page, '#devices-none')) === 'No device was seen yet.');
+    assert.equal(await words(page, '#site'), 'pump-house');
+    await close(page);
+  } finally {
+    await other.stop(false);
+  }
+});
+
 step('asked nobody but the gateway, and complained of nothing', async () => {
   assert.deepEqual(browser.foreign, []);
   assert.deepEqual(browser.errors, []);

@@ -112,7 +112,8 @@ class Receiver {
 export class Plant {
   #processes = [];
 
-  static async start() {
+  /** `http` holds further lines of that section, `files` those that it names. */
+  static async start(http = '', files = {}) {
     assert.ok(binary, 'TIDEGATE_BIN names the binary that is tested');
     const plant = new Plant();
     plant.folder = mkdtempSync(path.join(tmpdir(), 'tidegate-page-'));
@@ -121,12 +122,13 @@ export class Plant {
     plant.broker = await freePort();
     plant.port = await freePort();
     plant.origin = `http://127.0.0.1:${plant.port}`;
-    plant.#configure();
+    for (const [name, text] of Object.entries(files)) writeFileSync(path.join(plant.folder, name), text, { mode: 0o600 });
+    plant.#configure(http);
     await plant.startGateway();
     return plant;
   }
 
-  #configure() {
+  #configure(http) {
     writeFileSync(path.join(this.folder, 'tidegate.toml'), `
 [gateway]
 site = "${SITE}"
@@ -137,6 +139,7 @@ embedded = { listen = "127.0.0.1:${this.broker}" }
 
 [http]
 listen = "127.0.0.1:${this.port}"
+${http}
 
 [budget]
 bytes_per_month = "100 MiB"
@@ -153,7 +156,7 @@ ${RULES}`);
 
   async startGateway() {
     this.gateway = this.#run('gateway', ['run', '--config', 'tidegate.toml']);
-    await until('the gateway serves its page', () => this.get('/api/v1/overview').catch(() => null));
+    await until('the gateway serves its page', () => this.get('/healthz').catch(() => null));
   }
 
   /** Starts simulated pumps; each sample waits at most `holdS` on its device. */
@@ -186,7 +189,7 @@ ${RULES}`);
   async get(address) {
     const answer = await fetch(`${this.origin}${address}`);
     if (!answer.ok) throw new Error(`${address}: ${answer.status} ${await answer.text()}`);
-    return answer.json();
+    return answer.headers.get('content-type').includes('json') ? answer.json() : answer.text();
   }
 
   async stop(hasFailed) {

@@ -29,11 +29,7 @@ use self::stage::Stage;
 /// Blocks that cannot be run here: the page, how the block begins, and why.
 const CONSOLE: &[(&str, &str, &str)] = &[
     ("README.md", "tests/run", "it runs this test"),
-    (
-        "docs/page.md",
-        "ssh -N",
-        "it needs another machine",
-    ),
+    ("docs/page.md", "ssh -N", "it needs another machine"),
     (
         "docs/logs.md",
         "journalctl",
