@@ -163,7 +163,7 @@ export class SensorView {
   #paper = make('div');
   #caption = make('figcaption');
   #samples = new Listing('Newest samples', ['Time', '#Value'], sampleRow, ([us]) => us);
-  #records = new Listing('Records made of them', ['Rule', 'From', 'To', '#Value', '#Lowest', '#Highest', 'Alert'],
+  #records = new Listing('Records', ['Rule', 'From', 'To', '#Value', '#Lowest', '#Highest', 'Alert'],
     recordRow, (bar) => `${bar.rule} ${bar.start_us} ${bar.end_us} ${bar.alert ?? ''}`);
   #known = null;
   #due = true;
@@ -262,14 +262,14 @@ export class SensorView {
   }
 
   #tell({ samples, bars, unit }) {
-    if (samples.length === 0) return 'No samples are kept yet: they are from now on.';
+    if (samples.length === 0) return 'No samples are kept yet: they are from now on, and drawn as they come.';
     const values = samples.map(([, value]) => value);
     const digits = words.decimals(values);
     const [[first]] = samples;
     const [last] = samples.at(-1);
     const span = (us) => words.time(new Date(us / 1000));
     const between = `between ${words.value(Math.min(...values), digits)} and ${words.value(Math.max(...values), digits)} ${unit}`;
-    return `${words.counted(samples.length, 'sample')} from ${span(first)} to ${span(last)}, ${between.trimEnd()}, and ${words.counted(bars.length, 'record')} made of them.`;
+    return `${words.counted(samples.length, 'sample')} from ${span(first)} to ${span(last)}, ${between.trimEnd()}, and ${words.counted(bars.length, 'record')}.`;
   }
 
   #tables({ samples, bars, unit }) {

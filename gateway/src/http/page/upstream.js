@@ -242,7 +242,9 @@ class Budget {
     const least = budget.gap ? 'at least ' : '';
     text(this.#words, `${least}${words.bytes(budget.used_bytes)} of ${words.bytes(budget.cap_bytes)}: ${says}`);
     this.#bar.show(budget.used_bytes, budget.cap_bytes, level);
-    const forecast = `at this pace ${words.bytes(budget.forecast_bytes)} by the end of the month`;
+    const forecast = budget.forecast_bytes === null
+      ? 'no forecast before a day was seen'
+      : `at this pace ${words.bytes(budget.forecast_bytes)} by the end of the month`;
     const warning = `warned at ${words.bytes(budget.warn_bytes)}`;
     text(this.#note, `${forecast}; ${warning}; ${words.action(budget.action)}.`);
   }
