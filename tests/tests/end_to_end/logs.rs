@@ -16,12 +16,12 @@ use crate::passage;
 /// Each sample of one sensor is refused for good: some hundred dead letters, and a few lines.
 #[test]
 fn hundreds_of_refused_records_make_a_few_lines_that_account_for_each() {
-    let configuration = CONFIGURATION
-        .replace("window = { tumbling = \"1m\", lateness = \"30s\" }\n", "")
-        .lines()
+    let without_windows =
+        CONFIGURATION.replace("window = { tumbling = \"1m\", lateness = \"30s\" }\n", "");
+    let lines = without_windows.split_inclusive('\n');
+    let configuration: String = lines
         .filter(|line| !line.starts_with("aggregate"))
-        .map(|line| format!("{line}\n"))
-        .collect::<String>();
+        .collect();
     let rig = Rig::free(&configuration);
     rig.receiver.set_mood(Mood::Picky {
         text: "\"sensor\":\"current\"".to_owned(),

@@ -22,7 +22,7 @@ fn the_configuration_of_the_readme_delivers_a_record() {
     let blocks = readme.expect("there is a README").blocks();
     let configuration = blocks
         .into_iter()
-        .find(|block| is_configuration(block))
+        .find(is_configuration)
         .map(|block| {
             block
                 .text

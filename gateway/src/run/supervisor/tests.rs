@@ -34,6 +34,7 @@ fn status(store_answers: bool, states: Vec<State>) -> Status {
             counters: crate::mqtt::LinkCounters::default(),
         },
         control: None,
+        http: None,
         configuration: None,
         budget: None,
         limits: Vec::new(),
