@@ -339,7 +339,7 @@ async fn a_tap_tells_what_flows_until_either_side_ends_it() {
         let Tick::Passes(Passing::Sample { value, .. }) = tick else {
             panic!("{tick:?}");
         };
-        assert_eq!(value, number);
+        assert_eq!(Some(value), Some(number));
     }
     assert_eq!(tapping.meter.counts().taps, 1);
     drop(tapped);

@@ -15,7 +15,8 @@ mod core;
 pub mod demo;
 pub mod queue;
 pub mod reload;
-#[cfg(all(test, feature = "embedded-broker"))]
+#[cfg(test)]
+#[cfg(feature = "embedded-broker")]
 mod serving_tests;
 mod supervisor;
 mod writer;

@@ -151,9 +151,9 @@ fn charts() -> impl Strategy<Value = Chart> {
         .prop_map(|(mut samples, bars, unit)| {
             samples.sort_by_key(|(at_us, _)| *at_us);
             Chart {
+                unit,
                 samples,
                 bars,
-                unit,
                 ..chart()
             }
         })

@@ -342,9 +342,10 @@ proptest! {
                 befall(&mut now, fate);
             }
             let after = picture(&now);
-            match after.since(&before) {
-                Some(change) => apply(&mut known, &change),
-                None => prop_assert_eq!(&after, &before),
+            if let Some(change) = after.since(&before) {
+                apply(&mut known, &change);
+            } else {
+                prop_assert_eq!(&after, &before);
             }
             prop_assert_eq!(&known, &after.full());
             before = after;
