@@ -184,7 +184,7 @@ fn any_size_can_be_drawn() {
         }
     }
     let wide = seen(&answered(), 120, 30);
-    assert!(wide.contains("▁▁▁▂"), "{wide}");
+    assert!(wide.contains("▁▁▂▂▂▃"), "{wide}");
 }
 
 #[test]

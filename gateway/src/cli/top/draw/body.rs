@@ -108,7 +108,7 @@ fn sensor(sensor: &Sensor, paint: Paint, width: usize) -> Line<'static> {
 fn rules(overview: &Overview, paint: Paint) -> Vec<Line<'static>> {
     let mut lines = vec![heading(
         format!(
-            " {:<20} {:>12} {:>9} {:>9} {:>8} {:>10} {:>6}",
+            " {:<18} {:>12} {:>9} {:>9} {:>8} {:>10} {:>6}",
             "rule", "samples", "left out", "records", "waiting", "sent", "saves"
         ),
         paint,
@@ -125,8 +125,8 @@ fn rule(rule: &Rule, paint: Paint) -> Line<'static> {
         .savings_percent
         .map_or_else(|| "–".to_owned(), |percent| format!("{percent:.0} %"));
     let mut spans = vec![Span::raw(format!(
-        " {:<20} {:>12} {:>9} {:>9} {:>8} {:>10} {:>6}",
-        words::cut(&rule.name, 20),
+        " {:<18} {:>12} {:>9} {:>9} {:>8} {:>10} {:>6}",
+        words::cut(&rule.name, 18),
         number(rule.samples),
         number(rule.left_out),
         number(rule.records),
