@@ -35,7 +35,7 @@ use crate::time::Clock;
 
 /// Said to a connection beyond the limit, before anything is read from it.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
-    Retry-After: 2\r\nConnection: close\r\nContent-Length: 65\r\n\r\n\
+    Retry-After: 2\r\nConnection: close\r\nContent-Length: 67\r\n\r\n\
     {\"error\":\"too many connections are open; close some, or try later\"}";
 
 /// Why page, API and metrics cannot be served.

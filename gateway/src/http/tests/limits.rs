@@ -10,6 +10,8 @@ async fn connections_beyond_the_most_are_refused_until_one_ends() {
     let refused = served.get("/healthz", "").await;
     assert_eq!((refused.status, served.counts().busy), (503, 1));
     assert!(refused.error().contains("too many connections"));
+    let told_bytes = refused.body.len().to_string();
+    assert_eq!(refused.header("content-length"), Some(&*told_bytes));
     drop(held);
     served.until(|counts| counts.connections == 0).await;
     assert_eq!(served.get("/healthz", "").await.status, 200);
