@@ -14,7 +14,10 @@ use super::super::*;
 const FOREIGN: &[(&str, &[&str])] = &[
     ("README.md", &["--full"]),
     ("docs/logs.md", &["--unit", "--priority", "--since"]),
-    ("docs/performance.md", &["--full", "--release"]),
+    (
+        "docs/performance.md",
+        &["--full", "--release", "--features", "--example"],
+    ),
     (
         "docs/sinks.md",
         &[
