@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use tidegate_gateway::rules::parse;
 
-/// Tools beside the gateway, whose limits concern what they print.
-const TOOLS: [&str; 2] = ["cli", "simulate"];
+/// A tool beside the gateway, whose limits concern what it prints.
+const TOOLS: [&str; 1] = ["simulate"];
 /// Keys of a sink that are no limits.
 const NO_LIMITS: [&str; 4] = ["type", "path", "format", "rotate"];
 

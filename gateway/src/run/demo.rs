@@ -290,7 +290,7 @@ fn json_line(summary: &Summary) {
 fn percent(percent: Option<f64>) -> String {
     percent.map_or_else(
         || "not known yet".into(),
-        |percent| format!("{percent:.1} % less"),
+        |percent| format!("{percent:.1} % less than JSON"),
     )
 }
 
@@ -307,8 +307,8 @@ fn line(summary: &Summary) -> String {
 
 fn block(summary: &Summary) -> String {
     format!(
-        "  samples in    {:>14}\n  records out   {:>14}\n  bytes in      {:>14}   from the devices, {} than JSON\n  \
-         bytes out     {:>14}   upstream, {} than JSON\n  as JSON       {:>14}   one message per sample",
+        "  samples in    {:>14}\n  records out   {:>14}\n  bytes in      {:>14}   from the devices, {}\n  \
+         bytes out     {:>14}   upstream, {}\n  as JSON       {:>14}   one message per sample",
         HumanCount(summary.samples_in).to_string(),
         HumanCount(summary.records_out).to_string(),
         HumanBytes(summary.bytes_in).to_string(),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -41,6 +42,8 @@ forward = ["cloud", "local"]
 const LIMIT: Duration = Duration::from_mins(1);
 /// How long a command that goes on is watched, when it says nothing.
 const WATCHED: Duration = Duration::from_secs(3);
+/// The signal that asks a program to end.
+const SIGTERM: i32 = 15;
 
 /// A folder in which commands run, and the ports that those of the pages stand for.
 pub struct Place {
@@ -208,11 +211,12 @@ impl Place {
             let says = !process.out_text().is_empty() || !process.err_text().is_empty();
             (says || process.ended().is_some()).then_some(())
         });
-        let status = match process.ended() {
-            Some(status) => status,
-            None => process.stop(Duration::from_secs(20)),
+        let (status, stopped) = match process.ended() {
+            Some(status) => (status, false),
+            None => (process.stop(Duration::from_secs(20)), true),
         };
-        if status.success() {
+        // Another's program need not end as one that was asked to: it was stopped by us.
+        if status.success() || stopped && status.signal() == Some(SIGTERM) {
             return Ok(());
         }
         let (out, err) = (process.out_text(), process.err_text());
