@@ -60,6 +60,15 @@ async function freePort() {
   return port;
 }
 
+// A test that is interrupted takes along what it started, and its folder.
+const started = new Set();
+const folders = new Set();
+process.once('exit', () => {
+  for (const child of started) child.kill('SIGKILL');
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
+
 /** A process that ends with the test. */
 class Running {
   constructor(name, args, folder) {
@@ -67,6 +76,8 @@ class Running {
     this.log = path.join(folder, `${name}.log`);
     const out = openSync(this.log, 'a');
     this.child = spawn(binary, args, { cwd: folder, stdio: ['ignore', out, out] });
+    started.add(this.child);
+    this.child.once('exit', () => started.delete(this.child));
     this.ended = new Promise((done) => this.child.once('exit', done));
     this.child.once('error', (error) => console.error(`cannot start ${binary}: ${error.message}`));
   }
@@ -117,6 +128,7 @@ export class Plant {
     assert.ok(binary, 'TIDEGATE_BIN names the binary that is tested');
     const plant = new Plant();
     plant.folder = mkdtempSync(path.join(tmpdir(), 'tidegate-page-'));
+    folders.add(plant.folder);
     plant.receiver = new Receiver();
     await plant.receiver.start();
     plant.broker = await freePort();

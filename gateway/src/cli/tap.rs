@@ -11,7 +11,9 @@ use super::failure::Failure;
 use super::output::{print, say};
 use super::status::number;
 use crate::control::{self, Tick};
+use crate::dead_letters::meant;
 use crate::plant::{Passing, TapFilter};
+use crate::rules::nearest;
 use crate::time::{Clock, SystemClock};
 
 /// Shows what flows until enough was shown, the time is over or the gateway stops.
@@ -22,6 +24,16 @@ pub(super) fn show(args: &TapArgs) -> Result<(), Failure> {
         sensor: args.sensor.clone(),
         rule: args.rule.clone(),
     };
+    let rules = settings.rules.rules.iter().map(|rule| rule.name.as_str());
+    if let Some(rule) = &args.rule
+        && !rules.clone().any(|name| name == rule)
+    {
+        let meant = meant(nearest(rule, rules));
+        say(&format!(
+            "nothing flows by unless the running gateway has a rule `{rule}`: {} has none{meant}\n",
+            args.config.display()
+        ));
+    }
     let mut tapped = control::tap(&settings.data_dir, &filter)?;
     if !args.json && std::io::stdout().is_terminal() {
         say("what flows by appears here; ctrl-c ends it\n");
