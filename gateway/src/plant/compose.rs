@@ -34,8 +34,29 @@ pub struct StoreView {
     pub bill: Option<MonthSum>,
 }
 
+/// What the spool says of the whole plant, taken out of it: deliveries need it meanwhile.
+#[derive(Debug, Default)]
+pub struct Upstream {
+    of_rules: BTreeMap<String, Sum>,
+    /// This month by rule, and in sum; absent while the month is not known.
+    month: Option<(BTreeMap<String, Cost>, MonthSum)>,
+}
+
+impl Upstream {
+    /// Of a spool, now.
+    pub fn of(spool: &Spool, now: Moment) -> Self {
+        let month = Some(Month::of(now.at)).filter(|month| *month != Month::Unknown);
+        let of_rules = spool.sums().into_iter();
+        Self {
+            of_rules: of_rules.map(|(rule, sum)| (rule.to_owned(), sum)).collect(),
+            month: month.map(|month| (costs(spool.bill(), month), month_sum(spool.bill(), month))),
+        }
+    }
+}
+
 /// What pipeline and spool say of the whole plant at a moment.
-pub fn overview(picture: Picture<'_>, spool: &Spool, now: Moment) -> StoreView {
+pub fn overview(picture: Picture<'_>, upstream: Upstream) -> StoreView {
+    let Upstream { of_rules, month } = upstream;
     let mut view = StoreView::default();
     for device in picture.devices() {
         let health = Verdict::of(&device.facts()).health();
@@ -43,9 +64,8 @@ pub fn overview(picture: Picture<'_>, spool: &Spool, now: Moment) -> StoreView {
     }
     let site = picture.site();
     let sums = picture.sums(&|device, sensor, unit| message::bytes(site, device, sensor, unit));
-    let month = Some(Month::of(now.at)).filter(|month| *month != Month::Unknown);
-    let sent = month.map(|month| costs(spool.bill(), month));
-    let of_rules = spool.sums();
+    let (sent, bill) = month.unzip();
+    view.bill = bill;
     view.flow = Flow {
         samples: sums.logged,
         samples_as_json_bytes: sums.logged_weight,
@@ -53,7 +73,6 @@ pub fn overview(picture: Picture<'_>, spool: &Spool, now: Moment) -> StoreView {
         records: of_rules.values().map(|sum| sum.delivered_records).sum(),
         sent_bytes: of_rules.values().map(|sum| sum.sent_bytes).sum(),
     };
-    view.bill = month.map(|month| month_sum(spool.bill(), month));
     let mut alerts = Alerts::default();
     picture.alerts(&mut |alert| alerts.take(alert));
     view.rules = sums
@@ -196,6 +215,7 @@ fn device(view: DeviceView<'_>, verdict: Verdict, recent: &Recent) -> Device {
         health: verdict.health(),
         why: verdict.words(),
         heard: view.heard_us().map(rfc3339),
+        is_down: facts.down_us.is_some(),
         down_since: view.down_since_us().map(rfc3339),
         backlog: facts.backlog,
         frames_waiting: facts.frames_waiting,
@@ -214,7 +234,7 @@ fn sensor(view: &SensorView<'_>, device: Health, patience_us: i64, recent: &Rece
             .zip(complete_us)
             .map(|((time_us, _), complete_us)| complete_us.saturating_sub(time_us)),
         patience_us,
-        usual_us: track.map_or(0, Track::usual_us),
+        usual_us: track.and_then(Track::usual_us),
         suppressed: view.suppressed(),
     };
     let newest_values = |most| track.map(|track| track.newest(most)).unwrap_or_default();

@@ -24,6 +24,7 @@
 //! | unseen | no sample of it came in the epoch | unknown |
 //! | in time | its newest sample is no older than its device's patience, or twice what is usual between its samples, and [`GRACE_US`] before the time that its device is complete up to | live |
 //! | held back | its device's Totals say that it holds samples back | suppressed |
+//! | slow? | what is usual between its samples is not known: too few were seen | unknown |
 //! | quiet | none of these | silent |
 
 use super::Health;
@@ -139,8 +140,8 @@ pub struct SensorFacts {
     pub behind_us: Option<i64>,
     /// How long its device may be quiet.
     pub patience_us: i64,
-    /// What is usual between its samples; 0 where that is not known.
-    pub usual_us: i64,
+    /// What is usual between its samples; absent where too few are known.
+    pub usual_us: Option<i64>,
     /// Samples that its device held back, as far as it told.
     pub suppressed: Option<u64>,
 }
@@ -153,11 +154,14 @@ pub fn of_sensor(device: Health, facts: &SensorFacts) -> Health {
     let Some(behind_us) = facts.behind_us else {
         return Health::Unknown;
     };
-    let patience_us = facts.patience_us.max(facts.usual_us.saturating_mul(2));
+    let usual_us = facts.usual_us.unwrap_or(0);
+    let patience_us = facts.patience_us.max(usual_us.saturating_mul(2));
     if behind_us <= patience_us.saturating_add(GRACE_US) {
         Health::Live
     } else if facts.suppressed.is_some_and(|samples| samples > 0) {
         Health::Suppressed
+    } else if facts.usual_us.is_none() {
+        Health::Unknown
     } else {
         Health::Silent
     }
@@ -282,7 +286,7 @@ mod tests {
         let facts = SensorFacts {
             behind_us: Some(40 * SECOND_US),
             patience_us: 10 * SECOND_US,
-            usual_us: 0,
+            usual_us: Some(SECOND_US),
             suppressed: None,
         };
         assert_eq!(of_sensor(Health::Live, &facts), Health::Silent);
@@ -297,10 +301,15 @@ mod tests {
         };
         assert_eq!(of_sensor(Health::Live, &holds_back), Health::Suppressed);
         let slow = SensorFacts {
-            usual_us: 20 * SECOND_US,
+            usual_us: Some(20 * SECOND_US),
             ..facts
         };
         assert_eq!(of_sensor(Health::Live, &slow), Health::Live);
+        let perhaps_slow = SensorFacts {
+            usual_us: None,
+            ..facts
+        };
+        assert_eq!(of_sensor(Health::Live, &perhaps_slow), Health::Unknown);
         let recent = SensorFacts {
             behind_us: Some(15 * SECOND_US),
             ..holds_back

@@ -229,10 +229,12 @@ pub struct Device {
     pub health: Health,
     /// Why, in words, where it is not live.
     pub why: Option<String>,
-    /// When its newest frame was logged, RFC 3339; absent before the first, and where the
-    /// gateway's clock was not to be trusted.
+    /// When its newest frame was logged, RFC 3339; absent before the first, where the gateway's
+    /// clock was not to be trusted, and where that was before the start that the newest base is of.
     pub heard: Option<String>,
-    /// Since when its link is down, RFC 3339; absent while it is up.
+    /// Whether its link is down.
+    pub is_down: bool,
+    /// Since when, RFC 3339; absent where `heard` would be, too. `why` says how long.
     pub down_since: Option<String>,
     /// Whether it said that frames wait beyond those in flight.
     pub backlog: bool,

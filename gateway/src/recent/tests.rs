@@ -46,7 +46,7 @@ fn few_sensors_have_as_much_as_a_chart_shows() {
     assert_eq!(track.samples().len(), TRACK_SAMPLES_MAX);
     assert_eq!(track.samples().back(), Some(&(4_999, 4_999.0)));
     assert_eq!(track.newest(2), [4_998.0, 4_999.0]);
-    assert_eq!(track.usual_us(), 1);
+    assert_eq!(track.usual_us(), Some(1));
 }
 
 #[test]

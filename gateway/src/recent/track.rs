@@ -82,8 +82,8 @@ impl Track {
         newest.map(|(_, value)| *value).collect()
     }
 
-    /// The largest gap but one between its newest samples, in µs; 0 where there are not three.
-    pub fn usual_us(&self) -> i64 {
+    /// The largest gap but one between its newest samples, in µs; none where there are not three.
+    pub fn usual_us(&self) -> Option<i64> {
         /// Gaps that say what is usual.
         const GAPS: usize = 8;
         let over = self.samples.len().saturating_sub(GAPS + 1);
@@ -92,7 +92,7 @@ impl Track {
         let gaps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
         let mut gaps: Vec<i64> = gaps.collect();
         gaps.sort_unstable();
-        gaps.iter().rev().nth(1).copied().unwrap_or(0)
+        gaps.iter().rev().nth(1).copied()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::conductor::Report;
 use crate::conductor::service::{Request, serve};
 use crate::ledger::counters::Counters;
-use crate::plant::compose::{self, StoreView};
+use crate::plant::compose::{self, StoreView, Upstream};
 use crate::plant::{Chart, Devices, Selection};
 use crate::recent::{Recent, Taps, Watcher};
 use crate::spool::bill::Bill;
@@ -163,8 +163,11 @@ impl Desk {
             }
             Question::Overview(answer) => {
                 let spool = store.spool();
-                let spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = answer.send(compose::overview(picture, &spool, now));
+                let upstream = {
+                    let spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+                    Upstream::of(&spool, now)
+                };
+                let _ = answer.send(compose::overview(picture, upstream));
             }
             Question::Devices(selection, answer) => {
                 recent.look(now.at.mono_us);

@@ -61,7 +61,7 @@ fn answer() -> Answer {
     let device = |name: &str, health: &str, why: Option<&str>, sensors: Vec<serde_json::Value>| {
         json!({
             "name": name, "health": health, "why": why, "heard": "2026-11-29T06:58:00Z",
-            "down_since": null, "backlog": false, "frames_waiting": 0, "clock": "device",
+            "is_down": false, "down_since": null, "backlog": false, "frames_waiting": 0, "clock": "device",
             "epoch": 0, "sensors": sensors,
         })
     };

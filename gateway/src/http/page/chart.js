@@ -67,9 +67,9 @@ class About {
     const means = device.why ?? words.HEALTH_MEANS[device.health];
     text(this.#health, `${device.health}: ${means}`);
     moment(this.#heard, device.heard, words.UNKNOWN);
-    if (device.down_since) {
+    if (device.is_down) {
       if (this.#down.parentNode !== link) link.replaceChildren('down since ', this.#down);
-      moment(this.#down, device.down_since);
+      moment(this.#down, device.down_since, words.UNKNOWN);
     } else text(link, device.heard ? 'up' : words.UNKNOWN);
     text(clock, words.clock(device.clock)[1]);
     text(backlog, backlogWords(device));
