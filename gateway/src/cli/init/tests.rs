@@ -151,7 +151,7 @@ fn enter_takes_the_defaults() {
         "{said}"
     );
     for number in 1..=4 {
-        assert_eq!(said.matches(&format!("\n{number}. ")).count(), 1, "{said}");
+        assert_eq!(said.matches(&format!("{number}. ")).count(), 1, "{said}");
     }
     assert!(!said.contains("token"), "{said}");
 }

@@ -12,12 +12,13 @@ use super::super::*;
 
 /// Flags that pages name of other programs.
 const FOREIGN: &[(&str, &[&str])] = &[
-    ("README.md", &["--full"]),
+    ("README.md", &["--full", "--release"]),
     ("docs/logs.md", &["--unit", "--priority", "--since"]),
     (
         "docs/performance.md",
         &["--full", "--release", "--features", "--example"],
     ),
+    ("docs/raspberry-pi.md", &["--full"]),
     (
         "docs/sinks.md",
         &[
