@@ -163,12 +163,12 @@ mod tests {
     #[test]
     fn blocks_have_their_words() {
         let page = page(
-            "# A\n```sh fresh exit=3\ntidegate run\n```\n- in a list\n  ```text\n  x\n  ```\n",
+            "# A\n```sh fresh exit:3\ntidegate run\n```\n- in a list\n  ```text\n  x\n  ```\n",
         );
         let blocks = page.blocks();
         assert_eq!(blocks.len(), 2);
         assert_eq!(blocks[0].line, 2);
-        assert_eq!(blocks[0].words, ["fresh", "exit=3"]);
+        assert_eq!(blocks[0].words, ["fresh", "exit:3"]);
         assert_eq!(blocks[0].text, "tidegate run\n");
         assert_eq!((&*blocks[1].language, &*blocks[1].text), ("text", "  x\n"));
     }

@@ -175,7 +175,7 @@ fn the_readme_shows_the_questions_as_they_are_asked() {
     let pages = pages::all(&repository());
     let readme = pages.iter().find(|page| page.name == "README.md");
     let blocks = readme.expect("there is a README").blocks();
-    let is_mine = |block: &&Block| block.words.iter().any(|word| word == "by=first_minutes");
+    let is_mine = |block: &&Block| block.words.iter().any(|word| word == "by:first_minutes");
     let commands = blocks.iter().find(is_mine).expect("the README has them");
     let lines: Vec<&str> = commands.text.lines().collect();
     assert_eq!(

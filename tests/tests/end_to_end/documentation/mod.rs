@@ -9,8 +9,8 @@
 //! | `sh` | run to their ends, beside a gateway with records, in its folder ([`Stage`]) |
 //! | `sh fresh` | the same in a folder of their own, without a gateway and a data directory |
 //! | `sh runs` | go on until they are stopped: each line is started, watched, and stopped again |
-//! | `sh exit=3` | end with that code |
-//! | `sh by=demo` | are run by the test `demo.rs`, which reads them from the page |
+//! | `sh exit:3` | end with that code |
+//! | `sh by:demo` | are run by the test `demo.rs`, which reads them from the page |
 //! | `console` | are not run: a row of [`CONSOLE`] says why |
 
 mod stage;
@@ -145,11 +145,11 @@ fn every_command_of_the_documentation_is_run() {
 fn run_block(stage: &Stage, page: &Page, block: &Block) -> Result<(), String> {
     let (mut is_fresh, mut runs_on, mut code) = (false, false, 0);
     for word in &block.words {
-        match word.split_once('=') {
+        match word.split_once(':') {
             None if word == "fresh" => is_fresh = true,
             None if word == "runs" => runs_on = true,
             Some(("exit", number)) => {
-                code = number.parse().map_err(|_| format!("exit={number}"))?;
+                code = number.parse().map_err(|_| format!("exit:{number}"))?;
             }
             Some(("by", test)) => return run_elsewhere(page, test),
             _ => return Err(format!("`{word}` says nothing about a block")),
