@@ -75,11 +75,29 @@ pub(super) fn later(status: StatusCode, after_s: u64, why: &str) -> Answer {
     answer
 }
 
+/// Marks an answer of a gateway that did not answer; a refusal, or "not ready", is an answer.
+#[derive(Debug, Clone, Copy)]
+struct Unanswered;
+
 /// The gateway could not say it now.
 pub(super) fn busy() -> Answer {
-    later(
-        StatusCode::SERVICE_UNAVAILABLE,
-        BUSY_RETRY_S,
-        "the gateway is busy or stopping; what it received is safe; ask again",
+    unanswered("the gateway is busy or stopping; what it received is safe; ask again")
+}
+
+/// The gateway did not say it in time.
+pub(super) fn late() -> Answer {
+    unanswered(
+        "the answer took too long to be made; what the gateway received is safe; ask again",
     )
+}
+
+fn unanswered(why: &str) -> Answer {
+    let mut answer = later(StatusCode::SERVICE_UNAVAILABLE, BUSY_RETRY_S, why);
+    answer.extensions_mut().insert(Unanswered);
+    answer
+}
+
+/// Whether the gateway did not answer.
+pub(super) fn is_unanswered(answer: &Answer) -> bool {
+    answer.extensions().get::<Unanswered>().is_some()
 }

@@ -22,14 +22,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::answer::{Answer, error, finish, later};
+use super::answer::{Answer, error, finish, is_unanswered, late};
 use super::counts::{Counters, Meter, Open, count};
 use super::credentials::{self, Credentials, CredentialsError};
 use super::events::Hub;
 use super::guard::Guard;
 use super::routes::{House, routes};
 use super::taking::Taking;
-use super::{HEAD_BYTES_MAX, Limits, Source, TARGET_BYTES_MAX, answer, health};
+use super::{HEAD_BYTES_MAX, Limits, Source, TARGET_BYTES_MAX, health};
 use crate::rules::settings::ServeSettings;
 use crate::time::Clock;
 
@@ -243,7 +243,7 @@ async fn respond(request: Request<Incoming>, from: IpAddr, inside: &Inside) -> A
         Some(refused) => refused,
         None => route(request, inside).await,
     };
-    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if is_unanswered(&answer) {
         count(&inside.counters.unanswered);
     }
     count(&inside.counters.answered);
@@ -292,10 +292,6 @@ async fn route(request: Request<Incoming>, inside: &Inside) -> Answer {
     match timeout(inside.limits.answer, routed).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(never)) => match never {},
-        Err(_) => later(
-            StatusCode::SERVICE_UNAVAILABLE,
-            answer::BUSY_RETRY_S,
-            "the answer took too long to be made; what the gateway received is safe; ask again",
-        ),
+        Err(_) => late(),
     }
 }

@@ -222,6 +222,8 @@ async fn readiness_names_what_keeps_the_gateway_from_working() {
     let heard = served.get("/readyz", "").await;
     assert_eq!(heard.json(), json!({ "ready": true, "reasons": [] }));
     assert_eq!(heard.status, 200);
+    // "Not ready" is an answer too.
+    assert_eq!((served.counts().answered, served.counts().unanswered), (2, 0));
 }
 
 #[tokio::test]
