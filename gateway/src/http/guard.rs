@@ -90,14 +90,16 @@ impl Guard {
         let Some(hosts) = &self.hosts else {
             return Ok(());
         };
-        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
-        // A request to a proxy names the host in its target; what names two is refused.
-        let names = named
-            .into_iter()
-            .chain(uri.authority().map(Authority::as_str));
-        let mut names = names.map(|name| without_port(name).to_ascii_lowercase());
-        let is_one = headers.get_all(HOST).iter().count() == 1;
-        if is_one && names.all(|name| hosts.contains(&name)) {
+        // What names none or two is refused, and what cannot be read is no name.
+        let mut named = headers.get_all(HOST).iter();
+        let named = match (named.next(), named.next()) {
+            (Some(host), None) => host.to_str().ok(),
+            _ => None,
+        };
+        // A request to a proxy names the host in its target, too.
+        let asked = uri.authority().map(Authority::as_str);
+        let is_own = |name: &str| hosts.contains(&without_port(name).to_ascii_lowercase());
+        if named.is_some_and(is_own) && asked.is_none_or(is_own) {
             return Ok(());
         }
         count(&self.counters.foreign_host);

@@ -252,7 +252,13 @@ async fn another_name_is_refused_where_no_secret_is_asked_for() {
     }
     let proxied = "GET http://evil.example/api/v1/overview HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(served.raw(proxied.as_bytes()).await.status, 421);
-    assert_eq!(served.counts().foreign_host, 7);
+    // Nor is one that cannot be read, such as latin 1, and UTF-8 in front of a name of its own.
+    for host in [b"Host: l\xf6calhost\r\n".as_slice(), b"Host: \xc3\xb6.localhost\r\n"] {
+        let head = b"GET /api/v1/overview HTTP/1.1\r\nConnection: close\r\n";
+        let request = [head.as_slice(), host, b"\r\n"].concat();
+        assert_eq!(served.raw(&request).await.status, 421, "{host:?}");
+    }
+    assert_eq!(served.counts().foreign_host, 9);
     // Who watches whether it lives may call it anything.
     let health = "GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(served.raw(health.as_bytes()).await.status, 200);
