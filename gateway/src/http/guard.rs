@@ -22,10 +22,8 @@ use super::counts::{Counters, count};
 use super::credentials::{Credentials, Print, print_of};
 use super::guessing::Guessing;
 use crate::rules::settings::ServeSettings;
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 
-/// Between two lines of the log about wrong secrets.
-const SAY_AGAIN_US: u64 = 60_000_000;
 /// Most bytes of a secret that is looked at.
 const SHOWN_BYTES_MAX: usize = 64 << 10;
 
@@ -34,17 +32,9 @@ pub(super) struct Guard {
     credentials: watch::Receiver<Arc<Credentials>>,
     /// Names that may be used; none: any.
     hosts: Option<Vec<String>>,
-    memory: Mutex<Memory>,
+    guessing: Mutex<Guessing>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
-}
-
-#[derive(Debug, Default)]
-struct Memory {
-    guessing: Guessing,
-    /// Wrong secrets since the last line of the log, and when that was.
-    unsaid: u64,
-    said_us: Option<u64>,
 }
 
 impl Guard {
@@ -69,7 +59,7 @@ impl Guard {
         Self {
             credentials,
             hosts,
-            memory: Mutex::default(),
+            guessing: Mutex::default(),
             clock,
             counters,
         }
@@ -122,8 +112,8 @@ impl Guard {
             )));
         };
         let now = self.clock.now();
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wait_us) = memory.guessing.wait_us(from, now) {
+        let mut guessing = self.guessing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait_us) = guessing.wait_us(from, now) {
             count(&self.counters.guessing);
             return Err(Box::new(later(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -135,25 +125,11 @@ impl Guard {
         if print.is_some_and(|print| any_same(&credentials.secrets, &print)) {
             return Ok(());
         }
-        memory.guessing.wrong(from, now);
+        guessing.wrong(from, now);
         count(&self.counters.unauthorised);
-        memory.say(from, now);
+        // The log holds repeats of an address back, and counts them.
+        tracing::warn!(%from, "a wrong password or token was shown to page, API or metrics; nothing was told");
         Err(Box::new(unauthorised("the password or token is wrong")))
-    }
-}
-
-impl Memory {
-    /// Says that wrong secrets come, at most once a minute.
-    fn say(&mut self, from: IpAddr, now: Timestamp) {
-        self.unsaid += 1;
-        let is_due = self
-            .said_us
-            .is_none_or(|said_us| now.mono_us.saturating_sub(said_us) >= SAY_AGAIN_US);
-        if is_due {
-            tracing::warn!(%from, times = self.unsaid, "a wrong password or token was shown to page, API or metrics; nothing was told");
-            self.unsaid = 0;
-            self.said_us = Some(now.mono_us);
-        }
     }
 }
 

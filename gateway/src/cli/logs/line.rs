@@ -16,7 +16,7 @@ use super::ration::{Line, Ration, Sort, Verdict};
 use crate::time::Clock;
 
 /// Fields that tell apart what one place in the code says: of whom it speaks.
-const APART: [&str; 6] = ["sink", "device", "rule", "broker", "path", "file"];
+const APART: [&str; 7] = ["sink", "device", "rule", "broker", "path", "file", "from"];
 
 /// How a line is written beside its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,6 +206,8 @@ mod tests {
                 for sink in ["cloud", "plant"] {
                     tracing::warn!(sink, attempt = second, "delivery fails");
                 }
+                let from = ["192.0.2.1", "192.0.2.2"][usize::from(second % 4 == 0)];
+                tracing::warn!(%from, second, "a wrong secret was shown");
                 if second == 7 {
                     tracing::warn!(device = %"pump-1", "delivery fails");
                 }
@@ -259,6 +261,24 @@ mod tests {
             text.contains(" WARN delivery fails sink=\"cloud\" attempt=9 repeated=8\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn addresses_that_guess_are_told_apart_and_each_guess_is_counted() {
+        let text = hour(Style {
+            json: false,
+            journal: false,
+        });
+        for (from, guesses) in [("192.0.2.1", 2_700), ("192.0.2.2", 900)] {
+            let of = format!(" from={from} ");
+            let lines: Vec<&str> = text.lines().filter(|line| line.contains(&of)).collect();
+            let repeated = lines.iter().filter_map(|line| {
+                let (_, count) = line.split_once(" repeated=")?;
+                count.parse::<u64>().ok()
+            });
+            assert!(lines.len() < 20, "{text}");
+            assert_eq!(lines.len() as u64 + repeated.sum::<u64>(), guesses);
+        }
     }
 
     #[test]
