@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
 use axum::http::{StatusCode, Uri};
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, decoded_len_estimate};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -185,36 +188,14 @@ fn any_same(prints: &[Print], shown: &Print) -> bool {
 
 /// Decodes base64, with or without its padding.
 fn unbase64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let end = text
-        .iter()
-        .rposition(|sign| *sign != b'=')
-        .map_or(0, |at| at + 1);
-    let text = text.get(..end)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
-    for group in text.chunks(4) {
-        if group.len() == 1 {
-            return None;
-        }
-        let mut bits = 0u32;
-        for sign in group {
-            bits = bits << 6 | u32::from(sextet(*sign)?);
-        }
-        bits <<= 6 * (4 - group.len());
-        let [_, whole @ ..] = bits.to_be_bytes();
-        bytes.extend(whole.iter().take(group.len() - 1));
-    }
+    const PADDING: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(&STANDARD, PADDING);
+    // Into bytes that are wiped, also where only some of them can be read.
+    let mut bytes = Zeroizing::new(vec![0; decoded_len_estimate(text.len())]);
+    let end = ENGINE.decode_slice(text, &mut bytes).ok()?;
+    bytes.truncate(end);
     Some(bytes)
-}
-
-fn sextet(sign: u8) -> Option<u8> {
-    Some(match sign {
-        b'A'..=b'Z' => sign - b'A',
-        b'a'..=b'z' => sign - b'a' + 26,
-        b'0'..=b'9' => sign - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
