@@ -86,9 +86,7 @@ pub(super) fn busy() -> Answer {
 
 /// The gateway did not say it in time.
 pub(super) fn late() -> Answer {
-    unanswered(
-        "the answer took too long to be made; what the gateway received is safe; ask again",
-    )
+    unanswered("the answer took too long to be made; what the gateway received is safe; ask again")
 }
 
 fn unanswered(why: &str) -> Answer {

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use super::answer::{Answer, error, finish, is_unanswered, late};
 use super::counts::{Counters, Meter, Open, count};
 use super::credentials::{self, Credentials, CredentialsError};
+use super::crowd::{Crowd, Place};
 use super::events::Hub;
 use super::guard::Guard;
 use super::routes::{House, routes};
@@ -77,6 +78,7 @@ struct Inside {
     guard: Guard,
     router: Router,
     credentials: watch::Receiver<Arc<Credentials>>,
+    crowd: Crowd,
     counters: Arc<Counters>,
     limits: Limits,
 }
@@ -155,6 +157,7 @@ impl Door {
             ),
             router: routes(house),
             credentials,
+            crowd: Crowd::default(),
             counters,
             limits: self.limits,
         });
@@ -179,13 +182,27 @@ impl Door {
     }
 }
 
+impl Inside {
+    /// A place for a connection, unless there are enough, of all or of its address.
+    fn place(&self, from: IpAddr) -> Option<(Option<Place>, Open)> {
+        let limits = &self.limits;
+        let of_address = if (limits.is_exempt)(&from) {
+            None
+        } else {
+            Some(self.crowd.enter(from, limits.connections_per_address)?)
+        };
+        let open = Open::one(
+            &self.counters,
+            |counters| &counters.connections,
+            limits.connections,
+        )?;
+        Some((of_address, open))
+    }
+}
+
 /// Begins to talk with a connection, or refuses it when there are enough.
 fn admit(stream: TcpStream, from: SocketAddr, inside: &Arc<Inside>, connections: &mut JoinSet<()>) {
-    let open = Open::one(
-        &inside.counters,
-        |counters| &counters.connections,
-        inside.limits.connections,
-    );
+    let open = inside.place(from.ip());
     let tls = inside.credentials.borrow().tls.clone();
     let Some(open) = open else {
         count(&inside.counters.busy);

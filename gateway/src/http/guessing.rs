@@ -71,7 +71,8 @@ impl Guessing {
     }
 }
 
-fn household(address: IpAddr) -> IpAddr {
+/// What counts as one address: an IPv6 network, and an IPv4 address in each of its forms.
+pub(super) fn household(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

@@ -17,6 +17,7 @@
 //! | limit | default | why | at the limit |
 //! |---|---|---|---|
 //! | [`CONNECTIONS_MAX`] | 64 | a browser opens 6, a few people look | 503, counted as `busy` |
+//! | [`CONNECTIONS_PER_ADDRESS_MAX`] | 16 | two browsers; an address must not take them all, also before it said who it is; this machine is not held to it | 503, counted as `busy` |
 //! | [`STREAMS_MAX`] | 32 | each holds a connection for good; half of them stay for questions | 503, counted as `busy` |
 //! | [`SELECTIONS_MAX`] | 8 | each distinct selection is composed every second | 503, counted as `busy` |
 //! | [`CHANGES_MAX`] | 8 | events of a stream that is not read | the stream ends, counted as `slow` |
@@ -33,6 +34,7 @@ mod api;
 mod chart;
 mod counts;
 mod credentials;
+mod crowd;
 mod door;
 mod events;
 mod guard;
@@ -46,6 +48,7 @@ mod taking;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub use self::counts::{Counts, Meter};
@@ -55,6 +58,8 @@ pub use crate::plant::Source;
 
 /// Most connections at a time.
 pub const CONNECTIONS_MAX: usize = 64;
+/// Most connections at a time of an address that is not this machine's.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
 /// Most streams of events at a time.
 pub const STREAMS_MAX: usize = 32;
 /// Most different selections of devices that streams of events tell at a time.
@@ -80,6 +85,9 @@ pub const ADDRESSES_MAX: usize = 256;
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     connections: usize,
+    connections_per_address: usize,
+    /// Which addresses may have more.
+    is_exempt: fn(&IpAddr) -> bool,
     streams: usize,
     idle: Duration,
     handshake: Duration,
@@ -93,6 +101,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: CONNECTIONS_MAX,
+            connections_per_address: CONNECTIONS_PER_ADDRESS_MAX,
+            is_exempt: |address| address.to_canonical().is_loopback(),
             streams: STREAMS_MAX,
             idle: IDLE_MAX,
             handshake: HANDSHAKE_MAX,

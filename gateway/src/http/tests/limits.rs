@@ -18,6 +18,31 @@ async fn connections_beyond_the_most_are_refused_until_one_ends() {
 }
 
 #[tokio::test]
+async fn connections_of_an_address_are_bounded_but_not_those_of_this_machine() {
+    let served = serve(ServeSettings::default(), |limits| {
+        limits.connections_per_address = 2;
+        // As if this machine were another one.
+        limits.is_exempt = |_| false;
+    })
+    .await;
+    let held = [served.connect().await, served.connect().await];
+    served.until(|counts| counts.connections == 2).await;
+    let refused = served.get("/healthz", "").await;
+    assert_eq!((refused.status, served.counts().busy), (503, 1));
+    drop(held);
+    served.until(|counts| counts.connections == 0).await;
+    assert_eq!(served.get("/healthz", "").await.status, 200);
+
+    let served = serve(ServeSettings::default(), |limits| {
+        limits.connections_per_address = 2;
+    })
+    .await;
+    let _held = [served.connect().await, served.connect().await];
+    served.until(|counts| counts.connections == 2).await;
+    assert_eq!(served.get("/healthz", "").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_head_that_does_not_come_ends_the_connection() {
     let served = serve(ServeSettings::default(), |limits| {
         limits.idle = Duration::from_millis(50);

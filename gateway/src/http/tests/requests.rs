@@ -223,7 +223,10 @@ async fn readiness_names_what_keeps_the_gateway_from_working() {
     assert_eq!(heard.json(), json!({ "ready": true, "reasons": [] }));
     assert_eq!(heard.status, 200);
     // "Not ready" is an answer too.
-    assert_eq!((served.counts().answered, served.counts().unanswered), (2, 0));
+    assert_eq!(
+        (served.counts().answered, served.counts().unanswered),
+        (2, 0)
+    );
 }
 
 #[tokio::test]
@@ -253,7 +256,10 @@ async fn another_name_is_refused_where_no_secret_is_asked_for() {
     let proxied = "GET http://evil.example/api/v1/overview HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(served.raw(proxied.as_bytes()).await.status, 421);
     // Nor is one that cannot be read, such as latin 1, and UTF-8 in front of a name of its own.
-    for host in [b"Host: l\xf6calhost\r\n".as_slice(), b"Host: \xc3\xb6.localhost\r\n"] {
+    for host in [
+        b"Host: l\xf6calhost\r\n".as_slice(),
+        b"Host: \xc3\xb6.localhost\r\n",
+    ] {
         let head = b"GET /api/v1/overview HTTP/1.1\r\nConnection: close\r\n";
         let request = [head.as_slice(), host, b"\r\n"].concat();
         assert_eq!(served.raw(&request).await.status, 421, "{host:?}");
