@@ -51,13 +51,20 @@ pub(super) fn typed(kind: &'static str, body: impl Into<Body>) -> Answer {
 
 /// A value as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Answer {
-    match serde_json::to_vec(value) {
+    match json_text(value) {
         Ok(text) => typed("application/json", text),
-        Err(why) => error(
+        Err(why) => *why,
+    }
+}
+
+/// A value's text as JSON, or the answer that says why there is none.
+pub(super) fn json_text<T: Serialize>(value: &T) -> Result<Vec<u8>, Box<Answer>> {
+    serde_json::to_vec(value).map_err(|why| {
+        Box::new(error(
             StatusCode::INTERNAL_SERVER_ERROR,
             &format!("the answer cannot be written as JSON: {why}; nothing is lost by it"),
-        ),
-    }
+        ))
+    })
 }
 
 /// What went wrong, for a person.

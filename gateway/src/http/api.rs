@@ -9,7 +9,7 @@ use super::Source;
 use super::answer::{Answer, busy, error, json};
 use super::query::{Query, selection, shown};
 use super::routes::House;
-use crate::plant::{Device, Selection};
+use crate::plant::{DEVICES_DEFAULT, Device, Selection};
 
 /// The answer, or that the gateway is busy.
 fn told<T: Serialize>(answer: Option<T>) -> Answer {
@@ -38,19 +38,22 @@ pub(super) async fn status<S: Source>(State(house): State<House<S>>, uri: Uri) -
 pub(super) async fn ledger<S: Source>(State(house): State<House<S>>, uri: Uri) -> Answer {
     match none_taken(&uri) {
         Some(refused) => refused,
-        None => told(house.source.ledger().await),
+        None => house.large.told(house.source.ledger()).await,
     }
 }
 
 pub(super) async fn bill<S: Source>(State(house): State<House<S>>, uri: Uri) -> Answer {
     match none_taken(&uri) {
         Some(refused) => refused,
-        None => told(house.source.bill().await),
+        None => house.large.told(house.source.bill()).await,
     }
 }
 
 pub(super) async fn devices<S: Source>(State(house): State<House<S>>, uri: Uri) -> Answer {
     match selection(&uri) {
+        Ok(selection) if selection.limit > DEVICES_DEFAULT => {
+            house.large.told(house.source.devices(selection)).await
+        }
         Ok(selection) => told(house.source.devices(selection).await),
         Err(refused) => refused.into(),
     }

@@ -24,9 +24,10 @@ pub struct Counts {
     pub unanswered: u64,
     /// Requests and TLS handshakes that could not be read, or were too long.
     pub malformed: u64,
-    /// Connections and streams refused because there were enough.
+    /// Connections, streams and large answers refused because there were enough.
     pub busy: u64,
-    /// Connections and streams ended because their reader took nothing, or shook no hand, in time.
+    /// Connections and streams ended because their reader took nothing, not all, or shook no hand,
+    /// in time.
     pub slow: u64,
 }
 

@@ -28,6 +28,7 @@ use super::credentials::{self, Credentials, CredentialsError};
 use super::crowd::{Crowd, Place};
 use super::events::Hub;
 use super::guard::Guard;
+use super::large::Large;
 use super::routes::{House, routes};
 use super::taking::Taking;
 use super::{HEAD_BYTES_MAX, Limits, Source, TARGET_BYTES_MAX, health};
@@ -145,6 +146,7 @@ impl Door {
         ));
         let house = House {
             source,
+            large: Large::new(self.limits.large, Arc::clone(&counters)),
             hub: Arc::clone(&hub),
         };
         let inside = Arc::new(Inside {
@@ -237,7 +239,9 @@ async fn converse<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     from: IpAddr,
     inside: Arc<Inside>,
 ) {
-    let stream = Taking::new(stream, inside.limits.take, Arc::clone(&inside.counters));
+    let limits = &inside.limits;
+    let counters = Arc::clone(&inside.counters);
+    let stream = Taking::new(stream, limits.take, limits.whole, counters);
     let asked = Arc::clone(&inside);
     let service = service_fn(move |request| {
         let inside = Arc::clone(&asked);

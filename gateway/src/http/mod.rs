@@ -26,6 +26,8 @@
 //! | [`IDLE_MAX`] | 30 s | a head that does not come must not hold a connection | connection closed |
 //! | [`HANDSHAKE_MAX`] | 5 s | the same of TLS | connection closed, counted as `slow` |
 //! | [`TAKE_MAX`] | 10 s | nor a reader that takes nothing | connection closed, counted as `slow` |
+//! | [`WHOLE_MAX`] | 120 s | nor one that takes a little now and then; a ledger of 20 MB at 1.4 Mbit/s | connection closed, counted as `slow` |
+//! | [`LARGE_MAX`] | 4 | ledgers, bills and lists of more than 200 devices, of up to 20 MB each | 503, counted as `busy` |
 //! | [`ANSWER_MAX`] | 10 s | an answer that is not made must not hold a connection | 503, counted as `unanswered` |
 //! | [`ADDRESSES_MAX`] | 256 | addresses whose wrong passwords are remembered | the one that may come back soonest is forgotten |
 
@@ -40,6 +42,7 @@ mod events;
 mod guard;
 mod guessing;
 mod health;
+mod large;
 mod metrics;
 mod pages;
 mod query;
@@ -76,6 +79,10 @@ pub const IDLE_MAX: Duration = Duration::from_secs(30);
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Longest time a reader may take nothing of what is there for it.
 pub const TAKE_MAX: Duration = Duration::from_secs(10);
+/// Longest time a reader may have for a whole answer, or for one event of a stream.
+pub const WHOLE_MAX: Duration = Duration::from_mins(2);
+/// Most answers at a time that may be large: ledger, bill, more devices than by default.
+pub const LARGE_MAX: usize = 4;
 /// Longest time an answer may take to be made.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Most addresses whose wrong passwords are remembered.
@@ -92,6 +99,8 @@ struct Limits {
     idle: Duration,
     handshake: Duration,
     take: Duration,
+    whole: Duration,
+    large: usize,
     answer: Duration,
     /// Between two compositions of what streams tell.
     beat: Duration,
@@ -107,6 +116,8 @@ impl Default for Limits {
             idle: IDLE_MAX,
             handshake: HANDSHAKE_MAX,
             take: TAKE_MAX,
+            whole: WHOLE_MAX,
+            large: LARGE_MAX,
             answer: ANSWER_MAX,
             beat: Duration::from_secs(1),
         }

@@ -8,6 +8,7 @@ use axum::routing::get;
 
 use super::answer::{Answer, error};
 use super::events::Hub;
+use super::large::Large;
 use super::query::shown;
 use super::{Source, api, chart, events, health, metrics, pages};
 
@@ -15,6 +16,8 @@ use super::{Source, api, chart, events, health, metrics, pages};
 pub(super) struct House<S> {
     /// The running gateway.
     pub(super) source: Arc<S>,
+    /// Where large answers are made.
+    pub(super) large: Large,
     /// Streams of events.
     pub(super) hub: Arc<Hub<S>>,
 }
@@ -23,6 +26,7 @@ impl<S> Clone for House<S> {
     fn clone(&self) -> Self {
         Self {
             source: Arc::clone(&self.source),
+            large: self.large.clone(),
             hub: Arc::clone(&self.hub),
         }
     }

@@ -1,7 +1,9 @@
 //! Taking: a stream whose other end has to take what is written to it, in time.
 //!
 //! What is written waits in the system's buffer until the other end takes it. While nothing more
-//! fits, a timer runs; each byte that fits again stops it.
+//! fits, a timer runs; each byte that fits again stops it. A longer one runs from the first byte
+//! until nothing is left to be taken: a few bytes now and then do not hold an answer for ever. So
+//! an answer has that long, and so has each event of a stream.
 
 use std::io;
 use std::pin::Pin;
@@ -19,19 +21,31 @@ use super::counts::{Counters, count};
 pub(super) struct Taking<T> {
     inner: T,
     most: Duration,
+    whole: Duration,
     /// Runs while something waits to be taken.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Runs until all that was written is taken.
+    writing: Option<Pin<Box<Sleep>>>,
     counters: Arc<Counters>,
 }
 
 impl<T> Taking<T> {
-    pub(super) fn new(inner: T, most: Duration, counters: Arc<Counters>) -> Self {
+    /// At `most` without a byte taken, and no more than `whole` with something left to be taken.
+    pub(super) fn new(inner: T, most: Duration, whole: Duration, counters: Arc<Counters>) -> Self {
         Self {
             inner,
             most,
+            whole,
             waiting: None,
+            writing: None,
             counters,
         }
+    }
+
+    /// Something is written.
+    fn begin(&mut self) {
+        let whole = self.whole;
+        self.writing.get_or_insert_with(|| Box::pin(sleep(whole)));
     }
 
     /// Passes on what the stream said, unless it has been waiting for too long.
@@ -46,7 +60,11 @@ impl<T> Taking<T> {
         }
         let most = self.most;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(most)));
-        ready!(waiting.as_mut().poll(context));
+        let writing = self.writing.as_mut();
+        let is_over = writing.is_some_and(|writing| writing.as_mut().poll(context).is_ready());
+        if !is_over {
+            ready!(waiting.as_mut().poll(context));
+        }
         self.waiting = None;
         count(&self.counters.slow);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -69,6 +87,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Taking<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.begin();
         let said = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.watched(context, said)
     }
@@ -78,6 +97,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Taking<T> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.begin();
         let said = Pin::new(&mut self.inner).poll_write_vectored(context, parts);
         self.watched(context, said)
     }
@@ -87,7 +107,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Taking<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for when all that there is was written.
         let said = Pin::new(&mut self.inner).poll_flush(context);
+        if said.is_ready() {
+            self.writing = None;
+        }
         self.watched(context, said)
     }
 

@@ -102,3 +102,74 @@ async fn a_reader_that_takes_nothing_is_let_go_and_counted() {
     // Others were answered meanwhile, and are now.
     assert_eq!(served.get("/healthz", "").await.status, 200);
 }
+
+/// A ledger that the system's buffers do not hold.
+fn large_ledger() -> Value {
+    Value::from("row ".repeat(4 << 20))
+}
+
+#[tokio::test]
+async fn few_large_answers_are_told_at_a_time_until_each_was_taken_or_left() {
+    let served = serve(ServeSettings::default(), |limits| limits.large = 1).await;
+    *served.plant.ledger.lock().unwrap() = large_ledger();
+    let mut reader = served.connect().await;
+    let asked = request("GET", "/api/v1/ledger", "");
+    reader.write_all(asked.as_bytes()).await.unwrap();
+    served.until(|counts| counts.answered == 1).await;
+    let large = [
+        "/api/v1/ledger",
+        "/api/v1/bill",
+        "/api/v1/devices?limit=201",
+    ];
+    for path in large {
+        let heard = served.get(path, "").await;
+        assert_eq!(
+            (heard.status, heard.header("retry-after")),
+            (503, Some("2")),
+            "{path}"
+        );
+        assert!(heard.error().contains("large answers"));
+    }
+    assert_eq!((served.counts().busy, served.counts().unanswered), (3, 0));
+    for path in ["/api/v1/devices?limit=200", "/api/v1/overview"] {
+        assert_eq!(served.get(path, "").await.status, 200, "{path}");
+    }
+    // All of it was kept for its reader, and its place is free once it has it.
+    let heard = Heard::read(&mut reader).await;
+    assert_eq!((heard.status, heard.body.len()), (200, (16 << 20) + 2));
+    served.until(|counts| counts.connections == 0).await;
+    for path in &large[1..] {
+        assert_eq!(served.get(path, "").await.status, 200, "{path}");
+    }
+    // So it is when the reader leaves.
+    let mut reader = served.connect().await;
+    reader.write_all(asked.as_bytes()).await.unwrap();
+    let answered = served.counts().answered;
+    served.until(|counts| counts.answered == answered + 1).await;
+    drop(reader);
+    served.until(|counts| counts.connections == 0).await;
+    assert_eq!(served.get("/api/v1/bill", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_a_little_now_and_then_is_let_go_and_counted() {
+    let served = serve(ServeSettings::default(), |limits| {
+        limits.take = 2 * PATIENCE;
+        limits.whole = Duration::from_millis(200);
+    })
+    .await;
+    *served.plant.ledger.lock().unwrap() = large_ledger();
+    let mut reader = served.connect().await;
+    let asked = request("GET", "/api/v1/ledger", "");
+    reader.write_all(asked.as_bytes()).await.unwrap();
+    let reads = timeout(PATIENCE, async {
+        let mut few = [0; 16];
+        while served.counts().slow == 0 {
+            let _ = reader.read(&mut few).await;
+            tokio::task::yield_now().await;
+        }
+    });
+    reads.await.expect("it is let go");
+    served.until(|counts| counts.connections == 0).await;
+    assert_eq!(served.get("/api/v1/bill", "").await.status, 200);
+}

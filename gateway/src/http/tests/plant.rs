@@ -15,6 +15,7 @@ use crate::status::Status;
 pub(in crate::http) struct MadeUp {
     pub(in crate::http) overview: Mutex<Overview>,
     pub(in crate::http) devices: Mutex<Vec<Device>>,
+    pub(in crate::http) ledger: Mutex<Value>,
     /// Nothing can be said.
     pub(in crate::http) busy: AtomicBool,
     /// No question is ever answered.
@@ -41,6 +42,7 @@ impl MadeUp {
         Arc::new(Self {
             overview: Mutex::new(overview()),
             devices: Mutex::new(devices()),
+            ledger: Mutex::new(json!({ "devices": {}, "sinks": {} })),
             busy: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             overviews: AtomicU64::new(0),
@@ -97,7 +99,7 @@ impl Source for MadeUp {
     }
 
     async fn ledger(&self) -> Option<Value> {
-        self.says(|| json!({ "devices": {}, "sinks": {} })).await
+        self.says(|| self.ledger.lock().unwrap().clone()).await
     }
 
     async fn bill(&self) -> Option<Billed> {
