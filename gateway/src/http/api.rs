@@ -24,14 +24,14 @@ fn none_taken(uri: &Uri) -> Option<Answer> {
 pub(super) async fn overview<S: Source>(State(house): State<House<S>>, uri: Uri) -> Answer {
     match none_taken(&uri) {
         Some(refused) => refused,
-        None => told(house.source.overview().await),
+        None => told(house.newest.overview().await.as_deref()),
     }
 }
 
 pub(super) async fn status<S: Source>(State(house): State<House<S>>, uri: Uri) -> Answer {
     match none_taken(&uri) {
         Some(refused) => refused,
-        None => told(house.source.status().await),
+        None => told(house.newest.status().await.as_deref()),
     }
 }
 

@@ -29,6 +29,7 @@ use super::crowd::{Crowd, Place};
 use super::events::Hub;
 use super::guard::Guard;
 use super::large::Large;
+use super::newest::Newest;
 use super::routes::{House, routes};
 use super::taking::Taking;
 use super::{HEAD_BYTES_MAX, Limits, Source, TARGET_BYTES_MAX, health};
@@ -139,13 +140,19 @@ impl Door {
     pub async fn serve<S: Source>(self, source: Arc<S>, clock: Arc<dyn Clock>) {
         let counters = Arc::clone(&self.meter.0);
         let (current, credentials) = watch::channel(Arc::new(self.credentials));
-        let hub = Arc::new(Hub::new(
+        let newest = Arc::new(Newest::new(
             Arc::clone(&source),
+            Arc::clone(&clock),
+            self.limits,
+        ));
+        let hub = Arc::new(Hub::new(
+            Arc::clone(&newest),
             Arc::clone(&counters),
             self.limits,
         ));
         let house = House {
             source,
+            newest,
             large: Large::new(self.limits.large, Arc::clone(&counters)),
             hub: Arc::clone(&hub),
         };

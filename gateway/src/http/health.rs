@@ -25,7 +25,7 @@ pub(super) async fn lives() -> Answer {
 }
 
 pub(super) async fn ready<S: Source>(State(house): State<House<S>>) -> Answer {
-    let Some(status) = house.source.status().await else {
+    let Some(status) = house.newest.status().await else {
         return busy();
     };
     let mut answer = told(&json!({ "ready": status.works_as_usual, "reasons": reasons(&status) }));

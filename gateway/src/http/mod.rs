@@ -29,6 +29,7 @@
 //! | [`WHOLE_MAX`] | 120 s | nor one that takes a little now and then; a ledger of 20 MB at 1.4 Mbit/s | connection closed, counted as `slow` |
 //! | [`LARGE_MAX`] | 4 | ledgers, bills and lists of more than 200 devices, of up to 20 MB each | 503, counted as `busy` |
 //! | [`ANSWER_MAX`] | 10 s | an answer that is not made must not hold a connection | 503, counted as `unanswered` |
+//! | [`FRESH_MAX`] | 1 s | who watches asks each second; the gateway is asked once for all of them | it is asked again |
 //! | [`ADDRESSES_MAX`] | 256 | addresses whose wrong passwords are remembered | the one that may come back soonest is forgotten |
 
 pub mod answer;
@@ -44,6 +45,7 @@ mod guessing;
 mod health;
 mod large;
 mod metrics;
+mod newest;
 mod pages;
 mod query;
 mod routes;
@@ -85,6 +87,8 @@ pub const WHOLE_MAX: Duration = Duration::from_mins(2);
 pub const LARGE_MAX: usize = 4;
 /// Longest time an answer may take to be made.
 pub const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Oldest overview or status that is told again.
+pub const FRESH_MAX: Duration = Duration::from_secs(1);
 /// Most addresses whose wrong passwords are remembered.
 pub const ADDRESSES_MAX: usize = 256;
 
@@ -102,6 +106,7 @@ struct Limits {
     whole: Duration,
     large: usize,
     answer: Duration,
+    fresh: Duration,
     /// Between two compositions of what streams tell.
     beat: Duration,
 }
@@ -119,6 +124,7 @@ impl Default for Limits {
             whole: WHOLE_MAX,
             large: LARGE_MAX,
             answer: ANSWER_MAX,
+            fresh: FRESH_MAX,
             beat: Duration::from_secs(1),
         }
     }

@@ -9,6 +9,7 @@ use axum::routing::get;
 use super::answer::{Answer, error};
 use super::events::Hub;
 use super::large::Large;
+use super::newest::Newest;
 use super::query::shown;
 use super::{Source, api, chart, events, health, metrics, pages};
 
@@ -16,6 +17,8 @@ use super::{Source, api, chart, events, health, metrics, pages};
 pub(super) struct House<S> {
     /// The running gateway.
     pub(super) source: Arc<S>,
+    /// Its overview and status, shared.
+    pub(super) newest: Arc<Newest<S>>,
     /// Where large answers are made.
     pub(super) large: Large,
     /// Streams of events.
@@ -26,6 +29,7 @@ impl<S> Clone for House<S> {
     fn clone(&self) -> Self {
         Self {
             source: Arc::clone(&self.source),
+            newest: Arc::clone(&self.newest),
             large: self.large.clone(),
             hub: Arc::clone(&self.hub),
         }

@@ -1,7 +1,7 @@
 //! Answers: what commands ask the running gateway, asked of its rooms.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -57,7 +57,7 @@ pub(super) struct Answers {
     /// Where samples and records flow by.
     pub taps: Taps,
     /// The newest sums of the ledger.
-    pub books: Mutex<Option<books::Kept>>,
+    pub books: tokio::sync::Mutex<books::Newest>,
 }
 
 /// What a sink is asked and told.
@@ -176,21 +176,22 @@ impl Answers {
     }
 
     /// Whether the books balance. They are added up anew when what that took is small against
-    /// the time since.
+    /// the time since, and once for all who ask meanwhile.
     async fn books(&self) -> Option<Books> {
+        let came_us = self.clock.now().mono_us;
+        let mut newest = self.books.lock().await;
         let began_us = self.clock.now().mono_us;
-        let kept = *self.books.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.filter(|kept| kept.is_fresh(began_us)) {
-            return Some(kept.books);
+        if newest.is_for(came_us, began_us) {
+            return newest.books();
         }
         let counters = self.ask_store(StoreQuestion::Counters).await;
         let Some((counters, spool)) = counters else {
-            return kept.map(|kept| kept.books);
+            newest.fail(self.clock.now().mono_us);
+            return newest.books();
         };
         let added_up = spawn_blocking(move || Books::from(&balances(&counters, &spool)));
         let books = added_up.await.ok()?;
-        let kept = books::Kept::new(books, began_us, self.clock.now().mono_us);
-        *self.books.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        newest.take(books, began_us, self.clock.now().mono_us);
         Some(books)
     }
 

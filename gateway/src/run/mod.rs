@@ -22,7 +22,7 @@ mod supervisor;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -259,7 +259,7 @@ impl Gateway {
             reload,
             clock: clock.clone(),
             taps,
-            books: Mutex::default(),
+            books: tokio::sync::Mutex::default(),
         });
         tracing::info!(
             site = %settings.site,

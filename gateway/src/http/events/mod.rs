@@ -31,6 +31,7 @@ use tokio::time::sleep;
 use self::difference::Picture;
 use super::answer::{Answer, BUSY_RETRY_S, later, typed};
 use super::counts::{Counters, Open, count};
+use super::newest::Newest;
 use super::query::selection;
 use super::routes::House;
 use super::{CHANGES_MAX, Limits, SELECTIONS_MAX, Source};
@@ -43,7 +44,7 @@ const GREETING: &str = "retry: 2000\n\n";
 
 /// Composes what streams tell.
 pub(super) struct Hub<S> {
-    source: Arc<S>,
+    newest: Arc<Newest<S>>,
     topics: Mutex<Vec<Topic>>,
     /// That a stream came.
     came: Notify,
@@ -62,9 +63,9 @@ struct Topic {
 }
 
 impl<S: Source> Hub<S> {
-    pub(super) fn new(source: Arc<S>, counters: Arc<Counters>, limits: Limits) -> Self {
+    pub(super) fn new(newest: Arc<Newest<S>>, counters: Arc<Counters>, limits: Limits) -> Self {
         Self {
-            source,
+            newest,
             topics: Mutex::default(),
             came: Notify::new(),
             counters,
@@ -115,10 +116,10 @@ impl<S: Source> Hub<S> {
         if selections.is_empty() {
             return;
         }
-        let overview = self.source.overview().await;
+        let overview = self.newest.overview().await;
         for selection in selections {
             let devices = match &overview {
-                Some(_) => self.source.devices(selection.clone()).await,
+                Some(_) => self.newest.source.devices(selection.clone()).await,
                 None => None,
             };
             let picture = overview.as_ref().zip(devices);

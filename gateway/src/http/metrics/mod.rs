@@ -12,6 +12,7 @@ mod parts;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -35,7 +36,7 @@ pub(super) async fn metrics<S: Source>(State(house): State<House<S>>, uri: Uri) 
     if let Err(refused) = Query::read(&uri, &[]) {
         return refused.into();
     }
-    let Some(overview) = house.source.overview().await else {
+    let Some(overview) = house.newest.overview().await else {
         return busy();
     };
     match text(overview) {
@@ -48,9 +49,9 @@ pub(super) async fn metrics<S: Source>(State(house): State<House<S>>, uri: Uri) 
 }
 
 /// All metrics of an overview.
-fn text(overview: Overview) -> Result<String, fmt::Error> {
+fn text(overview: impl Into<Arc<Overview>>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("tidegate");
-    registry.register_collector(Box::new(Snapshot(overview)));
+    registry.register_collector(Box::new(Snapshot(overview.into())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -172,7 +173,7 @@ impl Series {
 
 /// An overview, said as metrics.
 #[derive(Debug)]
-struct Snapshot(Overview);
+struct Snapshot(Arc<Overview>);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {

@@ -1,5 +1,7 @@
 //! The server at its limits: connections, heads, readers that take nothing.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 #[tokio::test]
@@ -172,4 +174,47 @@ async fn a_reader_that_takes_a_little_now_and_then_is_let_go_and_counted() {
     reads.await.expect("it is let go");
     served.until(|counts| counts.connections == 0).await;
     assert_eq!(served.get("/api/v1/bill", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn fifty_who_ask_at_once_are_one_question_to_the_gateway() {
+    let served = serve(ServeSettings::default(), |limits| {
+        // Longer than the slowest machine takes.
+        limits.fresh = 10 * PATIENCE;
+    })
+    .await;
+    let (overviews, statuses) = (&served.plant.overviews, &served.plant.statuses);
+    for (paths, asked) in [
+        (["/readyz", "/api/v1/status"], (0, 1)),
+        (["/api/v1/overview", "/metrics"], (1, 1)),
+    ] {
+        let mut all = Vec::new();
+        for path in paths.iter().cycle().take(50) {
+            let mut stream = served.connect().await;
+            let asked = request("GET", path, "");
+            stream.write_all(asked.as_bytes()).await.unwrap();
+            all.push(stream);
+        }
+        for stream in &mut all {
+            let heard = Heard::read(stream).await;
+            assert!(heard.header("retry-after").is_none(), "{heard:?}");
+        }
+        let counted = (
+            overviews.load(Ordering::Relaxed),
+            statuses.load(Ordering::Relaxed),
+        );
+        assert_eq!(counted, asked, "{paths:?}");
+    }
+    // Streams of events tell the same overview.
+    let mut listener = served.connect().await;
+    let asked = request("GET", "/api/v1/events", "");
+    listener.write_all(asked.as_bytes()).await.unwrap();
+    let selections = &served.plant.selections;
+    let told = timeout(PATIENCE, async {
+        while selections.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    told.await.expect("a stream is composed");
+    assert_eq!(overviews.load(Ordering::Relaxed), 1);
 }

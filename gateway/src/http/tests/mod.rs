@@ -43,6 +43,8 @@ impl Drop for Served {
 pub(super) async fn serve(mut settings: ServeSettings, change: impl FnOnce(&mut Limits)) -> Served {
     settings.listen.set_port(0);
     let mut door = Door::open(&settings).await.unwrap();
+    // What a test changes is seen at once, unless it says otherwise.
+    door.limits.fresh = Duration::ZERO;
     change(&mut door.limits);
     let (at, meter, plant) = (door.local_addr(), door.meter(), MadeUp::new());
     let served = door.serve(Arc::clone(&plant), Arc::new(SystemClock::new()));

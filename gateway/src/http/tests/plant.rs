@@ -23,6 +23,8 @@ pub(in crate::http) struct MadeUp {
     /// How often overview and devices were asked for.
     pub(in crate::http) overviews: AtomicU64,
     pub(in crate::http) selections: AtomicU64,
+    /// How often the status was.
+    pub(in crate::http) statuses: AtomicU64,
 }
 
 pub(in crate::http) fn overview() -> Overview {
@@ -47,6 +49,7 @@ impl MadeUp {
             stuck: AtomicBool::new(false),
             overviews: AtomicU64::new(0),
             selections: AtomicU64::new(0),
+            statuses: AtomicU64::new(0),
         })
     }
 
@@ -122,6 +125,7 @@ impl Source for MadeUp {
     }
 
     async fn status(&self) -> Option<Status> {
+        self.statuses.fetch_add(1, Ordering::Relaxed);
         self.says(|| self.overview.lock().unwrap().status.clone())
             .await
     }
