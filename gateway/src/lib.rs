@@ -36,6 +36,7 @@ pub mod log;
 #[cfg(feature = "network")]
 pub mod mqtt;
 pub mod pipeline;
+pub mod plain;
 #[cfg(feature = "network")]
 pub mod plant;
 #[cfg(feature = "network")]

@@ -6,7 +6,7 @@ use super::args::{BackupArgs, RestoreArgs};
 use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::log_tools::is_data_dir;
-use super::output::print;
+use super::output::{print, print_as_is};
 use super::progress::{Of, Progress};
 use crate::backup::{self, BackupError, Summary};
 use crate::disk::data_dir::DataDir;
@@ -77,7 +77,7 @@ fn tell(json: bool, summary: &Summary, words: &str) -> Result<(), Failure> {
         let text = serde_json::to_string(summary).map_err(|error| Failure::System {
             source: std::io::Error::other(error),
         })?;
-        return print(&format!("{text}\n"));
+        return print_as_is(&format!("{text}\n"));
     }
     print(&format!(
         "{words}; {} files, {}\n",

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::BillArgs;
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, print_as_is};
 use super::table::{align, grouped};
 use super::wiring;
 use crate::budget::{Action, Billed, Level, Standing};
@@ -79,7 +79,7 @@ pub(super) fn show(args: &BillArgs) -> Result<(), Failure> {
             let nothing = serde_json::json!({
                 "month": null, "sinks": {}, "budget": billed.standing,
             });
-            return print(&format!("{nothing:#}\n"));
+            return print_as_is(&format!("{nothing:#}\n"));
         }
         return print(&format!(
             "{heading}nothing was sent yet that the bill knows of\n"
@@ -96,7 +96,7 @@ pub(super) fn show(args: &BillArgs) -> Result<(), Failure> {
             command: "bill",
             source: source.into(),
         })?;
-        return print(&format!("{text}\n"));
+        return print_as_is(&format!("{text}\n"));
     }
     print(&format!("{heading}{}", render(&shown, args.sensors)))
 }

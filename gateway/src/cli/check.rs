@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::CheckArgs;
 use super::config::{count_mistakes, read};
 use super::failure::Failure;
-use super::output::{look, print, say};
+use super::output::{look, print, print_as_is, say};
 use crate::http;
 use crate::rules::settings::Settings;
 use crate::rules::{Mistake, Severity, draw, mistake_at, parse};
@@ -23,7 +23,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
         Err(findings) => (None, findings),
     };
     if args.json {
-        print(&as_json(&file, settings, findings))?;
+        print_as_is(&as_json(&file, settings, findings))?;
     } else {
         say(&draw(findings, &text, look()));
         if let Some(settings) = settings {

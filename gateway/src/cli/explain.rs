@@ -3,7 +3,7 @@
 use super::args::ExplainArgs;
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, print_as_is};
 use super::progress::{Of, Progress};
 use crate::explain::{self, ExplainError, Question};
 
@@ -31,7 +31,7 @@ pub(super) fn show(args: &ExplainArgs) -> Result<(), Failure> {
             command: "explain",
             source: error.into(),
         })?;
-        print(&format!("{json}\n"))?;
+        print_as_is(&format!("{json}\n"))?;
     } else {
         print(&answer.to_string())?;
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::remedy;
 use crate::control::AskError;
+use crate::plain;
 
 /// An error of any room.
 pub(super) type AnyError = Box<dyn Error + Send + Sync>;
@@ -334,7 +335,8 @@ impl Failure {
 
     /// Tells the failure on stderr and gives the exit code.
     pub(super) fn report(&self) -> ExitCode {
-        super::output::say_at(tracing::Level::ERROR, &self.told());
+        let told = self.told();
+        super::output::say_at(tracing::Level::ERROR, &plain::lines(&told));
         ExitCode::from(self.code())
     }
 

@@ -6,7 +6,7 @@ use super::args::LedgerArgs;
 use super::books;
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, print_as_is};
 use super::progress::{Of, Progress};
 use super::table;
 use super::wiring;
@@ -28,7 +28,7 @@ pub(super) fn show(args: &LedgerArgs) -> Result<(), Failure> {
         ledger["balances"] = serde_json::json!(balances);
     }
     if args.json {
-        print(&format!("{ledger:#}\n"))?;
+        print_as_is(&format!("{ledger:#}\n"))?;
     } else {
         let shown = settings.data_dir.display();
         let books = books::render(&balances);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::args::{LogCheckArgs, LogCommand, LogRepairArgs};
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::{print, say};
+use super::output::{print, print_as_is, say};
 use super::progress::{Of, Progress};
 use crate::disk::data_dir::DataDir;
 use crate::disk::overlay::OverlayDisk;
@@ -62,7 +62,7 @@ fn check_files(args: &LogCheckArgs) -> Result<(), Failure> {
     bar.end();
     let found = found.map_err(failed)?;
     if args.json {
-        print(&format!("{}\n", report::to_json(&found)))?;
+        print_as_is(&format!("{}\n", report::to_json(&found)))?;
     } else {
         print(&report::check_lines(&settings, &found))?;
     }
@@ -97,7 +97,7 @@ fn repair_files(args: &LogRepairArgs) -> Result<(), Failure> {
     };
     bar.end();
     if args.json {
-        print(&format!("{}\n", report::to_json(&repaired)))
+        print_as_is(&format!("{}\n", report::to_json(&repaired)))
     } else {
         if !args.apply && !repaired.steps.is_empty() {
             say("nothing was changed; with --apply this is done:\n");

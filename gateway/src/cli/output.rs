@@ -6,10 +6,18 @@ use tracing::Level;
 
 use super::failure::Failure;
 use super::logs::journal;
+use crate::plain;
 use crate::rules::Look;
 
-/// Writes a command's result to stdout. A reader that went away (`| head`) has seen enough.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+/// Writes a command's result for people to stdout: what devices and receivers say in it gives a
+/// terminal no orders.
+pub(super) fn print(lines: &str) -> Result<(), Failure> {
+    print_as_is(&plain::lines(lines))
+}
+
+/// Writes a command's result for programs, or one with colours of our own, to stdout. A reader
+/// that went away (`| head`) has seen enough.
+pub(super) fn print_as_is(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {

@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::failure::Failure;
-use super::output::print;
+use super::output::print_as_is;
 use super::{COMMANDS_END_CODES, Cli};
 
 /// Arguments of `completions`.
@@ -35,7 +35,7 @@ pub struct ManArgs {
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "tidegate", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    print_as_is(&String::from_utf8_lossy(&script))
 }
 
 /// Writes a man page of each command.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::args::ReloadArgs;
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, print_as_is};
 use crate::control;
 use crate::reload::Outcome;
 
@@ -23,7 +23,7 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<(), Failure> {
             source: source.into(),
         })?;
     if args.json {
-        print(&format!("{answer:#}\n"))?;
+        print_as_is(&format!("{answer:#}\n"))?;
     } else {
         print(&render(&outcome))?;
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::args::{Bound, From, ReplayArgs};
 use super::config::{self, Warnings};
 use super::failure::{AnyError, Failure};
-use super::output::print;
+use super::output::{print, print_as_is};
 use super::progress::{Of, Progress};
 use crate::comparison::{self, Report};
 use crate::disk::Disk;
@@ -35,11 +35,11 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         return as_logged::print(&past, asked, args.json);
     }
     let report = compare(args, &disk, &past, &settings, asked)?;
-    print(&if args.json {
-        json(&report)?
+    if args.json {
+        print_as_is(&json(&report)?)
     } else {
-        text::render(&report, &args.config.to_string_lossy())
-    })
+        print(&text::render(&report, &args.config.to_string_lossy()))
+    }
 }
 
 fn asked(args: &ReplayArgs, past: &Past) -> Asked {

@@ -8,9 +8,10 @@ use super::args::StatusArgs;
 use super::bill;
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, print_as_is};
 use super::table::{align, grouped};
 use crate::control::{self, AskError};
+use crate::plain;
 use crate::reload::InForce;
 use crate::rules::show_size;
 use crate::sinks::status::{Drain, Phase};
@@ -32,7 +33,7 @@ pub(super) fn show(args: &StatusArgs) -> Result<(), Failure> {
             source: source.into(),
         })?;
     if args.json {
-        print(&format!("{answer:#}\n"))?;
+        print_as_is(&format!("{answer:#}\n"))?;
     } else {
         print(&render(&status))?;
     }
@@ -126,7 +127,7 @@ fn state_lines(out: &mut String, site: &str, state: &State) {
     let (name, meaning) = (&state.name, &state.meaning);
     let _ = writeln!(out, "{subject}: {name}{fault}{since}: {meaning}");
     if let Some(why) = &state.why {
-        let _ = writeln!(out, "  because: {why}");
+        let _ = writeln!(out, "  because: {}", plain::in_line(why));
     }
 }
 
@@ -164,6 +165,7 @@ fn sinks(out: &mut String, status: &Status) {
 fn sink_lines(out: &mut String, name: &str, sink: &Sink) {
     if let Some(error) = &sink.delivery.last_error {
         let attempts = number(sink.delivery.attempts.into());
+        let error = plain::in_line(error);
         let _ = writeln!(out, "  {name}: after {attempts} attempts: {error}");
     }
     let counters = &sink.delivery.counters;

@@ -9,6 +9,8 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
+use crate::plain;
+
 /// Lays out a value.
 pub(super) fn render(value: &Value) -> String {
     let mut out = String::new();
@@ -145,13 +147,18 @@ pub(super) fn grouped(number: &str) -> String {
 /// Writes rows with their columns under each other: the first to the left, the others to the
 /// right.
 pub(super) fn align(out: &mut String, rows: &[Vec<String>]) {
+    let plain_row = |row: &Vec<String>| {
+        let cells = row.iter().map(|cell| plain::in_line(cell).into_owned());
+        cells.collect::<Vec<String>>()
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(plain_row).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let _ = if column == 0 {
@@ -199,6 +206,12 @@ mod tests {
             \n\
             uncounted\n  trailer  2\n  version  0\n";
         assert_eq!(render(&ledger), expected, "\n{}", render(&ledger));
+    }
+
+    #[test]
+    fn cells_give_a_terminal_no_orders() {
+        let shown = render(&json!({ "units": { "a\u{1b}[2J": { "unit": "bar\r\n" } } }));
+        assert_eq!(shown, "units\n          unit\n  a�[2J  bar��\n");
     }
 
     #[test]

@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::args::TapArgs;
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::{print, say};
+use super::output::{print, print_as_is, say};
 use super::status::number;
 use crate::control::{self, Tick};
 use crate::dead_letters::meant;
+use crate::plain;
 use crate::plant::{Passing, TapFilter};
 use crate::rules::nearest;
 use crate::time::{Clock, SystemClock};
@@ -52,7 +53,7 @@ pub(super) fn show(args: &TapArgs) -> Result<(), Failure> {
             Tick::Ended => return Err(Failure::TapEnded),
         };
         if args.json {
-            print(&json(&passing))?;
+            print_as_is(&json(&passing))?;
         } else {
             print(&columns.line(&passing))?;
         }
@@ -101,12 +102,14 @@ impl Columns {
         }
     }
 
-    fn put(&mut self, [time, device, sensor]: [&str; 3], told: &str) -> String {
+    fn put(&mut self, names: [&str; 3], told: &str) -> String {
+        let [time, device, sensor] = &names.map(plain::in_line);
         let widen = |width: &mut usize, text: &str| *width = text.chars().count().max(*width);
         widen(&mut self.time, time);
         widen(&mut self.device, device);
         widen(&mut self.sensor, sensor);
         let (time_width, device_width, sensor_width) = (self.time, self.device, self.sensor);
+        let told = plain::in_line(told);
         format!("{time:<time_width$}  {device:<device_width$}  {sensor:<sensor_width$}  {told}\n")
     }
 }
@@ -142,6 +145,30 @@ mod tests {
             unit: unit.into(),
             time: "2020-02-08T13:30:00Z".into(),
             value,
+        }
+    }
+
+    /// A device names its unit, and any sender on the broker its texts.
+    #[test]
+    fn what_flows_by_gives_a_terminal_no_orders() {
+        let unit = "\u{1b}]0;x\u{7}\r\nbar\u{9b}";
+        let record = json!({
+            "start": "2020-02-08T13:30:00Z\u{1b}", "device": "pump\n-1", "sensor": "p\t",
+            "unit": unit, "rule": "minute\u{1b}c", "alert": "opened\u{8}", "cause": "silence\r",
+            "values": { "mean\u{7f}": "\u{9b}2J" },
+        });
+        let all = [sample("pressure", 4.5, unit), Passing::Record(record)];
+        for passing in &all {
+            let line = Columns::default().line(passing);
+            let bare = line.strip_suffix('\n').unwrap();
+            assert!(!bare.contains(char::is_control), "{bare:?}");
+            assert!(bare.contains("�]0;x���bar�"), "{bare:?}");
+            // Programs are told what was said.
+            let said: Value = serde_json::from_str(&json(passing)).unwrap();
+            assert!(
+                said.to_string().contains("\\u001b]0;x\\u0007\\r\\nbar"),
+                "{said}"
+            );
         }
     }
 

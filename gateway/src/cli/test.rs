@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::TestArgs;
 use super::config::read;
 use super::failure::Failure;
-use super::output::{look, look_out, print, say};
+use super::output::{look, look_out, print, print_as_is, say};
 use crate::rehearsal::{Difference, Outcome, Test, rehearse, tell};
 use crate::rules::{Mistake, Ruled, draw, parse, parse_test};
 
@@ -102,7 +102,7 @@ fn cause(failure: &Failure) -> String {
 
 fn show(file: &str, ran: &Ran) -> Result<(), Failure> {
     match ran {
-        Ran::Through(test, outcome) => print(&tell(test, outcome, file, look_out())),
+        Ran::Through(test, outcome) => print_as_is(&tell(test, outcome, file, look_out())),
         Ran::Mistaken(_) => Ok(()),
         Ran::Unreadable(failure) => {
             say(&format!("{}\n", why_unreadable(file, failure)));

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use super::answer::{
     Answer, Batch, Delivery, Fate, Lost, Number, Record, Rule, Sample, State, Unknown,
 };
+use crate::plain;
 use crate::rules::show_duration;
 
 impl Display for Answer {
@@ -97,7 +98,9 @@ fn sample_lines(f: &mut Formatter<'_>, sample: &Sample) -> fmt::Result {
         f,
         "  nearest        {}, {off}: {} (raw {})",
         sample.time,
-        [value.as_str(), &sample.unit].join(" ").trim_end(),
+        [value.as_str(), &*plain::in_line(&sample.unit)]
+            .join(" ")
+            .trim_end(),
         sample.raw
     )?;
     if sample.equally_near > 1 {

@@ -25,7 +25,7 @@ use clap::Args;
 use self::answers::{Answers, Kind, Question};
 use self::asking::Asking;
 use super::failure::Failure;
-use super::output::{print, say};
+use super::output::{print, print_as_is, say};
 use super::{check, signal};
 use crate::rules::parse;
 use crate::rules::settings::{MqttSettings, Settings};
@@ -90,7 +90,7 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Failure> {
     let name = args.file.display().to_string();
     let text = answers.text(&name);
     if args.stdout {
-        return print(&text);
+        return print_as_is(&text);
     }
     writing::write(&args.file, &text, args.force)?;
     // It was read after the last answer: only an error of this program's own could be here.

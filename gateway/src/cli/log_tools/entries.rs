@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{failed, load};
 use crate::cli::args::{Bound, EntryFilter, LogExportArgs, LogInspectArgs};
 use crate::cli::failure::Failure;
-use crate::cli::output::{print, say};
+use crate::cli::output::{print, print_as_is, say};
 use crate::disk::Disk;
 use crate::inspection::Room;
 use crate::inspection::entries::{LogEntry, journal_json, journal_line, read_record, record_line};
@@ -44,7 +44,7 @@ pub(super) fn inspect(args: &LogInspectArgs) -> Result<(), Failure> {
         path: settings.data_dir.clone(),
     })?;
     rows.iter().try_for_each(|row| match form {
-        Form::Json => print(&format!("{row}\n")),
+        Form::Json => print_as_is(&format!("{row}\n")),
         Form::Words => print(&row_words(row)),
     })
 }
@@ -102,7 +102,7 @@ fn one(
         path: settings.data_dir.clone(),
     })?;
     match form {
-        Form::Json => print(&format!("{}\n", entry.to_json())),
+        Form::Json => print_as_is(&format!("{}\n", entry.to_json())),
         Form::Words => print(&format!("{}\n{:#}\n", entry.line(), entry.to_json())),
     }
 }

@@ -9,12 +9,13 @@ use super::args::{DeadLetterCommand, DropArgs, LetterArgs, LettersArgs, LettersT
 use super::{failed, unanswered};
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::output::{print, print_as_is};
 use crate::cli::status::number;
 use crate::control::{self, AskError};
 use crate::dead_letters::{self, Handled, Letter, ORDERED_MAX, Order, Reply, Wish};
 use crate::disk::data_dir::DataDir;
 use crate::disk::{Disk, RealDisk};
+use crate::plain;
 use crate::rules::settings::Settings;
 use crate::spool::Spool;
 use crate::spool::letters::LetterState;
@@ -145,7 +146,7 @@ fn list(args: &LettersArgs) -> Result<(), Failure> {
     let letters = Desk::open(&args.config, &args.sink, false)?.all()?;
     if args.json {
         let listed = json!({ "sink": args.sink, "dead_letters": letters });
-        return print(&format!("{listed:#}\n"));
+        return print_as_is(&format!("{listed:#}\n"));
     }
     print(&listed(&args.sink, &letters))
 }
@@ -159,7 +160,7 @@ fn listed(sink: &str, letters: &[Letter]) -> String {
     for letter in letters {
         let id = letter.id.get(..ID_DIGITS).unwrap_or(&letter.id);
         let record = &letter.record;
-        let said = |field: &str| record[field].as_str().unwrap_or("?");
+        let said = |field: &str| plain::in_line(record[field].as_str().unwrap_or("?"));
         let _ = writeln!(
             out,
             "  {id}  {} {} {}, {}; refused {}{}\n    {}",
@@ -169,7 +170,7 @@ fn listed(sink: &str, letters: &[Letter]) -> String {
             said("start"),
             letter.at,
             state(letter.state),
-            letter.why
+            plain::in_line(&letter.why)
         );
     }
     out
@@ -192,7 +193,7 @@ fn show(args: &LetterArgs) -> Result<(), Failure> {
     };
     if args.json {
         let json = serde_json::to_string_pretty(&letter).map_err(failed)?;
-        return print(&format!("{json}\n"));
+        return print_as_is(&format!("{json}\n"));
     }
     print(&shown(&args.sink, &letter))
 }
@@ -209,7 +210,7 @@ fn shown(sink: &str, letter: &Letter) -> String {
         letter.at,
         number(letter.attempts.into()),
         state(letter.state),
-        letter.why,
+        plain::in_line(&letter.why),
         letter.record
     )
 }
@@ -244,7 +245,7 @@ fn handle(args: &LettersToArgs, wish: fn(Vec<String>) -> Wish) -> Result<(), Fai
     let left = handled.iter().filter(|one| !one.outcome.is_done()).count();
     if args.json {
         let told = json!({ "sink": args.sink, "handled": handled });
-        print(&format!("{told:#}\n"))?;
+        print_as_is(&format!("{told:#}\n"))?;
     } else {
         let is_resend = matches!(wish(Vec::new()), Wish::Resend(_));
         let when = is_resend.then(|| desk.when());
@@ -278,7 +279,7 @@ fn told(sink: &str, handled: &[Handled], when: Option<&str>) -> String {
         let why = one
             .why
             .as_ref()
-            .map_or_else(String::new, |why| format!(": {why}"));
+            .map_or_else(String::new, |why| format!(": {}", plain::in_line(why)));
         let _ = writeln!(out, "  not {}: {}{why}", one.id, one.outcome.meaning());
     }
     out

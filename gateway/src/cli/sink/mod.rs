@@ -14,12 +14,13 @@ pub use self::args::SinkCommand;
 use self::args::{ResumeArgs, SinkListArgs};
 use super::config::{self, Warnings};
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, print_as_is};
 use super::status::{known, number, phase};
 use super::table::align;
 use crate::control::{self, AskError};
 use crate::disk::data_dir::DataDir;
 use crate::disk::{Disk, RealDisk};
+use crate::plain;
 use crate::rules::settings::Settings;
 use crate::sinks;
 use crate::sinks::status::Phase;
@@ -92,7 +93,7 @@ fn list(args: &SinkListArgs) -> Result<(), Failure> {
     };
     if args.json {
         let json = serde_json::to_string_pretty(&listing).map_err(failed)?;
-        print(&format!("{json}\n"))
+        print_as_is(&format!("{json}\n"))
     } else {
         print(&render(&listing))
     }
@@ -161,7 +162,7 @@ fn render(listing: &Listing) -> String {
     align(&mut out, &rows);
     for sink in &listing.sinks {
         if let Some(error) = &sink.last_error {
-            let _ = writeln!(out, "  {}: {error}", sink.name);
+            let _ = writeln!(out, "  {}: {}", sink.name, plain::in_line(error));
         }
     }
     out
@@ -172,7 +173,7 @@ fn resume(args: &ResumeArgs) -> Result<(), Failure> {
     let asked = control::Command::Resume(args.sink.clone());
     let answer = control::ask(&settings.data_dir, &asked).map_err(unanswered)?;
     if args.json {
-        return print(&format!("{answer:#}\n"));
+        return print_as_is(&format!("{answer:#}\n"));
     }
     let before: sinks::Status = serde_json::from_value(answer).map_err(failed)?;
     print(&resumed(&args.sink, &before))
@@ -201,7 +202,7 @@ fn resumed(name: &str, before: &sinks::Status) -> String {
     };
     let mut out = format!("{name} was {}: {next}\n", phase(before.phase));
     if let Some(why) = &before.last_error {
-        let _ = writeln!(out, "  its last error: {why}");
+        let _ = writeln!(out, "  its last error: {}", plain::in_line(why));
     }
     out
 }

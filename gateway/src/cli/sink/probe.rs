@@ -8,10 +8,11 @@ use super::args::SinkTestArgs;
 use super::failed;
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::output::{print, print_as_is};
 use crate::cli::status::number;
 use crate::cli::wiring;
 use crate::dead_letters::DeadLetterError;
+use crate::plain;
 use crate::rules::nearest;
 use crate::rules::settings::{SinkKind, SinkSettings};
 use crate::sinks::delivery::Outcome;
@@ -30,7 +31,7 @@ pub(super) fn run(args: &SinkTestArgs) -> Result<(), Failure> {
     };
     let probed = wiring::probe(sink, settings.site.as_str())?;
     if args.json {
-        print(&format!("{:#}\n", to_json(sink, &probed)))?;
+        print_as_is(&format!("{:#}\n", to_json(sink, &probed)))?;
     } else {
         print(&render(sink, &probed))?;
     }
@@ -127,6 +128,7 @@ fn render(sink: &SinkSettings, probed: &Probed) -> String {
         out.push_str(left_behind(&sink.kind));
         return out;
     };
+    let why = plain::in_line(why);
     let _ = writeln!(
         out,
         "{name} did not take the probe ({}, after {} ms): {why}\n  with records of the gateway: {}\n  try: {}",
