@@ -36,6 +36,29 @@ fn a_row_each_then_what_went_wrong() {
 }
 
 #[test]
+fn what_a_receiver_said_gives_a_terminal_no_orders() {
+    let said = "HTTP 500: \u{1b}[2J\u{9b}1m\r\nno".to_owned();
+    let listing = Listing {
+        running: true,
+        sinks: vec![Listed {
+            last_error: Some(said.clone()),
+            ..listed("cloud")
+        }],
+    };
+    let shown = render(&listing);
+    assert!(
+        shown.ends_with("  cloud: HTTP 500: �[2J�1m��no\n"),
+        "{shown:?}"
+    );
+    let before = sinks::Status {
+        last_error: Some(said),
+        ..sinks::Status::default()
+    };
+    let shown = resumed("cloud", &before);
+    assert!(shown.ends_with(": HTTP 500: �[2J�1m��no\n"), "{shown:?}");
+}
+
+#[test]
 fn without_a_gateway_nothing_is_doing() {
     let listing = Listing {
         running: false,

@@ -160,6 +160,30 @@ fn a_picture_has_every_view_and_no_keys() {
     assert!(!shown.contains("q leave"));
 }
 
+/// A device names its unit.
+#[test]
+fn what_devices_say_gives_a_terminal_no_orders() {
+    let mut answer = answer();
+    for device in &mut answer.devices.devices {
+        for sensor in &mut device.sensors {
+            sensor.unit = "\u{1b}[2J\u{9b}\r\nbar".into();
+        }
+    }
+    answer.overview.alerts[0].unit = "\u{1b}]0;x\u{7}".into();
+    let mut state = State::new(false);
+    state.hear(Ok(answer));
+    let shown = picture(&mut state);
+    assert!(shown.contains("[2Jbar"), "{shown:?}");
+    let odd = shown
+        .chars()
+        .find(|sign| sign.is_control() && *sign != '\n');
+    assert_eq!(odd, None, "{shown:?}");
+    assert_eq!(
+        shown.lines().count(),
+        picture(&mut answered()).lines().count()
+    );
+}
+
 #[test]
 fn a_gateway_that_is_away_is_said_and_what_it_said_stays() {
     let mut state = State::new(true);
