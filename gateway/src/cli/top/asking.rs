@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,8 +14,6 @@ use crate::plant::{Devices, Overview, Selection};
 
 /// Between two questions.
 const EVERY: Duration = Duration::from_secs(1);
-/// Changes of what is asked for that may wait; a later one is taken with the next key.
-const CHANGES_MAX: usize = 4;
 
 /// What the gateway said.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +22,27 @@ pub(super) struct Answer {
     pub devices: Devices,
 }
 
+/// The devices to ask for from here on, until they are taken: a later wish replaces an earlier one.
+#[derive(Clone, Default)]
+struct Wanted(Arc<Mutex<Option<Selection>>>);
+
+impl Wanted {
+    fn put(&self, selection: Selection) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(selection);
+    }
+
+    fn take(&self) -> Option<Selection> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take()
+    }
+}
+
 /// The thread.
 pub(super) struct Asking {
-    changes: SyncSender<Selection>,
+    wanted: Wanted,
+    /// Says that something is wanted; full while that was not heard yet.
+    wake: SyncSender<()>,
     /// What it says, or why it says nothing.
     pub answers: Receiver<Result<Answer, String>>,
 }
@@ -33,36 +50,54 @@ pub(super) struct Asking {
 impl Asking {
     /// Begins to ask for some devices.
     pub fn begin(data_dir: PathBuf, selection: Selection) -> io::Result<Self> {
-        let (changes, changed) = sync_channel(CHANGES_MAX);
+        Self::begin_with(selection, move |selection| {
+            ask(&data_dir, selection).map_err(|why| why.to_string())
+        })
+    }
+
+    fn begin_with(
+        selection: Selection,
+        ask: impl FnMut(&Selection) -> Result<Answer, String> + Send + 'static,
+    ) -> io::Result<Self> {
+        let wanted = Wanted::default();
+        let taken = wanted.clone();
+        let (wake, woken) = sync_channel(1);
         let (said, answers) = sync_channel(1);
         thread::Builder::new()
             .name("asking".into())
-            .spawn(move || ask_on(&data_dir, selection, &changed, &said))?;
-        Ok(Self { changes, answers })
+            .spawn(move || ask_on(ask, selection, (&taken, &woken), &said))?;
+        Ok(Self {
+            wanted,
+            wake,
+            answers,
+        })
     }
 
     /// Asks for other devices from here on, and at once.
     pub fn change(&self, selection: Selection) {
-        let _ = self.changes.try_send(selection);
+        self.wanted.put(selection);
+        // Full: the thread has yet to hear of an earlier wish, and will find this one.
+        let _ = self.wake.try_send(());
     }
 }
 
 /// Asks until nobody listens any more.
 fn ask_on(
-    data_dir: &Path,
+    mut ask: impl FnMut(&Selection) -> Result<Answer, String>,
     mut selection: Selection,
-    changed: &Receiver<Selection>,
+    (wanted, woken): (&Wanted, &Receiver<()>),
     said: &SyncSender<Result<Answer, String>>,
 ) {
     loop {
-        let answer = ask(data_dir, &selection).map_err(|why| why.to_string());
-        if said.send(answer).is_err() {
+        if said.send(ask(&selection)).is_err() {
             return;
         }
-        match changed.recv_timeout(EVERY) {
-            Ok(other) => selection = changed.try_iter().last().unwrap_or(other),
-            Err(RecvTimeoutError::Timeout) => {}
+        match woken.recv_timeout(EVERY) {
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(other) = wanted.take() {
+            selection = other;
         }
     }
 }
@@ -78,4 +113,46 @@ pub(super) fn ask(data_dir: &Path, selection: &Selection) -> Result<Answer, AskE
 fn asked<T: DeserializeOwned>(data_dir: &Path, command: &Command) -> Result<T, AskError> {
     let answer = control::ask(data_dir, command)?;
     serde_json::from_value(answer).map_err(|source| AskError::Unreadable { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn of(glob: &str) -> Selection {
+        Selection {
+            glob: Some(glob.to_owned()),
+            ..Selection::default()
+        }
+    }
+
+    /// A gateway that takes its time while a filter is typed: what is asked next is the filter's end.
+    #[test]
+    fn the_newest_wish_is_asked_for_however_many_came_before() {
+        let (ask, asked) = sync_channel(0);
+        let (let_answer, may_answer) = sync_channel::<()>(0);
+        let asking = Asking::begin_with(of("*"), move |selection| {
+            let _ = ask.send(selection.clone());
+            let _ = may_answer.recv();
+            Err("nobody answers".into())
+        })
+        .unwrap();
+        assert_eq!(asked.recv_timeout(PATIENCE), Ok(of("*")));
+        for typed in 0..20 {
+            asking.change(of(&format!("pump-{typed}")));
+        }
+        let_answer.send(()).unwrap();
+        assert!(asking.answers.recv_timeout(PATIENCE).unwrap().is_err());
+        assert_eq!(asked.recv_timeout(PATIENCE), Ok(of("pump-19")));
+        let_answer.send(()).unwrap();
+        assert!(asking.answers.recv_timeout(PATIENCE).unwrap().is_err());
+        // It stays what is asked for.
+        assert_eq!(asked.recv_timeout(PATIENCE), Ok(of("pump-19")));
+        // Whoever leaves ends the thread: its end of the questions is gone.
+        drop(asking);
+        let_answer.send(()).unwrap();
+        assert!(asked.recv_timeout(PATIENCE).is_err());
+    }
 }
