@@ -4,6 +4,7 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use super::shell;
 use crate::rules::{Mistake, Severity, parse, shown_url};
 
 /// Where the page is: for this machine alone, which takes neither TLS nor a password.
@@ -229,7 +230,7 @@ impl Answers {
              [gateway]\n\
              site = {:<26}# names the site in topics and records; devices use the same\n\
              # data_dir = \"./tidegate-data\"   # log, spool and control socket\n\n",
-            file.replace(['\n', '\r'], " "),
+            shell::file(file),
             quoted(&self.site)
         );
         text.push_str(&self.mqtt());

@@ -12,6 +12,7 @@
 mod answers;
 mod asking;
 mod hostname;
+mod shell;
 mod writing;
 
 #[cfg(test)]
@@ -135,7 +136,7 @@ fn next(file: &Path, settings: &Settings, answers: &Answers) -> String {
     let config = if name == "tidegate.toml" {
         String::new()
     } else {
-        format!(" --config {name}")
+        format!(" --config {}", shell::file(&name))
     };
     let broker = match &settings.mqtt {
         MqttSettings::Embedded { listen } if listen.ip().is_unspecified() => {
@@ -147,15 +148,16 @@ fn next(file: &Path, settings: &Settings, answers: &Answers) -> String {
         }
         MqttSettings::External { host, port, .. } => format!("{host}:{port}"),
     };
+    let broker = shell::word(&format!("mqtt://{broker}"));
     format!(
         "{summary}\n\
          \n\
          Next, each in a terminal of its own:\n\
          \x20 tidegate run{config}\n\
-         \x20 tidegate simulate --device pump-1 --site {} --broker mqtt://{broker} --speed 60\n\
+         \x20 tidegate simulate --device pump-1 --site {} --broker {broker} --speed 60\n\
          \x20 tidegate status{config}\n\
          Records come {}, the first after about {} of samples. The page is at http://{}\n",
-        settings.site,
+        shell::word(settings.site.as_str()),
         answers.place(),
         answers.every(),
         answers::HTTP_LISTEN,

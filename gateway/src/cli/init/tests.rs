@@ -315,5 +315,27 @@ fn what_comes_next_names_file_and_broker() {
         other.contains("  tidegate run --config /etc/plant.toml\n"),
         "{other}"
     );
-    assert!(other.contains("--broker mqtt://[::1]:1884 "), "{other}");
+    assert!(other.contains("--broker 'mqtt://[::1]:1884' "), "{other}");
+}
+
+#[test]
+fn commands_name_odd_files_as_a_shell_reads_them() {
+    for (file, word) in [
+        ("my plant's.toml", "'my plant'\\''s.toml'"),
+        ("-x.toml", "./-x.toml"),
+        ("a\nb\u{7f}.toml", "$'a\\012b\\177.toml'"),
+    ] {
+        let answers = Answers::of_site(SITE);
+        let text = answers.text(file);
+        let (settings, _) = parse(&text, file).unwrap();
+        let told = next(Path::new(file), &settings, &answers);
+        assert!(
+            told.contains(&format!("  tidegate run --config {word}\n")),
+            "{told}"
+        );
+        assert!(
+            text.contains(&format!("\n#     tidegate check {word}\n")),
+            "{text}"
+        );
+    }
 }
