@@ -104,6 +104,18 @@ impl Refusal {
         }
     }
 
+    /// Says it in the log beside the hash of what stays in force. A person is needed: who saved it
+    /// believes that it is in force.
+    pub fn log(&self, in_force: &str) {
+        tracing::error!(
+            hash = self.hash,
+            in_force,
+            places = self.places.join("; "),
+            "the configuration is refused and nothing changes: {}",
+            self.why
+        );
+    }
+
     /// It changes what only a start can.
     fn needs_restart(file: &str, hash: String, keys: Vec<String>) -> Self {
         Self {

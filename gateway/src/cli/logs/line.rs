@@ -13,10 +13,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::journal;
 use super::ration::{Line, Ration, Sort, Verdict};
-use crate::time::Clock;
+use crate::plain;
+use crate::time::{Clock, SECOND_US};
 
-/// Fields that tell apart what one place in the code says: of whom it speaks.
-const APART: [&str; 7] = ["sink", "device", "rule", "broker", "path", "file", "from"];
+/// Fields that tell apart what one place in the code says: of whom it speaks, and of which of a
+/// few faults or configurations.
+const APART: [&str; 11] = [
+    "sink", "device", "rule", "broker", "path", "file", "from", "class", "fault", "hash", "reload",
+];
+/// Fields whose words tell it apart as well, up to [`super::ration::WORDS_MAX`] of them.
+const WORDS: [&str; 4] = ["message", "why", "error", "refused"];
 
 /// How a line is written beside its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +67,23 @@ impl Held {
     fn write(&self, lines: &[Line], out: &mut impl Write) {
         for line in lines {
             // Where stderr is closed there is nobody to tell.
-            let _ = out.write_all(self.counted(&line.text, line.repeated).as_bytes());
+            let _ = out.write_all(self.late(line).as_bytes());
         }
     }
 
     fn ration(&self) -> MutexGuard<'_, Ration> {
         self.ration.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line that was held back, with how many before it; where the journal writes the time, with
+    /// how long ago it happened.
+    fn late(&self, line: &Line) -> String {
+        let counted = self.counted(&line.text, line.repeated);
+        if !self.style.journal || self.style.json {
+            return counted;
+        }
+        let bare = counted.trim_end_matches('\n');
+        format!("{bare} held_s={}\n", line.held_us / SECOND_US as u64)
     }
 
     /// A line with how many were held back before it.
@@ -108,6 +125,9 @@ where
         self.inner
             .format_event(context, Writer::new(&mut line), event)?;
         let level = *event.metadata().level();
+        if !self.held.style.json {
+            line = one_line(&line);
+        }
         if self.held.style.journal {
             line = journal::marked(level, &line);
         }
@@ -126,23 +146,52 @@ where
 
 /// What an event is one more of.
 fn sort(event: &Event<'_>) -> Sort {
-    let mut apart = Apart(DefaultHasher::new());
-    let metadata = event.metadata();
-    metadata.callsite().hash(&mut apart.0);
+    let mut apart = Apart::default();
+    event.metadata().callsite().hash(&mut apart.of);
     event.record(&mut apart);
-    apart.0.finish()
+    Sort {
+        of: apart.of.finish(),
+        words: Some(apart.words.finish()),
+    }
 }
 
-/// Takes in the fields of [`APART`].
-struct Apart(DefaultHasher);
+/// An event as one line without orders to a terminal: the colours in it are our own, those of
+/// others were escaped when it was made.
+fn one_line(line: &str) -> String {
+    let bare = line.trim_end_matches('\n').replace('\n', " ");
+    let parts: Vec<_> = bare.split('\u{1b}').map(plain::in_line).collect();
+    parts.join("\u{1b}") + "\n"
+}
+
+/// Takes in the fields of [`APART`] and [`WORDS`].
+#[derive(Default)]
+struct Apart {
+    of: DefaultHasher,
+    words: DefaultHasher,
+}
 
 impl Visit for Apart {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if APART.contains(&field.name()) {
-            field.name().hash(&mut self.0);
-            format!("{value:?}").hash(&mut self.0);
+        let name = field.name();
+        if APART.contains(&name) {
+            name.hash(&mut self.of);
+            format!("{value:?}").hash(&mut self.of);
+        } else if WORDS.contains(&name) {
+            name.hash(&mut self.words);
+            let text = format!("{value:?}");
+            let parts = text.split(|sign: char| !sign.is_alphanumeric());
+            for word in parts.filter(|part| is_word(part)) {
+                word.hash(&mut self.words);
+            }
         }
     }
+}
+
+/// Whether a part of a text says what it is about. Counts, ids and times do not; a number of three
+/// digits is a status.
+fn is_word(part: &str) -> bool {
+    let is_digit = |sign: char| sign.is_ascii_digit();
+    !part.contains(is_digit) || (part.len() == 3 && part.chars().all(is_digit))
 }
 
 #[cfg(test)]
@@ -153,7 +202,8 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-    use crate::time::{SECOND_US, Timestamp};
+    use crate::reload::{Refusal, hash};
+    use crate::time::Timestamp;
 
     /// A clock that is set by hand, in seconds.
     #[derive(Default)]
@@ -294,6 +344,136 @@ mod tests {
         let repeated = cloud.iter().filter_map(|line| line["repeated"].as_u64());
         assert_eq!(cloud.len() as u64 + repeated.sum::<u64>(), 3_600);
         assert_eq!(cloud.len(), 17);
+    }
+
+    const TEXT: Style = Style {
+        json: false,
+        journal: false,
+    };
+
+    /// What is written while `within` happens, and at its end.
+    fn told(style: Style, within: impl FnOnce(&Hand)) -> String {
+        let (clock, paper) = (Arc::new(Hand::default()), Paper::default());
+        let held = Held::new(clock.clone(), style);
+        let one = tracing_subscriber::fmt()
+            .with_writer(paper.clone())
+            .with_ansi(false)
+            .with_target(false)
+            .without_time()
+            .map_event_format(|format| Rationed::new(format, held.clone()))
+            .finish();
+        tracing::subscriber::with_default(one, || within(&clock));
+        held.write_all(&mut paper.clone());
+        String::from_utf8(paper.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn refusal(text: &str) -> Refusal {
+        Refusal {
+            hash: Some(hash(text)),
+            why: "plant.toml has a mistake".into(),
+            places: vec![text.into()],
+        }
+    }
+
+    #[test]
+    fn six_refusals_of_other_texts_are_six_lines_and_of_one_text_one_and_a_count() {
+        let other = told(TEXT, |clock| {
+            for save in 0..6 {
+                clock.0.store(4 * save, Ordering::Relaxed);
+                refusal(&format!("line {save}")).log("00ff");
+            }
+        });
+        assert_eq!(other.lines().count(), 6, "{other}");
+        for save in 0..6 {
+            assert!(
+                other.contains(&format!("places=\"line {save}\"")),
+                "{other}"
+            );
+        }
+        assert!(!other.contains("repeated="), "{other}");
+        let same = told(TEXT, |_| {
+            for _ in 0..6 {
+                refusal("line 0").log("00ff");
+            }
+        });
+        assert_eq!(same.lines().count(), 2, "{same}");
+        assert!(same.ends_with(" repeated=4\n"), "{same}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_apart_by_why() {
+        let text = told(TEXT, |_| {
+            for why in ["permission denied", "is a directory", "permission denied"] {
+                let error = std::io::Error::other(why);
+                Refusal::unreadable(std::path::Path::new("plant.toml"), &error).log("00ff");
+            }
+        });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].contains("is a directory"), "{text}");
+    }
+
+    #[test]
+    fn what_differs_is_told_at_once_and_counts_and_ids_do_not_differ() {
+        let text = told(TEXT, |_| {
+            let whys = [
+                "HTTP 503: busy, request 5f0c after 12 ms",
+                "HTTP 503: busy, request 91aa after 1044 ms",
+                "HTTP 401: busy",
+                "connection refused",
+            ];
+            for why in whys {
+                tracing::warn!(sink = "cloud", why, "delivery fails");
+            }
+            for fault in ["no-space", "read-only", "no-space"] {
+                tracing::error!(fault, "the log could not be written");
+            }
+        });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 7, "{text}");
+        let held = lines[5..].join("\n");
+        assert!(held.contains("request 91aa"), "{text}");
+        assert!(held.contains("no-space"), "{text}");
+    }
+
+    #[test]
+    fn a_held_line_in_the_journal_says_how_long_ago_it_happened() {
+        let journal = Style {
+            json: false,
+            journal: true,
+        };
+        let within = |clock: &Hand| {
+            for second in [0, 3, 4] {
+                clock.0.store(second, Ordering::Relaxed);
+                tracing::warn!(second, "odd");
+            }
+            clock.0.store(9, Ordering::Relaxed);
+        };
+        assert_eq!(
+            told(journal, within),
+            "<4> WARN odd second=0\n<4> WARN odd second=4 repeated=1 held_s=5\n"
+        );
+        // Elsewhere the line has its time.
+        assert!(!told(TEXT, within).contains("held_s"));
+    }
+
+    #[test]
+    fn a_line_is_one_line_and_gives_a_terminal_no_orders() {
+        for journal in [false, true] {
+            let text = told(
+                Style {
+                    json: false,
+                    journal,
+                },
+                |_| {
+                    let odd = "a\u{1b}[2J\u{9b}1m\r\nb";
+                    tracing::warn!(why = odd, said = %odd, "it said {odd}");
+                },
+            );
+            let bare = text.strip_suffix('\n').unwrap();
+            assert!(!bare.contains(char::is_control), "{bare:?}");
+            assert!(bare.contains("[2J"), "{bare:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rationing: a line that repeats is shown at once, then ever less often, and nothing of it is lost.
 //!
-//! Terms: a *sort* is what repeats (one place in the code, one level, one sink, device or the like);
-//! its *pause* is how long after a shown line its next ones are held back.
+//! Terms: a *sort* is what repeats (one place in the code, one level, one sink, device or the like,
+//! the same words); its *pause* is how long after a shown line its next ones are held back.
 //!
 //! Invariants:
 //! - Every event is shown, or counted in the `repeated` of a later line of its sort: lines and
@@ -27,14 +27,26 @@ pub(super) const SORTS_MAX: usize = 256;
 /// Longest line that can be held: a longer one is shown each time.
 pub(super) const HELD_BYTES_MAX: usize = 4 << 10;
 
-/// What repeats, as a hash of its place, level and distinguishing fields.
-pub(super) type Sort = u64;
+/// Sorts that differ in their words alone, as in why something failed: there are seldom more, and
+/// words that never come again must not fill the log. Further ones are one sort.
+pub(super) const WORDS_MAX: usize = 4;
+
+/// What repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sort {
+    /// A hash of its place, level and distinguishing fields.
+    pub of: u64,
+    /// A hash of the words that it is told with; none where they are not told apart.
+    pub words: Option<u64>,
+}
 
 /// A line that was held back and is shown now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// As it was written when it happened.
     pub text: String,
+    /// How long ago that was.
+    pub held_us: u64,
     /// Events of its sort before it that were not shown.
     pub repeated: u64,
 }
@@ -58,6 +70,7 @@ struct Spell {
     pause_us: u64,
     held: u64,
     newest: String,
+    newest_us: u64,
 }
 
 impl Spell {
@@ -79,6 +92,7 @@ impl Spell {
         let held = self.show(now_us);
         Line {
             text,
+            held_us: now_us.saturating_sub(self.newest_us),
             repeated: held.saturating_sub(1),
         }
     }
@@ -97,11 +111,13 @@ pub(super) struct Ration {
 impl Ration {
     /// Decides about an event of a sort that is written as `line`.
     pub(super) fn handle(&mut self, now_us: u64, sort: Sort, line: &str) -> Verdict {
+        let sort = self.watched(now_us, sort);
         let spell = self.spells.get_mut(&sort);
         if let Some(spell) = spell.filter(|spell| !spell.is_forgotten(now_us)) {
             if now_us < spell.due_us() && line.len() <= HELD_BYTES_MAX {
                 spell.held += 1;
                 line.clone_into(&mut spell.newest);
+                spell.newest_us = now_us;
                 return Verdict::Hold;
             }
             let repeated = spell.show(now_us);
@@ -109,6 +125,29 @@ impl Ration {
         }
         self.begin(now_us, sort);
         Verdict::Show { repeated: 0 }
+    }
+
+    /// The sort that an event counts as: one of too many that differ in words is of those.
+    fn watched(&self, now_us: u64, sort: Sort) -> Sort {
+        let is_live = |spell: &Spell| !spell.is_forgotten(now_us);
+        if self.spells.get(&sort).is_some_and(is_live) {
+            return sort;
+        }
+        let wordless = Sort {
+            words: None,
+            ..sort
+        };
+        let last = Sort {
+            words: Some(u64::MAX),
+            ..sort
+        };
+        let others = self.spells.range(wordless..=last);
+        let others = others.filter(|(other, spell)| other.words.is_some() && is_live(spell));
+        if others.count() < WORDS_MAX {
+            sort
+        } else {
+            wordless
+        }
     }
 
     /// Begins to watch a sort; with all places taken it is not watched, so that it is shown each
@@ -124,6 +163,7 @@ impl Ration {
                 pause_us: PAUSE_US,
                 held: 0,
                 newest: String::new(),
+                newest_us: 0,
             };
             self.spells.insert(sort, spell);
         }
@@ -150,6 +190,10 @@ mod tests {
 
     const S: u64 = SECOND_US as u64;
 
+    fn of(of: u64) -> Sort {
+        Sort { of, words: Some(0) }
+    }
+
     /// Events every `every_s` for `for_s`, looked after every 5 s: lines shown, and events that
     /// they account for.
     fn told(ration: &mut Ration, every_s: u64, for_s: u64) -> (u64, u64) {
@@ -163,7 +207,7 @@ mod tests {
                 }
             }
             if second % every_s == 0
-                && let Verdict::Show { repeated } = ration.handle(second * S, 1, "it fails")
+                && let Verdict::Show { repeated } = ration.handle(second * S, of(1), "it fails")
             {
                 lines += 1;
                 accounted += 1 + repeated;
@@ -193,12 +237,16 @@ mod tests {
     #[test]
     fn what_happened_last_is_shown_when_its_pause_ends() {
         let mut ration = Ration::default();
-        assert_eq!(ration.handle(0, 1, "first"), Verdict::Show { repeated: 0 });
-        assert_eq!(ration.handle(S, 1, "second"), Verdict::Hold);
-        assert_eq!(ration.handle(2 * S, 1, "third"), Verdict::Hold);
+        assert_eq!(
+            ration.handle(0, of(1), "first"),
+            Verdict::Show { repeated: 0 }
+        );
+        assert_eq!(ration.handle(S, of(1), "second"), Verdict::Hold);
+        assert_eq!(ration.handle(2 * S, of(1), "third"), Verdict::Hold);
         assert_eq!(ration.due(PAUSE_US - 1), []);
         let line = Line {
             text: "third".to_owned(),
+            held_us: PAUSE_US - 2 * S,
             repeated: 1,
         };
         assert_eq!(ration.due(PAUSE_US), [line]);
@@ -210,7 +258,10 @@ mod tests {
     fn sorts_do_not_hold_each_other_back() {
         let mut ration = Ration::default();
         for sort in 0..4 {
-            assert_eq!(ration.handle(0, sort, "it"), Verdict::Show { repeated: 0 });
+            assert_eq!(
+                ration.handle(0, of(sort), "it"),
+                Verdict::Show { repeated: 0 }
+            );
         }
     }
 
@@ -218,12 +269,15 @@ mod tests {
     fn a_sort_that_was_silent_for_long_begins_anew() {
         let mut ration = Ration::default();
         for second in 0..100 {
-            let _ = ration.handle(second * S, 1, "it");
+            let _ = ration.handle(second * S, of(1), "it");
         }
         let _ = ration.due(400 * S);
         let later = 400 * S + FORGOTTEN_US;
-        assert_eq!(ration.handle(later, 1, "it"), Verdict::Show { repeated: 0 });
-        assert_eq!(ration.handle(later + S, 1, "it"), Verdict::Hold);
+        assert_eq!(
+            ration.handle(later, of(1), "it"),
+            Verdict::Show { repeated: 0 }
+        );
+        assert_eq!(ration.handle(later + S, of(1), "it"), Verdict::Hold);
         assert_eq!(ration.due(later + PAUSE_US).len(), 1);
     }
 
@@ -231,28 +285,65 @@ mod tests {
     fn with_all_places_taken_further_sorts_are_shown_each_time() {
         let mut ration = Ration::default();
         for sort in 0..SORTS_MAX as u64 {
-            let _ = ration.handle(0, sort, "it");
+            let _ = ration.handle(0, of(sort), "it");
         }
         for _ in 0..3 {
-            assert_eq!(ration.handle(S, 999, "it"), Verdict::Show { repeated: 0 });
+            assert_eq!(
+                ration.handle(S, of(999), "it"),
+                Verdict::Show { repeated: 0 }
+            );
         }
-        assert_eq!(ration.handle(S, 0, "it"), Verdict::Hold);
+        assert_eq!(ration.handle(S, of(0), "it"), Verdict::Hold);
         // Places of silent sorts are given on; the one that holds a line keeps its own.
         let later = FORGOTTEN_US + S;
         assert_eq!(
-            ration.handle(later, 999, "it"),
+            ration.handle(later, of(999), "it"),
             Verdict::Show { repeated: 0 }
         );
-        assert_eq!(ration.handle(later, 999, "it"), Verdict::Hold);
+        assert_eq!(ration.handle(later, of(999), "it"), Verdict::Hold);
         assert_eq!(ration.end(later).len(), 2);
+    }
+
+    #[test]
+    fn a_few_words_are_told_apart_and_what_never_says_the_same_is_one_sort() {
+        let mut ration = Ration::default();
+        let said = |words: u64| Sort {
+            of: 1,
+            words: Some(words),
+        };
+        let mut shown = 0;
+        for words in 0..100 {
+            let verdict = ration.handle(S, said(words), "it");
+            shown += usize::from(verdict != Verdict::Hold);
+        }
+        assert_eq!(shown, WORDS_MAX + 1);
+        // Those that are known stay apart, and so does what another place says.
+        assert_eq!(ration.handle(2 * S, said(0), "it"), Verdict::Hold);
+        assert_eq!(ration.due(PAUSE_US + S).len(), 2);
+        assert_eq!(
+            ration.handle(2 * S, of(2), "it"),
+            Verdict::Show { repeated: 0 }
+        );
+        // Words that were not heard for long give their places to others.
+        let later = 2 * FORGOTTEN_US;
+        for words in 200..200 + WORDS_MAX as u64 {
+            assert_eq!(
+                ration.handle(later, said(words), "it"),
+                Verdict::Show { repeated: 0 }
+            );
+        }
+        assert_eq!(ration.handle(later, said(203), "it"), Verdict::Hold);
     }
 
     #[test]
     fn a_line_too_long_to_be_held_is_shown() {
         let mut ration = Ration::default();
         let long = "x".repeat(HELD_BYTES_MAX + 1);
-        let _ = ration.handle(0, 1, "it");
-        assert_eq!(ration.handle(0, 1, "it"), Verdict::Hold);
-        assert_eq!(ration.handle(0, 1, &long), Verdict::Show { repeated: 1 });
+        let _ = ration.handle(0, of(1), "it");
+        assert_eq!(ration.handle(0, of(1), "it"), Verdict::Hold);
+        assert_eq!(
+            ration.handle(0, of(1), &long),
+            Verdict::Show { repeated: 1 }
+        );
     }
 }

@@ -233,6 +233,7 @@ impl Reloader {
         let changes = change.told;
         tracing::info!(
             hash,
+            reload = self.in_force.borrow().reloads,
             changes = changes.join("; "),
             "another configuration is in force"
         );
@@ -270,13 +271,7 @@ impl Reloader {
                 refusal: refusal.clone(),
             });
         });
-        // A person is needed: who saved it believes that it is in force.
-        tracing::error!(
-            in_force = self.in_force.borrow().hash,
-            places = refusal.places.join("; "),
-            "the configuration is refused and nothing changes: {}",
-            refusal.why
-        );
+        refusal.log(&self.in_force.borrow().hash);
         Outcome::Refused(refusal)
     }
 }
