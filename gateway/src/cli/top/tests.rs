@@ -173,7 +173,7 @@ fn what_devices_say_gives_a_terminal_no_orders() {
     let mut state = State::new(false);
     state.hear(Ok(answer));
     let shown = picture(&mut state);
-    assert!(shown.contains("[2Jbar"), "{shown:?}");
+    assert!(shown.contains(" [2J"), "{shown:?}");
     let odd = shown
         .chars()
         .find(|sign| sign.is_control() && *sign != '\n');
