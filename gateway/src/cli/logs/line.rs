@@ -155,12 +155,29 @@ fn sort(event: &Event<'_>) -> Sort {
     }
 }
 
-/// An event as one line without orders to a terminal: the colours in it are our own, those of
-/// others were escaped when it was made.
+/// An event as one line that gives a terminal no orders but colours, which are our own.
 fn one_line(line: &str) -> String {
     let bare = line.trim_end_matches('\n').replace('\n', " ");
-    let parts: Vec<_> = bare.split('\u{1b}').map(plain::in_line).collect();
-    parts.join("\u{1b}") + "\n"
+    let mut parts = bare.split('\u{1b}');
+    let mut shown = plain::in_line(parts.next().unwrap_or_default()).into_owned();
+    for part in parts {
+        let sign = if is_colour(part) {
+            '\u{1b}'
+        } else {
+            '\u{fffd}'
+        };
+        shown.push(sign);
+        shown.push_str(&plain::in_line(part));
+    }
+    shown + "\n"
+}
+
+/// Whether what stands behind an escape makes a colour of it: `[1;31m`.
+fn is_colour(part: &str) -> bool {
+    let numbers = part
+        .strip_prefix('[')
+        .map(|rest| rest.trim_start_matches(|sign: char| sign.is_ascii_digit() || sign == ';'));
+    numbers.is_some_and(|rest| rest.starts_with('m'))
 }
 
 /// Takes in the fields of [`APART`] and [`WORDS`].
@@ -474,6 +491,10 @@ mod tests {
             assert!(!bare.contains(char::is_control), "{bare:?}");
             assert!(bare.contains("[2J"), "{bare:?}");
         }
+        assert_eq!(
+            one_line("\u{1b}[1;31mWARN\u{1b}[0m a\u{1b}[2J\u{1b}]0;x\u{1b}\n"),
+            "\u{1b}[1;31mWARN\u{1b}[0m a�[2J�]0;x�\n"
+        );
     }
 
     #[test]
