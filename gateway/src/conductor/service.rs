@@ -74,3 +74,62 @@ pub fn serve(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::disk::{Disk, FaultDisk};
+    use crate::pipeline::Observed;
+    use crate::pipeline::tests::script::{S, Script, passing};
+    use crate::record::Emitted;
+    use crate::rules::parse;
+    use crate::store::Onlooker;
+
+    /// How many samples and records were shown.
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<(usize, usize)>>);
+
+    impl Onlooker for Seen {
+        fn looks(&mut self, _: u64) -> bool {
+            true
+        }
+
+        fn saw(&mut self, samples: Vec<Observed>, records: &[Emitted]) {
+            let mut seen = self.0.lock().unwrap();
+            seen.0 += samples.iter().map(|one| one.samples.len()).sum::<usize>();
+            seen.1 += records.len();
+        }
+    }
+
+    /// Page, charts and taps never show what the log does not hold.
+    #[test]
+    fn what_is_shown_is_on_disk() {
+        let configuration = "[gateway]\nsite = \"site\"\n[mqtt]\nurl = \"mqtt://127.0.0.1\"\n\
+                             [sink.cloud]\ntype = \"file\"\npath = \"records\"\n[[rule]]\n\
+                             name = \"all\"\nmatch = { sensor = \"*\" }\nforward = [\"cloud\"]\n";
+        let (settings, _) = parse(configuration, "test").unwrap();
+        let fault = FaultDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(fault.clone());
+        let (mut store, _) = Store::open(&disk, &settings, 1, Timestamp::default()).unwrap();
+        let seen = Seen::default();
+        store.show_to(Box::new(seen.clone()));
+        let mut script = Script::new(&[passing("p")]);
+        script.batch(20 * S, &[(0, &[(3 * S, 5), (10 * S, 7)])]);
+        let at = script.at;
+        fault.set_read_only(true);
+        let mut entries = None;
+        let commit = Request::Commit(script.log.clone());
+        serve(&mut store, &|| at, commit, &mut |report| {
+            if let Report::Refused { entries: back, .. } = report {
+                entries = Some(back);
+            }
+        });
+        assert_eq!(*seen.0.lock().unwrap(), (0, 0), "nothing of it is durable");
+        fault.set_read_only(false);
+        let commit = Request::Commit(entries.expect("they came back"));
+        serve(&mut store, &|| at, commit, &mut |_| {});
+        assert_eq!(*seen.0.lock().unwrap(), (2, 2));
+    }
+}

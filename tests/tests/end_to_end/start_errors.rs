@@ -12,9 +12,11 @@ use tidegate_tests::ports;
 use tidegate_tests::process::{Finished, Process};
 use tidegate_tests::report::say;
 use tidegate_tests::rig::{command, tidegate};
+use tidegate_tests::simulation::Simulation;
 use tidegate_tests::wall::wait_until;
 
 use crate::full_disk::Mount;
+use crate::passage;
 
 /// A configuration with a broker inside, on a port.
 fn configuration(port: u16) -> String {
@@ -226,24 +228,8 @@ fn a_sink_that_cannot_write_its_file_is_told_and_its_records_wait() {
         text.replace("records.ndjson", "tidegate.toml/records.ndjson")
     });
     let mut gateway = started(dir.path());
-    let broker = format!("mqtt://127.0.0.1:{port}");
-    let simulated = command(
-        dir.path(),
-        &[
-            "simulate",
-            "--device",
-            "pump-1",
-            "--site",
-            "pump-house",
-            "--broker",
-            &broker,
-            "--speed",
-            "max",
-            "--duration",
-            "60",
-        ],
-    );
-    assert!(simulated.status.success(), "{}", simulated.err);
+    let mut plant = Simulation::plant("pump-1", port, 1, 60).start(dir.path());
+    passage::wait_simulated(&mut plant, Duration::from_mins(1));
     wait_until("word of the sink", Duration::from_secs(20), || {
         let log = gateway.err_text();
         let mut lines = log.lines().filter(|line| line.contains("sink=\"local\""));

@@ -1,8 +1,7 @@
 //! `[http]`: page, API and metrics; beyond this machine only with TLS and a secret.
 
-use std::net::SocketAddr;
-
 use super::gateway::path;
+use super::listen::Listener;
 use super::sink::secret;
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::settings::{Secret, ServeSettings, ServeTls};
@@ -12,7 +11,6 @@ use crate::rules::tree::{Section, Value, list, malformed, text};
 pub(in crate::rules) const HOSTS_MAX: usize = 32;
 /// Bytes of a name of the DNS.
 pub(in crate::rules) const HOST_BYTES_MAX: usize = 253;
-const EXPECTED_LISTEN: &str = "a text such as \"127.0.0.1:8380\"";
 const SECRET_HELP: &str =
     "add password = { file = \"/etc/tidegate/password\" } or token = { file = \"…\" }";
 const TLS_HELP: &str = "add tls = { cert = \"CERT.pem\", key = \"KEY.pem\" }";
@@ -26,7 +24,11 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
     let listen = section
         .get("listen")
         .map_or(Ok(ServeSettings::LISTEN), |value| {
-            read_listen(value, findings)
+            let page = Listener {
+                port: ServeSettings::LISTEN.port(),
+                by: "people",
+            };
+            page.read(value, findings).ok_or(Mistaken)
         });
     let token = read_secret(&mut section, "token", findings);
     let password = read_secret(&mut section, "password", findings);
@@ -80,32 +82,6 @@ fn refuse_open(settings: &ServeSettings, place: std::ops::Range<usize>, findings
             "whoever reaches this address would see the plant",
         )
         .help(format!("{help}; or listen on 127.0.0.1"));
-}
-
-fn read_listen(value: &Value<'_>, findings: &mut Findings) -> Result<SocketAddr, Mistaken> {
-    let typed = text("`listen`", value, EXPECTED_LISTEN, findings).ok_or(Mistaken)?;
-    match typed.parse::<SocketAddr>() {
-        Ok(listen) if listen.port() != 0 => return Ok(listen),
-        Ok(_) => {
-            findings.mistake(
-                Kind::OutOfRange,
-                value.span(),
-                "`listen` has port 0",
-                "people must know the port: expected 1 to 65535",
-            );
-        }
-        Err(_) => {
-            findings
-            .mistake(
-                Kind::Malformed,
-                value.span(),
-                "`listen` is not an address and a port",
-                "expected an address and a port such as \"127.0.0.1:8380\"",
-            )
-            .help("a name is no address: write 127.0.0.1 for localhost, 0.0.0.0 for every IPv4 address of this machine, [::] for every one");
-        }
-    }
-    Err(Mistaken)
 }
 
 fn read_secret(

@@ -6,6 +6,7 @@
 mod budget;
 mod gateway;
 mod http;
+mod listen;
 mod mqtt;
 mod rule;
 mod sink;

@@ -1,9 +1,8 @@
 //! `[mqtt]`: a broker by its URL, or the one inside.
 
-use std::net::SocketAddr;
-
 use url::Url;
 
+use super::listen::Listener;
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::settings::MqttSettings;
 use crate::rules::tree::{Section, Value, text};
@@ -71,65 +70,22 @@ fn inside(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> {
     let listen = section.need("listen", "listen = \"127.0.0.1:1883\"");
     section.close(findings);
     let value = listen?;
-    let typed = text(
-        "`listen`",
-        value,
-        "a text such as \"127.0.0.1:1883\"",
-        findings,
-    )?;
-    match typed.parse::<SocketAddr>() {
-        Ok(listen) if listen.port() != 0 => {
-            if !listen.ip().is_loopback() {
-                findings
-                    .warning(
-                        Kind::Exposed,
-                        value.span(),
-                        "the embedded broker listens beyond this machine",
-                        "whoever reaches this address can send samples",
-                    )
-                    .help("it asks nobody for a password: keep the network closed, or use a broker of your own by `url`");
-            }
-            Some(MqttSettings::Embedded { listen })
-        }
-        Ok(_) => {
-            findings.mistake(
-                Kind::OutOfRange,
-                value.span(),
-                "`listen` has port 0",
-                "devices must know the port: expected 1 to 65535",
-            );
-            None
-        }
-        Err(_) => {
-            findings
-                .mistake(
-                    Kind::Malformed,
-                    value.span(),
-                    "`listen` is not an address and a port",
-                    "expected an address and a port such as \"127.0.0.1:1883\"",
-                )
-                .help_maybe(address_meant(typed));
-            None
-        }
-    }
-}
-
-/// The address that was meant by `localhost:1883`, `:1883`, `1883` or `127.0.0.1`.
-fn address_meant(typed: &str) -> Option<String> {
-    let (host, port) = typed.rsplit_once(':').unwrap_or_else(|| {
-        if typed.parse::<u16>().is_ok() {
-            ("", typed)
-        } else {
-            (typed, "1883")
-        }
-    });
-    let port: u16 = port.parse().ok()?;
-    let host = match host {
-        "localhost" | "127.0.0.1" => "127.0.0.1",
-        "" | "*" | "0.0.0.0" => "0.0.0.0",
-        _ => return None,
+    let broker = Listener {
+        port: MQTT_PORT,
+        by: "devices",
     };
-    Some(format!("did you mean \"{host}:{port}\"?"))
+    let address = broker.read(value, findings)?;
+    if !address.ip().is_loopback() {
+        findings
+            .warning(
+                Kind::Exposed,
+                value.span(),
+                "the embedded broker listens beyond this machine",
+                "whoever reaches this address can send samples",
+            )
+            .help("it asks nobody for a password: keep the network closed, or use a broker of your own by `url`");
+    }
+    Some(MqttSettings::Embedded { listen: address })
 }
 
 fn external(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> {
@@ -295,23 +251,5 @@ mod tests {
             let answer = read_url(url);
             assert!(answer.is_err(), "{url} gave {answer:?}");
         }
-    }
-
-    #[test]
-    fn near_addresses_are_guessed() {
-        let meant = |typed| address_meant(typed);
-        assert_eq!(
-            meant("localhost:1883").as_deref(),
-            Some("did you mean \"127.0.0.1:1883\"?")
-        );
-        assert_eq!(
-            meant(":1883").as_deref(),
-            Some("did you mean \"0.0.0.0:1883\"?")
-        );
-        assert_eq!(
-            meant("1884").as_deref(),
-            Some("did you mean \"0.0.0.0:1884\"?")
-        );
-        assert_eq!(meant("gateway.local:x"), None);
     }
 }

@@ -12,9 +12,11 @@ use tidegate_tests::ports;
 use tidegate_tests::process::Process;
 use tidegate_tests::receiver::{Mood, Receiver};
 use tidegate_tests::rig::{command, repository, tidegate};
+use tidegate_tests::simulation::Simulation;
 use tidegate_tests::wall::{poll_for, wait_until};
 
 use super::commands;
+use crate::passage;
 
 /// What the pages say of the gateway they speak of: one site, a broker inside, two sinks.
 const CONFIGURATION: &str = r#"[gateway]
@@ -70,25 +72,11 @@ impl Stage {
         let mut gateway = Command::new(tidegate());
         gateway.current_dir(place.path()).arg("run");
         let gateway = Process::start("gateway", &mut gateway, place.path());
-        let broker = place.localised("mqtt://127.0.0.1:1883");
-        let simulate = [
-            "simulate",
-            "--device",
-            "pump-1",
-            "--site",
-            "pump-house",
-            "--broker",
-            &broker,
-            "--speed",
-            "max",
-            "--duration",
-            "900",
-        ];
         wait_until("the broker inside", Duration::from_secs(20), || {
             ports::answers(place.ports[0].1)
         });
-        let simulated = command(place.path(), &simulate);
-        assert!(simulated.status.success(), "{}", simulated.err);
+        let mut plant = Simulation::plant("pump-1", place.ports[0].1, 1, 900).start(place.path());
+        passage::wait_simulated(&mut plant, LIMIT);
         wait_until("records of a pump", Duration::from_secs(30), || {
             let bill = command(
                 place.path(),
