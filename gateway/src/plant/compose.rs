@@ -291,3 +291,75 @@ impl From<&Balances> for Books {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_shared::message::Counts;
+
+    use super::*;
+    use crate::pipeline::tests::script::{S, Script, passing};
+
+    fn of(script: &Script, see: impl FnOnce(Picture<'_>)) {
+        let run = script.run();
+        see(run.pipeline.picture(Moment {
+            start: script.start,
+            at: script.at,
+        }));
+    }
+
+    fn sensors(picture: Picture<'_>) -> Vec<Sensor> {
+        let mut told = devices(picture, &Recent::default(), &Selection::default());
+        assert_eq!((told.total, told.devices.len()), (1, 1));
+        told.devices.remove(0).sensors
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent_and_not_zero() {
+        let mut script = Script::new(&[passing("p")]);
+        script.batch(20 * S, &[(0, &[(3 * S, 5)])]);
+        of(&script, |picture| {
+            let [a, b] = &sensors(picture)[..] else {
+                panic!("the catalog has two sensors");
+            };
+            assert_eq!((a.value, a.logged, a.suppressed), (Some(0.05), 1, None));
+            assert_eq!((a.trend, a.spark.len()), (None, 0));
+            assert_eq!((b.value, b.time.as_ref(), b.suppressed), (None, None, None));
+            let view = overview(picture, Upstream::default());
+            let rule = &view.rules[0];
+            assert_eq!(
+                (rule.samples, rule.sent, rule.savings_percent),
+                (1, None, None)
+            );
+            assert_eq!(view.bill, None, "which month it is, is not known");
+        });
+        script.totals(&[Counts::default(); 2]);
+        of(&script, |picture| {
+            let told = sensors(picture);
+            let suppressed: Vec<_> = told.iter().map(|one| one.suppressed).collect();
+            assert_eq!(suppressed, [Some(0), Some(0)], "the device said so");
+        });
+    }
+
+    #[test]
+    fn savings_are_against_a_message_for_each_sample() {
+        let mut script = Script::new(&[passing("p")]);
+        script.batch(20 * S, &[(0, &[(3 * S, 5)])]);
+        of(&script, |picture| {
+            let flow = overview(picture, Upstream::default()).flow;
+            let sent_bytes = flow.samples_as_json_bytes / 2;
+            let sum = Sum {
+                delivered_records: 1,
+                sent_bytes,
+                ..Sum::default()
+            };
+            let upstream = Upstream {
+                of_rules: BTreeMap::from([("p".to_owned(), sum)]),
+                month: None,
+            };
+            let view = overview(picture, upstream);
+            assert_eq!((view.flow.records, view.flow.sent_bytes), (1, sent_bytes));
+            let savings = view.rules[0].savings_percent.unwrap();
+            assert!((50.0..51.0).contains(&savings), "{savings}");
+        });
+    }
+}
