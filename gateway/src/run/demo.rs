@@ -106,8 +106,13 @@ pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), 
         }
     };
     tokio::pin!(stop, over);
+    let mut last = None;
     let outcome = loop {
-        view.show(&summary(&gateway).await);
+        // What a busy gateway cannot say now it says with the next look.
+        if let Some(newest) = summary(&gateway).await {
+            view.show(&newest);
+            last = Some(newest);
+        }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             ended = &mut pumps_ended => break ended.unwrap_or(Ok(())),
@@ -118,9 +123,11 @@ pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), 
     // The pumps say goodbye while the gateway can still ack it.
     let _ = stop_pumps.send(());
     let _ = tokio::time::timeout(Duration::from_secs(10), &mut pumps_ended).await;
-    let last = summary(&gateway).await;
+    let last = summary(&gateway).await.or(last);
     gateway.stop().await;
-    view.finish(&last);
+    if let Some(last) = last {
+        view.finish(&last);
+    }
     Ok(outcome?)
 }
 
@@ -203,9 +210,9 @@ fn start_pumps(
     Ok(Pumps { ended })
 }
 
-async fn summary(gateway: &Gateway) -> Summary {
-    let overview = gateway.overview().await;
-    let flow = overview.map(|overview| overview.flow).unwrap_or_default();
+/// None where the gateway is too busy to say.
+async fn summary(gateway: &Gateway) -> Option<Summary> {
+    let flow = gateway.overview().await?.flow;
     let mut summary = Summary {
         samples_in: flow.samples,
         records_out: flow.records,
@@ -220,7 +227,7 @@ async fn summary(gateway: &Gateway) -> Summary {
     };
     summary.reduction_percent = less(summary.bytes_out);
     summary.reduction_in_percent = less(summary.bytes_in);
-    summary
+    Some(summary)
 }
 
 /// Where the summary goes.
