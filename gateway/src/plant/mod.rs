@@ -25,7 +25,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Standing;
 use crate::record::{AlertCause, ClockQuality};
 use crate::spool::bill::{Cost, Month};
 use crate::status::Status;
@@ -60,8 +59,6 @@ pub struct Overview {
     pub ledger: Books,
     /// This month's bill; absent while the month is not known.
     pub bill: Option<MonthSum>,
-    /// Where the month's budget stands, where there is one.
-    pub budget: Option<Standing>,
 }
 
 /// What went in and what went out, since the log began.

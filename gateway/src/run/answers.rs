@@ -219,7 +219,6 @@ impl Source for Answers {
             alerts_open: view.alerts_open,
             ledger,
             bill: view.bill,
-            budget: status.budget.clone(),
             status,
         })
     }

@@ -210,7 +210,7 @@ fn trouble(overview: &Overview, paint: Paint, width: usize) -> Line<'static> {
         return Line::from(" the month is not known: the clock is not to be trusted");
     };
     let sent: u64 = bill.sinks.values().map(Cost::wire_bytes).sum();
-    let of = overview.budget.as_ref();
+    let of = overview.status.budget.as_ref();
     let of = of.map_or_else(String::new, |budget| {
         format!(" of {}", bytes(budget.cap_bytes))
     });

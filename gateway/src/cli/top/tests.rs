@@ -49,7 +49,6 @@ fn answer() -> Answer {
         "ledger": { "balanced": true, "unknown": true, "logged": 14_412, "unmatched": 0,
                     "delivered": 14_000, "waiting": 400 },
         "bill": { "month": "2026-11", "gap": false, "sinks": {} },
-        "budget": null,
     });
     let sensor = |name: &str, health: &str, value: Option<f64>, spark: &[f64], open: u64| {
         json!({

@@ -195,25 +195,40 @@ pub(super) const FAMILIES: &[Family] = &[
         "budget_used",
         Bytes,
         "Bytes of the month's budget that are used",
-        Of::Plant(|seen| seen.budget.as_ref().map(|budget| Whole(budget.used_bytes))),
+        Of::Plant(|seen| {
+            seen.status
+                .budget
+                .as_ref()
+                .map(|budget| Whole(budget.used_bytes))
+        }),
     ),
     gauge(
         "budget_warning",
         Bytes,
         "Bytes that a warning is due at",
-        Of::Plant(|seen| seen.budget.as_ref().map(|budget| Whole(budget.warn_bytes))),
+        Of::Plant(|seen| {
+            seen.status
+                .budget
+                .as_ref()
+                .map(|budget| Whole(budget.warn_bytes))
+        }),
     ),
     gauge(
         "budget_cap",
         Bytes,
         "Bytes that the month may have",
-        Of::Plant(|seen| seen.budget.as_ref().map(|budget| Whole(budget.cap_bytes))),
+        Of::Plant(|seen| {
+            seen.status
+                .budget
+                .as_ref()
+                .map(|budget| Whole(budget.cap_bytes))
+        }),
     ),
     gauge(
         "budget_forecast",
         Bytes,
         "Bytes that the month will have at this pace; unknown before a day was seen",
-        Of::Plant(|seen| seen.budget.as_ref()?.forecast_bytes.map(Whole)),
+        Of::Plant(|seen| seen.status.budget.as_ref()?.forecast_bytes.map(Whole)),
     ),
     gauge(
         "budget_level",

@@ -120,7 +120,9 @@ pub(super) fn month_records(seen: &Overview, out: &mut Series) {
 }
 
 pub(super) fn levels(seen: &Overview, out: &mut Series) {
-    let Some(budget) = &seen.budget else { return };
+    let Some(budget) = &seen.status.budget else {
+        return;
+    };
     for level in [Level::Free, Level::Warned, Level::Capped] {
         out.flag(&[&word(&level)], budget.level == level);
     }

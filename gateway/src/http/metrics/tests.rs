@@ -158,7 +158,7 @@ fn texts_in_labels_are_escaped_and_books_that_fail_are_shown() {
     let file = "a\"b\\c\nd".to_owned();
     overview.status.configuration.as_mut().unwrap().file = file;
     overview.ledger.waiting = -3;
-    overview.budget.as_mut().unwrap().forecast_bytes = None;
+    overview.status.budget.as_mut().unwrap().forecast_bytes = None;
     let text = text(overview).unwrap();
     assert!(text.contains(r#"file="a\"b\\c\nd""#), "{text}");
     assert!(text.contains("tidegate_books_samples{account=\"waiting\"} -3.0\n"));

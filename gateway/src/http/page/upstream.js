@@ -174,7 +174,7 @@ export class Bill {
   );
   #budget = new Budget(byId('budget'));
 
-  show({ bill, budget }) {
+  show({ bill, status: { budget } }) {
     text(byId('bill-month'), bill ? words.month(bill.month) : '');
     const sinks = Object.entries(bill?.sinks ?? {});
     text(byId('bill-none'), bill ? billWords(bill, sinks) : 'The month is not known, as the gateway’s clock is not.');

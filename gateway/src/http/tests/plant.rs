@@ -119,7 +119,7 @@ impl Source for MadeUp {
                 } },
                 "begun_us": 1, "gap_due": false,
             },
-            "standing": overview().budget,
+            "standing": overview().status.budget,
         });
         self.says(|| serde_json::from_value(billed).unwrap()).await
     }
