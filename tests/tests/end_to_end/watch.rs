@@ -145,8 +145,14 @@ fn check_values(rig: &Rig, last: (f64, f64), traces: u64) {
 /// What `overview` and `devices` tell is what the ledger counts.
 fn check_ledger(rig: &Rig) {
     let ledger = rig.ledger();
-    let (overview, devices) = (overview(rig), devices(rig));
     let total = &ledger["balances"]["total"];
+    // Its sums are kept for a hundred times as long as it took to add them up: on a busy machine
+    // those from before the last trace may still be shown.
+    wait_until("the sums to be added up again", SOON, || {
+        let sums = self::overview(rig).ledger;
+        total["samples"]["logged"] == sums.logged && total["sinks"]["delivered"] == sums.delivered
+    });
+    let (overview, devices) = (overview(rig), devices(rig));
     assert_eq!(total["samples"]["logged"], overview.flow.samples);
     assert_eq!(total["samples"]["logged"], overview.ledger.logged);
     assert_eq!(ledger["balances"]["balanced"], overview.ledger.balanced);

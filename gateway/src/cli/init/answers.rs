@@ -5,10 +5,8 @@ use std::fmt;
 use clap::ValueEnum;
 
 use super::shell;
+use crate::rules::settings::ServeSettings;
 use crate::rules::{Mistake, Severity, parse, shown_url};
-
-/// Where the page is: for this machine alone, which takes neither TLS nor a password.
-pub(super) const HTTP_LISTEN: &str = "127.0.0.1:8380";
 
 /// Where records can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -237,7 +235,7 @@ impl Answers {
         let page = format!(
             "# The page, for a browser on this machine; docs/http.md says how others may see it.\n\
              [http]\nlisten = {}\n\n",
-            quoted(HTTP_LISTEN)
+            quoted(&ServeSettings::LISTEN.to_string())
         );
         text.push_str(&page);
         text.push_str(&self.sink());

@@ -29,7 +29,7 @@ use super::failure::Failure;
 use super::output::{print, print_as_is, say};
 use super::{check, signal};
 use crate::rules::parse;
-use crate::rules::settings::{MqttSettings, Settings};
+use crate::rules::settings::{MqttSettings, ServeSettings, Settings};
 
 /// Arguments of `init`. What a flag says is not asked.
 #[derive(Debug, Clone, Default, Args)]
@@ -160,6 +160,6 @@ fn next(file: &Path, settings: &Settings, answers: &Answers) -> String {
         shell::word(settings.site.as_str()),
         answers.place(),
         answers.every(),
-        answers::HTTP_LISTEN,
+        ServeSettings::LISTEN,
     )
 }
