@@ -149,7 +149,7 @@ fn check_ledger(rig: &Rig) {
     // Its sums are kept for a hundred times as long as it took to add them up: on a busy machine
     // those from before the last trace may still be shown.
     wait_until("the sums to be added up again", SOON, || {
-        let sums = self::overview(rig).ledger;
+        let sums = overview(rig).ledger;
         total["samples"]["logged"] == sums.logged && total["sinks"]["delivered"] == sums.delivered
     });
     let (overview, devices) = (overview(rig), devices(rig));
