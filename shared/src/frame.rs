@@ -15,7 +15,7 @@ use crate::limits::FRAME_BYTES_MAX;
 
 /// The version every frame starts with.
 pub const VERSION: u8 = 1;
-/// Flag: the body is sealed (reserved until frames are sealed).
+/// Flag: the frame is sealed ([`crate::seal`]).
 pub const FLAG_SEALED: u8 = 0x01;
 /// Bytes of a plain frame's trailer.
 pub const TRAILER_BYTES: usize = 4;
@@ -84,7 +84,7 @@ pub enum FrameError {
         /// The version found.
         version: u8,
     },
-    /// Flags that this version does not know, or a sealed frame where no key is known.
+    /// Flags that this version does not know, or a sealed frame where a plain one is read.
     Flags {
         /// The flags found.
         flags: u8,
@@ -167,7 +167,7 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     })
 }
 
-fn read_header(reader: &mut Reader<'_>) -> Result<Header, BodyError> {
+pub(crate) fn read_header(reader: &mut Reader<'_>) -> Result<Header, BodyError> {
     reader.take(2)?;
     Ok(Header {
         key_id: reader.byte()?,
@@ -187,10 +187,7 @@ pub fn write<'o>(
     body: impl FnOnce(&mut Writer<'_>) -> Result<(), BodyError>,
 ) -> Result<(&'o [u8], Check), BodyError> {
     let mut writer = Writer::new(out);
-    writer.put(&[VERSION, 0, header.key_id])?;
-    writer.put(&header.incarnation.0.to_le_bytes())?;
-    writer.varint(header.mark.boot.into())?;
-    writer.varint(header.mark.sequence.into())?;
+    write_header(header, 0, &mut writer)?;
     body(&mut writer)?;
     if writer.len() > FRAME_BYTES_MAX - TRAILER_BYTES {
         return Err(writer.error(BodyFault::Limit));
@@ -199,4 +196,15 @@ pub fn write<'o>(
     writer.put(&check.0.to_le_bytes())?;
     let used = writer.len();
     Ok((out.get(..used).unwrap_or_default(), check))
+}
+
+pub(crate) fn write_header(
+    header: &Header,
+    flags: u8,
+    writer: &mut Writer<'_>,
+) -> Result<(), BodyError> {
+    writer.put(&[VERSION, flags, header.key_id])?;
+    writer.put(&header.incarnation.0.to_le_bytes())?;
+    writer.varint(header.mark.boot.into())?;
+    writer.varint(header.mark.sequence.into())
 }

@@ -15,4 +15,5 @@ pub mod message;
 pub mod mutation;
 pub mod report;
 mod residual;
+pub mod seal;
 pub mod topic;

@@ -1,7 +1,8 @@
 //! Feeds bytes to everything that decodes: a frame, its message, and all that lies in it.
 //!
 //! The bytes are read as they are and once more with their last four replaced by the right
-//! trailer, because no fuzzer guesses a CRC. What decodes as a batch must survive a round trip.
+//! trailer, because no fuzzer guesses a CRC. What decodes as a batch must survive a round trip, and
+//! what is a frame must survive sealing; bytes that somebody else sealed never open.
 
 #![no_main]
 
@@ -11,13 +12,16 @@ use tidegate_shared::block::BadSet;
 use tidegate_shared::body::Writer;
 use tidegate_shared::catalog::Sensors;
 use tidegate_shared::frame::{self, TRAILER_BYTES, crc32c};
+use tidegate_shared::ids::Term;
 use tidegate_shared::message::{Down, Up};
+use tidegate_shared::seal::{self, Key, Opening, SEALED_BYTES_MAX, Way};
 
 /// A decoded block: sensor, first index, offsets from the batch's base, raws, bad samples.
 type Decoded = (u16, u16, Vec<u32>, Vec<i64>, BadSet);
 
 fuzz_target!(|bytes: &[u8]| {
     read_frame(bytes);
+    read_sealed(bytes);
     if let Some(split) = bytes.len().checked_sub(TRAILER_BYTES) {
         let covered = &bytes[..split];
         let mut whole = covered.to_vec();
@@ -30,6 +34,7 @@ fn read_frame(bytes: &[u8]) {
     let Ok(frame) = frame::read(bytes) else {
         return;
     };
+    seal_and_open(bytes, frame.header.is_sequenced());
     let _ = Down::read(frame.body).map(|message| format!("{message:?}"));
     match Up::read(frame.body) {
         Ok(Up::Batch(body)) => {
@@ -44,6 +49,37 @@ fn read_frame(bytes: &[u8]) {
         Ok(message) => drop(format!("{message:?}")),
         Err(error) => assert!(error.at <= frame.body.len(), "{error}"),
     }
+}
+
+/// Nobody guesses a tag: what is not of this key never opens, and its envelope says no more than
+/// the bytes hold.
+fn read_sealed(bytes: &[u8]) {
+    let key = Key::new([7; 32]);
+    let mut out = [0; SEALED_BYTES_MAX];
+    for opening in [Opening::Up, Opening::Down { boot: 1 }] {
+        assert!(seal::open(&key, opening, bytes, &mut out).is_err());
+    }
+}
+
+fn seal_and_open(bytes: &[u8], is_sequenced: bool) {
+    let key = Key::new([7; 32]);
+    let (mut sealed, mut opened) = ([0; SEALED_BYTES_MAX], [0; SEALED_BYTES_MAX]);
+    let up = Way::Up {
+        counter: u32::from(!is_sequenced),
+    };
+    let used = seal::seal(&key, 1, up, bytes, &mut sealed).expect("it is a frame");
+    let again = seal::open(&key, Opening::Up, &sealed[..used], &mut opened).expect("it is sealed");
+    assert!(again.frame.body == frame::read(bytes).expect("it is a frame").body);
+    let down = Way::Down {
+        boot: 1,
+        term: Term(u32::MAX),
+        hello: 1,
+        counter: 1,
+    };
+    let used = seal::seal(&key, 1, down, bytes, &mut sealed).expect("it is a frame");
+    let opening = Opening::Down { boot: 1 };
+    let again = seal::open(&key, opening, &sealed[..used], &mut opened).expect("it is sealed");
+    assert!(again.frame.body == frame::read(bytes).expect("it is a frame").body);
 }
 
 fn read_batch(body: &[u8]) -> Option<(BatchHead, Vec<Decoded>)> {
