@@ -210,7 +210,7 @@ pub enum Uncounted {
     TooLong,
     /// Another version of the format.
     Version,
-    /// Flags this version does not know, or a sealed frame without a key.
+    /// Flags this version does not know.
     Flags,
     /// A header that cannot be read.
     Header,
@@ -239,4 +239,12 @@ pub enum Uncounted {
     Standby,
     /// A frame that came while the store could not take it; the device resends.
     Busy,
+    /// A plain frame where only sealed ones are taken.
+    Plain,
+    /// A frame sealed by a key that this gateway does not know for the device, or no more.
+    Key,
+    /// A sealed frame that does not open: somebody else's, or changed on its way.
+    Forged,
+    /// A sealed Hello, Progress or status that is older than one already taken.
+    Replayed,
 }

@@ -150,6 +150,13 @@ pub enum Effect {
     /// The configuration of the newest [`Event::Reconfigured`] holds, what of it is logged being
     /// durable.
     InForce,
+    /// The first frame of a device under this key is on disk: the registry is to know.
+    KeyUsed {
+        /// Whose.
+        device: DeviceName,
+        /// Which.
+        key_id: u8,
+    },
     /// A person should know.
     Tell(News),
 }
@@ -583,6 +590,9 @@ impl Conductor {
                     expiry_s,
                     payload,
                 }),
+                session::Effect::KeyUsed { device, key_id } => {
+                    effects.push(Effect::KeyUsed { device, key_id });
+                }
                 session::Effect::Restored => {
                     effects.push(Effect::Tell(News::Restored));
                     if !is_on(Mutation::RestoredReusesIds) {

@@ -178,6 +178,7 @@ impl Core {
                         let _ = answer.send(());
                     }
                 }
+                Effect::KeyUsed { .. } => {}
                 Effect::Tell(news) => tell(&news),
             }
         }

@@ -2,11 +2,12 @@
 
 use tidegate_shared::frame::{self, Frame, FrameError};
 use tidegate_shared::ids::DeviceName;
+use tidegate_shared::limits::FRAME_BYTES_MAX;
 use tidegate_shared::message::{Down, Presence, RefusedReason, Up};
 use tidegate_shared::topic::Topic;
 
-use super::Session;
 use super::reply::Whom;
+use super::{REFUSED_AFTER_MS, Session};
 use crate::entry::Uncounted;
 use crate::time::Timestamp;
 
@@ -52,13 +53,18 @@ impl Session {
     }
 
     fn take_up(&mut self, now: Timestamp, device: &DeviceName, payload: &[u8]) {
-        let frame = match read_frame(payload, self.config.frame_bytes_max) {
-            Ok(frame) => frame,
+        let mut room = [0; FRAME_BYTES_MAX];
+        let taken = match self.unseal(device, payload, &mut room) {
+            Ok(taken) => taken,
             Err(reason) => return self.count(device, reason),
         };
+        let frame = taken.frame;
         // Incarnation 0 is nobody's.
         if frame.header.incarnation.0 == 0 {
             return self.count(device, Uncounted::Header);
+        }
+        if self.is_due_plain(device, &taken) {
+            return self.refuse_plain(device, &frame);
         }
         if self.watch.is_standby() {
             return self.stand_by(device, &frame);
@@ -67,10 +73,16 @@ impl Session {
             return self.count(device, Uncounted::Busy);
         }
         if frame.header.is_sequenced() {
-            return self.take_sequenced(now, device, &frame, payload);
+            return self.take_sequenced(now, device, &taken);
+        }
+        if let Err(reason) = self.note_counter(device, &taken) {
+            return self.count(device, reason);
         }
         match Up::read(frame.body) {
-            Ok(Up::Hello(hello)) => self.take_hello(now, device, &frame.header, &hello),
+            Ok(Up::Hello(hello)) => {
+                self.open_channel(device, &taken);
+                self.take_hello(now, device, &frame.header, &hello);
+            }
             Ok(Up::Progress(progress)) => {
                 self.take_progress(now, device, &frame.header, &progress);
             }
@@ -78,12 +90,20 @@ impl Session {
         }
     }
 
+    /// Only to a Hello this gateway says why it takes no plain word, and plainly: anybody can say
+    /// one, and a device with a key must not be put off by that.
+    fn refuse_plain(&mut self, device: &DeviceName, frame: &Frame<'_>) {
+        self.count(device, Uncounted::Plain);
+        if is_hello(frame) && !self.watch.is_standby() && !self.watch.is_stopped() {
+            let whom = Whom::from(&frame.header);
+            self.refuse_plainly(device, whom, RefusedReason::Key, REFUSED_AFTER_MS);
+        }
+    }
+
     /// The owner answers; only to a Hello this gateway says why it does not.
     fn stand_by(&mut self, device: &DeviceName, frame: &Frame<'_>) {
         self.count(device, Uncounted::Standby);
-        let is_hello =
-            !frame.header.is_sequenced() && matches!(Up::read(frame.body), Ok(Up::Hello(_)));
-        if is_hello {
+        if is_hello(frame) {
             let retry_after_ms = self.config.retry_after_ms;
             let whom = Whom::from(&frame.header);
             self.refuse_device(device, whom, RefusedReason::Standby, retry_after_ms);
@@ -96,13 +116,24 @@ impl Session {
         if payload.is_empty() {
             return;
         }
-        let frame = match read_frame(payload, self.config.frame_bytes_max) {
-            Ok(frame) => frame,
+        let mut room = [0; FRAME_BYTES_MAX];
+        let taken = match self.unseal(device, payload, &mut room) {
+            Ok(taken) => taken,
             Err(reason) => return self.count(device, reason),
         };
+        let frame = taken.frame;
         let Ok(Up::Status(status)) = Up::read(frame.body) else {
             return self.count(device, Uncounted::Message);
         };
+        if self.is_due_plain(device, &taken) {
+            return self.count(device, Uncounted::Plain);
+        }
+        if !self.live.devices.contains_key(device) {
+            return;
+        }
+        if let Err(reason) = self.note_status(device, &taken, status.online) {
+            return self.count(device, reason);
+        }
         let Some(marks) = self.live.devices.get(device) else {
             return;
         };
@@ -116,18 +147,26 @@ impl Session {
     }
 }
 
-fn read_frame(payload: &[u8], bytes_max: usize) -> Result<Frame<'_>, Uncounted> {
+fn is_hello(frame: &Frame<'_>) -> bool {
+    !frame.header.is_sequenced() && matches!(Up::read(frame.body), Ok(Up::Hello(_)))
+}
+
+pub(super) fn read_frame(payload: &[u8], bytes_max: usize) -> Result<Frame<'_>, Uncounted> {
     if payload.len() > bytes_max {
         return Err(Uncounted::TooLong);
     }
-    frame::read(payload).map_err(|error| match error {
+    frame::read(payload).map_err(uncounted)
+}
+
+pub(super) fn uncounted(error: FrameError) -> Uncounted {
+    match error {
         FrameError::Truncated { .. } => Uncounted::Truncated,
         FrameError::TooLong { .. } => Uncounted::TooLong,
         FrameError::Version { .. } => Uncounted::Version,
         FrameError::Flags { .. } => Uncounted::Flags,
         FrameError::Header { .. } => Uncounted::Header,
         FrameError::Trailer { .. } => Uncounted::Trailer,
-    })
+    }
 }
 
 fn read_presence(payload: &[u8], bytes_max: usize) -> Result<Presence, Uncounted> {

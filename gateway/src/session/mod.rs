@@ -23,6 +23,9 @@
 
 mod hello;
 mod intake;
+mod keys;
+#[cfg(test)]
+mod keys_tests;
 mod marks;
 mod offset;
 mod pair;
@@ -47,6 +50,7 @@ use tidegate_shared::topic::Topic;
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
 use crate::time::Timestamp;
 
+pub use keys::{DeviceKey, Frames, HEARD_MAX, Keyring};
 pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX};
 pub use pair::{CHECKS_MAX, GAPS_MAX};
 pub use presence::{ANSWER_US, REPEAT_US, STANDBY_US};
@@ -99,6 +103,10 @@ pub struct SessionConfig {
     pub pending_bytes_max: usize,
     /// How long a device waits when the store cannot take its frames, in ms.
     pub retry_after_ms: u32,
+    /// The keys of registered devices.
+    pub keys: Keyring,
+    /// What the counters of sealed answers begin behind, of which 31 bits count: random.
+    pub first_counter: u32,
 }
 
 impl SessionConfig {
@@ -114,6 +122,8 @@ impl SessionConfig {
             window: WINDOW_DEFAULT,
             pending_bytes_max: PENDING_BYTES_MAX,
             retry_after_ms: RETRY_AFTER_MS,
+            keys: Keyring::default(),
+            first_counter: 0,
         }
     }
 }
@@ -186,6 +196,13 @@ pub enum Effect {
         /// Which frame.
         mark: Mark,
     },
+    /// The first frame under this key is on disk: an older one is of no more use.
+    KeyUsed {
+        /// Whose.
+        device: DeviceName,
+        /// Which.
+        key_id: u8,
+    },
 }
 
 /// The gateway's end of the delivery protocol, for all devices of a site.
@@ -225,6 +242,7 @@ struct Link {
     up: Option<bool>,
     /// The catalog the pipeline waits for, and when it was last asked for.
     wanted: Option<(CatalogHash, Option<u64>)>,
+    sealed: keys::Sealed,
 }
 
 impl Session {

@@ -89,7 +89,32 @@ impl Session {
         reason: RefusedReason,
         retry_after_ms: u32,
     ) {
-        let refused = Refused {
+        let refused = self.refused(whom, (sequence, check), reason, retry_after_ms);
+        self.say(device, whom, &Down::Refused(refused));
+    }
+
+    /// Refuses a device that anybody may pretend to be.
+    pub(super) fn refuse_plainly(
+        &mut self,
+        device: &DeviceName,
+        whom: Whom,
+        reason: RefusedReason,
+        retry_after_ms: u32,
+    ) {
+        let refused = self.refused(whom, (0, Check::default()), reason, retry_after_ms);
+        if self.watch.is_connected() {
+            self.publish_down(device, write(whom, &Down::Refused(refused)));
+        }
+    }
+
+    fn refused(
+        &self,
+        whom: Whom,
+        (sequence, check): (u32, Check),
+        reason: RefusedReason,
+        retry_after_ms: u32,
+    ) -> Refused {
+        Refused {
             incarnation: whom.incarnation,
             boot: whom.boot,
             sequence,
@@ -97,8 +122,7 @@ impl Session {
             reason,
             retry_after_ms,
             term: self.config.term,
-        };
-        self.say(device, whom, &Down::Refused(refused));
+        }
     }
 
     pub(super) fn refuse_device(
@@ -137,14 +161,21 @@ impl Session {
     }
 
     fn say(&mut self, device: &DeviceName, whom: Whom, message: &Down<'_>) {
-        if self.watch.is_connected() {
-            self.out.push(Effect::Publish {
-                topic: Topic::Down(device.clone()),
-                retained: false,
-                expiry_s: Some(DOWN_EXPIRY_S),
-                payload: write(whom, message),
-            });
+        if !self.watch.is_connected() {
+            return;
         }
+        if let Some(payload) = self.sealed_for(device, write(whom, message)) {
+            self.publish_down(device, payload);
+        }
+    }
+
+    fn publish_down(&mut self, device: &DeviceName, payload: Vec<u8>) {
+        self.out.push(Effect::Publish {
+            topic: Topic::Down(device.clone()),
+            retained: false,
+            expiry_s: Some(DOWN_EXPIRY_S),
+            payload,
+        });
     }
 }
 

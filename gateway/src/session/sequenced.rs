@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_shared::frame::Frame;
 use tidegate_shared::ids::{CatalogHash, Check, DeviceName, Incarnation, Mark};
 use tidegate_shared::message::{EventCode, RefusedReason, Up};
 
+use super::keys::Taken;
 use super::marks::{Identity, Place};
 use super::pair::{Pair, Standing};
 use super::reply::Whom;
@@ -18,9 +18,9 @@ impl Session {
         &mut self,
         now: Timestamp,
         device: &DeviceName,
-        frame: &Frame<'_>,
-        payload: &[u8],
+        taken: &Taken<'_>,
     ) {
+        let frame = &taken.frame;
         let whom = Whom::from(&frame.header);
         let (sequence, check) = (frame.header.mark.sequence, frame.check);
         let Some(marks) = self.live.devices.get(device) else {
@@ -48,11 +48,11 @@ impl Session {
             frame.header.mark,
             standing,
         ) {
-            Standing::Next if !self.has_room(device, payload.len()) => {
+            Standing::Next if !self.has_room(device, taken.plain.len()) => {
                 self.count(device, Uncounted::Busy);
                 self.ack_busy(now, device, whom, sequence);
             }
-            Standing::Next => self.append_frame(device, frame, verdict, payload),
+            Standing::Next => self.append_frame(device, taken, verdict),
             Standing::Ahead => self.count(device, Uncounted::Ahead),
             Standing::Duplicate => {
                 self.count(device, Uncounted::Duplicate);
@@ -139,6 +139,7 @@ impl Session {
                     self.pending_bytes = self.pending_bytes.saturating_sub(entry.bytes.len());
                     let link = self.link(&entry.device);
                     link.pending_frames = link.pending_frames.saturating_sub(1);
+                    self.note_key(&entry.device, entry.key_id);
                     if let Some(identity) = Identity::read(&entry.bytes) {
                         let boot = identity.mark.boot;
                         moved.insert((entry.device.clone(), identity.incarnation, boot));
@@ -157,6 +158,15 @@ impl Session {
         }
         for (device, incarnation, boot) in moved {
             self.ack(now, &device, Whom { incarnation, boot }, 0);
+        }
+    }
+
+    fn note_key(&mut self, device: &DeviceName, key_id: u8) {
+        if key_id != 0 && self.is_first_use(device, key_id) {
+            self.out.push(Effect::KeyUsed {
+                device: device.clone(),
+                key_id,
+            });
         }
     }
 
@@ -208,32 +218,27 @@ impl Session {
             && self.pending_bytes.saturating_add(bytes) <= self.config.pending_bytes_max
     }
 
-    fn append_frame(
-        &mut self,
-        device: &DeviceName,
-        frame: &Frame<'_>,
-        verdict: Verdict,
-        payload: &[u8],
-    ) {
+    fn append_frame(&mut self, device: &DeviceName, taken: &Taken<'_>, verdict: Verdict) {
+        let bytes = taken.plain.len();
         self.append(Entry::Frame(FrameEntry {
             device: device.clone(),
-            key_id: frame.header.key_id,
+            key_id: taken.key_id,
             verdict,
-            bytes: payload.to_vec(),
+            bytes: taken.plain.to_vec(),
         }));
-        self.pending_bytes += payload.len();
+        self.pending_bytes += bytes;
         self.turns.took(device);
         let window = u32::from(self.config.window);
         let link = self.link(device);
         link.pending_frames += 1;
-        link.frame_bytes = link.frame_bytes.max(payload.len());
+        link.frame_bytes = link.frame_bytes.max(bytes);
         let awaited = link.awaited;
         link.awaited = awaited.saturating_sub(1);
         let has_all = awaited == 1;
         let is_full = link.pending_frames == window;
         if link
             .wanted
-            .is_some_and(|(hash, _)| answers(frame.body, hash))
+            .is_some_and(|(hash, _)| answers(taken.frame.body, hash))
         {
             link.wanted = None;
         }

@@ -591,7 +591,8 @@ fn what_is_no_frame_is_counted_by_reason_and_never_answered() {
         (vec![], Uncounted::Truncated),
         (vec![1; 9_000], Uncounted::TooLong),
         (broken(0, 9), Uncounted::Version),
-        (broken(1, 1), Uncounted::Flags),
+        (broken(1, 2), Uncounted::Flags),
+        (broken(1, 1), Uncounted::Truncated),
         (broken(8, 0x99), Uncounted::Trailer),
         (
             frame_with(INC, mark(1, 0), |w| w.varint(99)).0,

@@ -200,7 +200,10 @@ impl World {
                     self.down.push_back((channel, payload));
                 }
                 Effect::Restored => panic!("nothing was restored"),
-                Effect::CommitNow | Effect::Standby(_) | Effect::Conflict { .. } => {}
+                Effect::CommitNow
+                | Effect::Standby(_)
+                | Effect::Conflict { .. }
+                | Effect::KeyUsed { .. } => {}
             }
         }
     }
