@@ -247,4 +247,19 @@ pub enum Uncounted {
     Forged,
     /// A sealed Hello, Progress or status that is older than one already taken.
     Replayed,
+    /// What the broker refused a device because it belongs to another.
+    Foreign,
+    /// A frame of a device that is throttled; the device resends.
+    Throttled,
+    /// A frame of a device in quarantine; the device keeps it.
+    Quarantined,
+}
+
+impl Uncounted {
+    /// Its name in JSON and for people.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        let name = name.as_ref().and_then(serde_json::Value::as_str);
+        name.unwrap_or_default().to_owned()
+    }
 }

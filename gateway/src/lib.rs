@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "network")]
 pub mod comparison;
+pub mod conduct;
 pub mod conductor;
 #[cfg(feature = "network")]
 pub mod control;

@@ -64,6 +64,8 @@ pub enum AlertCause {
     Silence,
     /// The bytes that leave in a month ([`mod@crate::budget`]).
     Budget,
+    /// What a device does that no honest one does ([`mod@crate::conduct`]).
+    Conduct,
 }
 
 /// What became of an alert.

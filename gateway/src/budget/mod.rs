@@ -239,6 +239,11 @@ impl Budget {
         Some(wanted)
     }
 
+    /// The sinks that are told what is decided.
+    pub fn told(&self) -> &[String] {
+        &self.sinks.all
+    }
+
     /// Where it stands; none without a budget, or while the month is not known.
     pub fn standing(&self, now: Timestamp) -> Option<Standing> {
         self.settings.filter(|_| now.wall_trusted)?;

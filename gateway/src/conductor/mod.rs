@@ -38,6 +38,7 @@ use reconfiguration::{Step, Underway};
 
 use crate::budget::{self, Budget, Decision, Spent, Standing};
 use crate::clock::trust::{STEP_US, Trust, TrustWatch};
+use crate::conduct;
 use crate::entry::{ENGINE, Entry, Logged};
 use crate::session::{self, Session};
 use crate::time::{Timestamp, Word};
@@ -164,6 +165,8 @@ pub enum Effect {
 /// What a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
+    /// A device went into quarantine or under suspicion, or came out.
+    Ruled(session::Ruling),
     /// The wall clock jumped: before and after, in µs.
     ClockStepped {
         /// What it would read.
@@ -590,6 +593,13 @@ impl Conductor {
                     expiry_s,
                     payload,
                 }),
+                session::Effect::Ruled(ruling) => {
+                    let decision =
+                        conduct::Decision::of(&ruling, self.config.budget.told().to_vec());
+                    let (kind, text) = (conduct::KIND.to_owned(), decision.to_json());
+                    self.push(now, Entry::Decision { kind, text });
+                    effects.push(Effect::Tell(News::Ruled(ruling)));
+                }
                 session::Effect::KeyUsed { device, key_id } => {
                     effects.push(Effect::KeyUsed { device, key_id });
                 }

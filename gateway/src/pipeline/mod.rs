@@ -27,6 +27,7 @@ mod calendar;
 mod catalogs;
 mod chain;
 mod closing;
+mod conduct;
 mod decimal;
 mod decoded;
 mod device;
@@ -370,18 +371,23 @@ impl Pipeline {
 
     /// Takes a decision of a kind that is known; of another it is not known what it would change.
     fn decide(&mut self, position: u64, logged: &Logged, (kind, text): (&str, &str)) {
-        let decision = serde_json::from_str::<Decision>(text).ok();
-        let Some(decision) = decision.filter(|_| kind == crate::budget::KIND) else {
-            self.entries_unreadable += 1;
-            return;
-        };
-        let ran = self.budget.applied(&self.rules).into_owned();
         let scene = budget::Scene {
             site: &self.site,
             log_incarnation: self.log_incarnation,
             position,
             logged,
         };
+        if kind == crate::conduct::KIND
+            && let Ok(decision) = serde_json::from_str(text)
+        {
+            return self.emission.tell(conduct::tell(&scene, &decision));
+        }
+        let decision = serde_json::from_str::<Decision>(text).ok();
+        let Some(decision) = decision.filter(|_| kind == crate::budget::KIND) else {
+            self.entries_unreadable += 1;
+            return;
+        };
+        let ran = self.budget.applied(&self.rules).into_owned();
         for told in self.budget.decide(&scene, decision) {
             self.emission.tell(told);
         }

@@ -215,6 +215,7 @@ fn cause(cause: AlertCause) -> &'static str {
         AlertCause::Condition => "condition",
         AlertCause::Silence => "silence",
         AlertCause::Budget => "budget",
+        AlertCause::Conduct => "conduct",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::conductor::service::Request;
 use crate::conductor::{Condition, Conductor, Effect, Event, News, Reconfiguration, Report};
 use crate::ledger;
 use crate::mqtt::{Link, LinkEvent, LinkHandle};
+use crate::session::{Ruling, Turn};
 use crate::status::{CorePart, StorePart};
 use crate::time::{Clock, Timestamp};
 
@@ -231,6 +232,7 @@ impl Core {
 /// Says the news in the log.
 fn tell(news: &News) {
     match news {
+        News::Ruled(ruling) => tell_ruling(ruling),
         News::ClockStepped {
             before_us,
             after_us,
@@ -266,6 +268,28 @@ fn tell(news: &News) {
         ),
         News::BudgetDecided(decision) => tell_budget(decision),
         News::Standby(false) => tracing::info!("this gateway owns the site"),
+    }
+}
+
+/// Says what became of a device that offended.
+fn tell_ruling(ruling: &Ruling) {
+    let why = ruling.why.iter();
+    let why: Vec<String> = why
+        .map(|(reason, count)| format!("{} {count}", reason.name()))
+        .collect();
+    let (device, why) = (&ruling.device, why.join(", "));
+    match (ruling.turn, ruling.is_over) {
+        (Turn::Quarantined, false) => tracing::warn!(
+            %device,
+            why,
+            "the device is in quarantine: nothing of it is logged or acked, it keeps its frames; its key may be in other hands: see `tidegate device show`, then revoke or release it"
+        ),
+        (Turn::Suspected, false) => tracing::warn!(
+            %device,
+            why,
+            "somebody speaks as this device who is not, or it misbehaves: nothing was taken from it for that; a broker that checks who publishes would tell"
+        ),
+        (_, true) => tracing::info!(%device, "the device is as every other again"),
     }
 }
 

@@ -31,6 +31,7 @@ impl Session {
 
     /// Counts for the device if it is admitted, else for the gateway.
     pub(super) fn count(&mut self, device: &DeviceName, reason: Uncounted) {
+        self.judge(device, reason);
         let device = self.live.devices.contains_key(device).then_some(device);
         self.tallies.add(device, reason);
     }
@@ -53,6 +54,9 @@ impl Session {
     }
 
     fn take_up(&mut self, now: Timestamp, device: &DeviceName, payload: &[u8]) {
+        if !self.lets_in(device) {
+            return;
+        }
         let mut room = [0; FRAME_BYTES_MAX];
         let taken = match self.unseal(device, payload, &mut room) {
             Ok(taken) => taken,
@@ -113,7 +117,7 @@ impl Session {
     /// An empty payload only deletes what the broker kept. The status of a device that never
     /// said Hello says nothing about its frames.
     fn take_status(&mut self, device: &DeviceName, payload: &[u8]) {
-        if payload.is_empty() {
+        if payload.is_empty() || !self.lets_in(device) {
             return;
         }
         let mut room = [0; FRAME_BYTES_MAX];

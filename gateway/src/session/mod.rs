@@ -21,6 +21,9 @@
 //! 5. Who announced frames gets a turn or a slot with each ack (`turns`); who is live is never
 //!    paced.
 
+mod conduct;
+#[cfg(test)]
+mod conduct_tests;
 mod hello;
 mod intake;
 mod keys;
@@ -50,6 +53,7 @@ use tidegate_shared::topic::Topic;
 use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
 use crate::time::Timestamp;
 
+pub use conduct::{NOISE_MAX, NOISE_US, Policy, Ruling, Standing, THROTTLED_MAX, Turn};
 pub use keys::{DeviceKey, Frames, HEARD_MAX, Keyring};
 pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX};
 pub use pair::{CHECKS_MAX, GAPS_MAX};
@@ -105,6 +109,8 @@ pub struct SessionConfig {
     pub retry_after_ms: u32,
     /// The keys of registered devices.
     pub keys: Keyring,
+    /// What is done about offences.
+    pub policy: Policy,
     /// What the counters of sealed answers begin behind, of which 31 bits count: random.
     pub first_counter: u32,
 }
@@ -123,6 +129,7 @@ impl SessionConfig {
             pending_bytes_max: PENDING_BYTES_MAX,
             retry_after_ms: RETRY_AFTER_MS,
             keys: Keyring::default(),
+            policy: Policy::default(),
             first_counter: 0,
         }
     }
@@ -159,6 +166,10 @@ pub enum Event<'e> {
     },
     /// The time of [`Session::next_deadline`] has come.
     Deadline,
+    /// The broker refused a registered device that it knew for certain what only another may do.
+    Foreign(&'e DeviceName),
+    /// Somebody releases a device from quarantine.
+    Release(&'e DeviceName),
     /// The gateway stops cleanly: nothing more is appended; acks of what is durable still go out,
     /// and tallies can still be had.
     Stop,
@@ -196,6 +207,9 @@ pub enum Effect {
         /// Which frame.
         mark: Mark,
     },
+    /// A device went into quarantine, or came out: a person should know, and it is to be decided in
+    /// the log.
+    Ruled(Ruling),
     /// The first frame under this key is on disk: an older one is of no more use.
     KeyUsed {
         /// Whose.
@@ -218,8 +232,9 @@ pub struct Session {
     turns: Turns,
     store_busy: bool,
     restored: bool,
-    /// Whether the entries of the event at hand carry a trusted wall clock.
-    wall_trusted: bool,
+    conduct: conduct::Conduct,
+    /// When the event at hand happens; its entries say whether that wall clock is trusted.
+    now: Timestamp,
     out: Vec<Effect>,
 }
 
@@ -263,14 +278,15 @@ impl Session {
             pending_bytes: 0,
             store_busy: false,
             restored: false,
-            wall_trusted: false,
+            conduct: conduct::Conduct::default(),
+            now: Timestamp::default(),
             out: Vec::new(),
         }
     }
 
     /// Takes one event; what is to be done is added to `effects`, in order.
     pub fn handle(&mut self, now: Timestamp, event: Event<'_>, effects: &mut impl Extend<Effect>) {
-        self.wall_trusted = now.wall_trusted;
+        self.now = now;
         match event {
             Event::Subscribed => {
                 let step = self.watch.subscribed(now.mono_us);
@@ -295,7 +311,10 @@ impl Session {
             Event::Deadline => {
                 let step = self.watch.deadline(now.mono_us);
                 self.take_step(step);
+                self.expire();
             }
+            Event::Foreign(device) => self.note_foreign(device),
+            Event::Release(device) => self.free(device),
             Event::Stop => {
                 let step = self.watch.stop();
                 self.take_step(step);
@@ -306,7 +325,8 @@ impl Session {
 
     /// When [`Event::Deadline`] is due, on the monotonic clock in µs.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.watch.next_deadline()
+        let deadlines = [self.watch.next_deadline(), self.conduct_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether another gateway owns the site.
@@ -347,7 +367,7 @@ impl Session {
         }
         let entries = self.tallies.take_entries();
         for entry in &entries {
-            self.live.fold(entry, self.wall_trusted);
+            self.live.fold(entry, self.now.wall_trusted);
         }
         entries
     }
@@ -364,7 +384,7 @@ impl Session {
 
     /// Puts an entry into the next batch; the live marks know it from here on.
     fn append(&mut self, entry: Entry) {
-        self.live.fold(&entry, self.wall_trusted);
+        self.live.fold(&entry, self.now.wall_trusted);
         self.out.push(Effect::Append(entry));
     }
 

@@ -8,6 +8,7 @@ pub fn cause_name(cause: AlertCause) -> &'static str {
         AlertCause::Condition => "condition",
         AlertCause::Silence => "silence",
         AlertCause::Budget => "budget",
+        AlertCause::Conduct => "conduct",
     }
 }
 

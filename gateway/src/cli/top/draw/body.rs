@@ -199,6 +199,7 @@ fn alert(alert: &Alert, paint: Paint) -> Line<'static> {
         AlertCause::Condition => format!("{} {}", words::value(alert.value), alert.unit),
         AlertCause::Silence => "silent".to_owned(),
         AlertCause::Budget => "budget".to_owned(),
+        AlertCause::Conduct => "conduct".to_owned(),
     };
     let style = if alert.historic {
         Style::new()
