@@ -11,6 +11,7 @@ pub mod link;
 pub mod mqtt;
 pub mod outbox;
 pub mod sensor;
+pub mod settings;
 pub mod shell;
 pub mod time;
 pub mod totals;

@@ -1,4 +1,4 @@
-//! Makes a settings page: `cargo run -q -p tidegate-board --example page -- SITE DEVICE HOST:PORT >page.bin`.
+//! Makes a settings page without a key: `cargo run -q -p tidegate-board --example page -- SITE DEVICE HOST:PORT >page.bin`.
 //!
 //! Write it with `probe-rs download page.bin --binary-format bin --base-address ADDRESS --chip CHIP`;
 //! the board's README says address and chip.
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             site,
             device,
             broker,
+            key: None,
         },
         (Err(error), ..) => return refuse("site", site, &error.to_string()),
         (_, Err(error), _) => return refuse("device", device, &error.to_string()),

@@ -34,4 +34,5 @@ pub mod mac;
 pub mod node;
 pub mod note;
 pub mod sampling;
-pub mod settings;
+
+pub use tidegate_firmware::settings;

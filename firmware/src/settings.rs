@@ -1,15 +1,20 @@
-//! Settings: whose device this is and where its broker listens, from a page in flash that a user
-//! writes without compiling anything.
+//! Settings: whose device this is, where its broker listens and the key it seals with, from a page
+//! in flash that a user writes without compiling anything. Boards read it, the gateway writes it.
 //!
 //! ```text
 //! "TGcf" | version u8 | length u16 LE of what follows up to the check
 //! length u8, site | length u8, device | length u8, broker host | broker port u16 LE
+//! key id u8, 0 for no key | 32 bytes of key, unless the id is 0
 //! CRC-32C u32 LE over all bytes before it
 //! ```
+//! The key may be absent with all of its bytes: pages without it end at the port, and say no key.
+//!
 //! A page that was never written (all bytes equal, 0xff or 0) is no fault: the board's built-in
 //! settings hold. One that is written and wrong is: the built-in settings hold as well, and the
-//! board says why. Fields that a later version adds stand behind the port; a reader skips what it
-//! does not know.
+//! board says why. Fields that a later version adds stand behind the key; a reader skips what it does
+//! not know.
+
+use core::fmt;
 
 use heapless::String;
 use tidegate_shared::frame::crc32c;
@@ -22,7 +27,10 @@ pub const VERSION: u8 = 1;
 /// Most bytes of a broker's host.
 pub const HOST_BYTES_MAX: usize = 64;
 /// Most bytes of a page of this version.
-pub const PAGE_BYTES_MAX: usize = HEAD_BYTES + 25 + 33 + 1 + HOST_BYTES_MAX + 2 + CHECK_BYTES;
+pub const PAGE_BYTES_MAX: usize =
+    HEAD_BYTES + 25 + 33 + 1 + HOST_BYTES_MAX + 2 + 1 + KEY_BYTES + CHECK_BYTES;
+/// Bytes of a device's key.
+pub const KEY_BYTES: usize = 32;
 
 const HEAD_BYTES: usize = 7;
 const CHECK_BYTES: usize = 4;
@@ -36,6 +44,23 @@ pub struct Broker {
     pub port: u16,
 }
 
+/// The key that a device seals its frames with, and opens the gateway's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceKey {
+    /// Which of the device's keys it is: 1 to 255; 0 stands for none wherever a key id is written.
+    pub id: u8,
+    /// The key.
+    pub bytes: [u8; KEY_BYTES],
+}
+
+/// Without the key: what is printed is read by others.
+impl fmt::Debug for DeviceKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("DeviceKey");
+        shown.field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// What a user sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -45,6 +70,8 @@ pub struct Settings {
     pub device: DeviceName,
     /// The site's broker.
     pub broker: Broker,
+    /// The device's key; none: it speaks plainly.
+    pub key: Option<DeviceKey>,
 }
 
 /// What is wrong with a page.
@@ -81,12 +108,14 @@ pub enum Source {
 }
 
 impl Settings {
-    /// Settings by their texts; `None` when one is no name or no broker. For what is built in.
+    /// Settings without a key by their texts; `None` when one is no name or no broker. For what is
+    /// built in.
     pub fn new(site: &str, device: &str, host: &str, port: u16) -> Option<Self> {
         Some(Self {
             site: SiteName::try_from(site).ok()?,
             device: DeviceName::try_from(device).ok()?,
             broker: Broker::new(host, port)?,
+            key: None,
         })
     }
 
@@ -122,11 +151,12 @@ impl Settings {
         let site = text(&mut fields)?.ok_or(PageFault::Site)?;
         let device = text(&mut fields)?.ok_or(PageFault::Device)?;
         let host = text(&mut fields)?.ok_or(PageFault::Broker)?;
-        let (port, _) = fields.split_first_chunk().ok_or(PageFault::Length)?;
+        let (port, fields) = fields.split_first_chunk().ok_or(PageFault::Length)?;
         Ok(Some(Self {
             site: SiteName::try_from(site).map_err(|_| PageFault::Site)?,
             device: DeviceName::try_from(device).map_err(|_| PageFault::Device)?,
             broker: Broker::new(host, u16::from_le_bytes(*port)).ok_or(PageFault::Broker)?,
+            key: key(fields)?,
         }))
     }
 
@@ -140,7 +170,10 @@ impl Settings {
             self.device.as_str(),
             self.broker.host.as_str(),
         ];
-        let length: usize = texts.iter().map(|text| 1 + text.len()).sum::<usize>() + 2;
+        let key = self.key.as_ref();
+        let length: usize = texts.iter().map(|text| 1 + text.len()).sum::<usize>()
+            + 2
+            + key.map_or(0, |_| 1 + KEY_BYTES);
         put(&MAGIC);
         put(&[VERSION]);
         put(&(length as u16).to_le_bytes());
@@ -149,6 +182,10 @@ impl Settings {
             put(text.as_bytes());
         }
         put(&self.broker.port.to_le_bytes());
+        if let Some(key) = key {
+            put(&[key.id]);
+            put(&key.bytes);
+        }
         let check = crc32c(&page);
         page.extend_from_slice(&check.to_le_bytes()).unwrap_or(());
         page
@@ -178,6 +215,17 @@ fn text<'a>(fields: &mut &'a [u8]) -> Result<Option<&'a str>, PageFault> {
     Ok(core::str::from_utf8(text).ok())
 }
 
+/// The key that stands behind the port; `None` when there is none.
+fn key(fields: &[u8]) -> Result<Option<DeviceKey>, PageFault> {
+    match fields.split_first() {
+        None | Some((0, _)) => Ok(None),
+        Some((&id, rest)) => {
+            let (&bytes, _) = rest.split_first_chunk().ok_or(PageFault::Length)?;
+            Ok(Some(DeviceKey { id, bytes }))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::vec;
@@ -187,6 +235,16 @@ mod tests {
 
     fn settings() -> Settings {
         Settings::new("pump-house", "pump-1", "broker.example", 1883).expect("names")
+    }
+
+    fn sealing() -> Settings {
+        Settings {
+            key: Some(DeviceKey {
+                id: 7,
+                bytes: core::array::from_fn(|at| at as u8 + 1),
+            }),
+            ..settings()
+        }
     }
 
     /// A page of flash with `page` at its start.
@@ -209,11 +267,16 @@ mod tests {
 
     #[test]
     fn a_page_reads_back_whatever_stands_behind_it() {
-        let page = settings().page();
-        assert_eq!(Settings::read(&page), Ok(Some(settings())));
-        assert_eq!(Settings::read(&flash(&page)), Ok(Some(settings())));
+        for settings in [settings(), sealing()] {
+            let page = settings.page();
+            assert_eq!(Settings::read(&page), Ok(Some(settings.clone())));
+            assert_eq!(Settings::read(&flash(&page)), Ok(Some(settings)));
+        }
         let longest = Settings::new(&"s".repeat(24), &"d".repeat(32), &"h".repeat(64), u16::MAX);
-        let longest = longest.expect("names");
+        let longest = Settings {
+            key: sealing().key,
+            ..longest.expect("names")
+        };
         assert_eq!(longest.page().len(), PAGE_BYTES_MAX);
         assert_eq!(Settings::read(&longest.page()), Ok(Some(longest)));
     }
@@ -229,7 +292,7 @@ mod tests {
 
     #[test]
     fn every_damaged_byte_and_every_cut_is_found() {
-        let page = settings().page();
+        let page = sealing().page();
         for at in 0..page.len() {
             let mut damaged = flash(&page);
             damaged[at] ^= 0x10;
@@ -256,8 +319,34 @@ mod tests {
         assert_eq!(fault(b"\x01s\x01d\x01h\x00\x00"), PageFault::Broker);
         assert_eq!(fault(b"\x01s\x01d\x01h\x5b"), PageFault::Length);
         assert_eq!(fault(b"\x09s"), PageFault::Length);
-        let grown = checked(b"\x01s\x01d\x01h\x5b\x07 and more");
-        assert!(matches!(Settings::read(&grown), Ok(Some(_))));
+        assert_eq!(
+            fault(b"\x01s\x01d\x01h\x5b\x07\x01 no key"),
+            PageFault::Length
+        );
+    }
+
+    #[test]
+    fn a_page_may_say_no_key_and_may_have_grown_behind_it() {
+        let read = |fields: &[&[u8]]| Settings::read(&checked(&fields.concat()));
+        let plain = b"\x01s\x01d\x01h\x5b\x07";
+        let expected = Settings::new("s", "d", "h", 0x075b);
+        for behind in [&b""[..], b"\0", b"\0 and more"] {
+            assert_eq!(read(&[plain, behind]), Ok(expected.clone()));
+        }
+        for behind in [&b""[..], b" and more"] {
+            let grown = read(&[plain, &[9], &[5; KEY_BYTES], behind]);
+            let key = grown.expect("a page").expect("written").key;
+            assert_eq!(
+                key.map(|key| (key.id, key.bytes)),
+                Some((9, [5; KEY_BYTES]))
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let shown = std::format!("{:?}", sealing().key);
+        assert_eq!(shown, "Some(DeviceKey { id: 7, .. })");
     }
 
     #[test]
