@@ -27,6 +27,7 @@ mod tests;
 
 pub use error::{DeviceError, ReceiveError, SampleError};
 pub use outgoing::{Outgoing, Publish};
+pub use speech::Status;
 
 use tidegate_shared::catalog::{self, Sensors};
 use tidegate_shared::frame::{self, Header};
@@ -38,6 +39,7 @@ use crate::batch::{Batch, BatchConfig, Sample};
 use crate::gate::{Gate, GateConfig};
 use crate::link::{self, Link, LinkConfig};
 use crate::outbox::{Outbox, Past, Standing};
+use crate::seal::Guard;
 use crate::sensor::Reading;
 use crate::time::Moment;
 use crate::totals::Totals;
@@ -93,6 +95,35 @@ pub enum Channel {
     Gateway,
 }
 
+/// What a message comes to.
+#[derive(Debug, Clone, Copy)]
+enum Heard {
+    Event(link::Event),
+    CatalogWanted(CatalogHash),
+}
+
+impl Heard {
+    fn of(channel: Channel, message: &Down<'_>) -> Result<Self, ReceiveError> {
+        let event = match (channel, message) {
+            (Channel::Gateway, Down::Presence(presence)) => link::Event::Presence(*presence),
+            (Channel::Gateway, _) | (Channel::Down, Down::Presence(_)) => {
+                return Err(ReceiveError::Topic);
+            }
+            (Channel::Down, Down::Welcome(welcome)) => link::Event::Welcome(*welcome),
+            (Channel::Down, Down::Ack(ack)) => link::Event::Ack(*ack),
+            (Channel::Down, Down::Refused(refused)) => link::Event::Refused(*refused),
+            (Channel::Down, Down::CatalogWanted(wanted)) => {
+                return Ok(Self::CatalogWanted(wanted.hash));
+            }
+            // Opaque until built.
+            (Channel::Down, Down::Config(_) | Down::Command(_) | Down::Update(_)) => {
+                link::Event::Tick
+            }
+        };
+        Ok(Self::Event(event))
+    }
+}
+
 /// How an eviction left the outbox: what is between acked and floor was evicted, and an ack that
 /// comes before this is told must not hide it.
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +162,8 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     totals: Totals<SENSORS>,
     outbox: O,
     link: Link,
+    /// Of a device with a key.
+    guard: Option<Guard>,
     /// Sequence of the next frame.
     sequence: u32,
     /// Time of the newest call of a sampler.
@@ -233,6 +266,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
                 (outbox.acked(), before),
                 identity.seed,
             ),
+            guard: None,
             identity,
             catalog,
             hash: catalog::hash(catalog),
@@ -266,6 +300,14 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         }
         device.stand();
         Ok(device)
+    }
+
+    /// Gives the device its key, before anything is written: all that it says is sealed from then
+    /// on, and what is not sealed for it is ignored. Buffers for what is published and received are
+    /// longer by [`tidegate_shared::seal::SEAL_BYTES_MAX`] a frame.
+    #[cfg(feature = "seal")]
+    pub fn set_key(&mut self, key: &crate::settings::DeviceKey) {
+        self.guard = Some(Guard::new(key));
     }
 
     /// Sets a sensor's gate.
@@ -486,6 +528,11 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     /// Brings an event of the link; `outgoing` is told what to publish.
     pub fn handle(&mut self, now: Moment, event: link::Event, outgoing: &mut impl Extend<Publish>) {
         let was_welcomed = self.link.is_welcomed();
+        if let (link::Event::Connected | link::Event::Disconnected, Some(guard)) =
+            (event, &mut self.guard)
+        {
+            guard.begin_connection();
+        }
         let event = match event {
             // It comes again.
             link::Event::Ack(_) if self.eviction_behind.is_some() => link::Event::Tick,
@@ -522,30 +569,13 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         payload: &[u8],
         outgoing: &mut impl Extend<Publish>,
     ) -> Result<(), ReceiveError> {
-        let frame = frame::read(payload).map_err(ReceiveError::Frame)?;
-        let meant = frame.header.incarnation;
-        if meant != Incarnation(0) && meant != self.identity.incarnation {
-            return Err(ReceiveError::Stranger);
+        match self.hear(channel, payload)? {
+            Heard::Event(event) => self.handle(now, event, outgoing),
+            Heard::CatalogWanted(hash) => {
+                self.on_catalog_wanted(now, hash);
+                self.handle(now, link::Event::Tick, outgoing);
+            }
         }
-        let message = Down::read(frame.body).map_err(ReceiveError::Body)?;
-        let event = match (channel, message) {
-            (Channel::Gateway, Down::Presence(presence)) => link::Event::Presence(presence),
-            (Channel::Gateway, _) | (Channel::Down, Down::Presence(_)) => {
-                return Err(ReceiveError::Topic);
-            }
-            (Channel::Down, Down::Welcome(welcome)) => link::Event::Welcome(welcome),
-            (Channel::Down, Down::Ack(ack)) => link::Event::Ack(ack),
-            (Channel::Down, Down::Refused(refused)) => link::Event::Refused(refused),
-            (Channel::Down, Down::CatalogWanted(wanted)) => {
-                self.on_catalog_wanted(now, wanted.hash);
-                link::Event::Tick
-            }
-            // Opaque until built.
-            (Channel::Down, Down::Config(_) | Down::Command(_) | Down::Update(_)) => {
-                link::Event::Tick
-            }
-        };
-        self.handle(now, event, outgoing);
         Ok(())
     }
 
@@ -570,6 +600,26 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
         self.advance(time_us);
         self.uptime_us = self.uptime_us.max(time_us);
         Ok(self.totals.take(sensor))
+    }
+
+    /// Reads a message, with a key only a sealed one. Of its own, so that the buffer it is opened
+    /// into is off the stack when a frame is frozen.
+    #[inline(never)]
+    fn hear(&mut self, channel: Channel, payload: &[u8]) -> Result<Heard, ReceiveError> {
+        let incarnation = self.identity.incarnation;
+        if let (Channel::Down, Some(guard)) = (channel, &mut self.guard) {
+            let of = (incarnation, self.identity.boot);
+            return Heard::of(channel, &guard.open(of, payload, &mut [0; FRAME])?);
+        }
+        let frame = frame::read(payload).map_err(ReceiveError::Frame)?;
+        let meant = frame.header.incarnation;
+        if meant != Incarnation(0) && meant != incarnation {
+            return Err(ReceiveError::Stranger);
+        }
+        Heard::of(
+            channel,
+            &Down::read(frame.body).map_err(ReceiveError::Body)?,
+        )
     }
 
     fn drive(&mut self, now: Moment, event: link::Event, outgoing: &mut impl Extend<Publish>) {

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod link;
 pub mod mqtt;
 pub mod outbox;
+pub mod seal;
 pub mod sensor;
 pub mod settings;
 pub mod shell;

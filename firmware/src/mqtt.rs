@@ -16,20 +16,21 @@ use tidegate_shared::topic::{ClientId, Topic, TopicText, device_client_id};
 use crate::device::Channel;
 use crate::transport::{Inbound, Outlet, Published, Transport};
 
-/// Most bytes of a status frame.
-pub const STATUS_BYTES_MAX: usize = 32;
+/// Most bytes of a status frame, sealed or not.
+pub const STATUS_BYTES_MAX: usize = 40;
 
-/// A device's names on the broker, spelt once.
+/// A device's names on the broker, spelt once, and its login if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub struct Names<'l> {
     client_id: ClientId,
     up: TopicText,
     down: TopicText,
     status: TopicText,
     gateway: TopicText,
+    login: Option<(&'l str, &'l str)>,
 }
 
-impl Names {
+impl<'l> Names<'l> {
     /// The names of `device` at `site`.
     pub fn new(site: &SiteName, device: &DeviceName) -> Self {
         Self {
@@ -38,11 +39,21 @@ impl Names {
             down: Topic::Down(device.clone()).text(site),
             status: Topic::Status(device.clone()).text(site),
             gateway: Topic::Gateway.text(site),
+            login: None,
+        }
+    }
+
+    /// With user and password for a broker that asks for them.
+    #[must_use]
+    pub fn with_login(self, user: &'l str, password: &'l str) -> Self {
+        Self {
+            login: Some((user, password)),
+            ..self
         }
     }
 }
 
-/// A status frame.
+/// A plain status frame.
 pub fn status_frame(online: bool, out: &mut [u8]) -> Option<usize> {
     let status = Status { online };
     let written = frame::write(&Header::default(), out, |writer| {
@@ -53,7 +64,7 @@ pub fn status_frame(online: bool, out: &mut [u8]) -> Option<usize> {
 
 /// A fresh session. `will` is the offline status frame.
 pub fn session<'b>(
-    names: &Names,
+    names: &Names<'b>,
     rx: &'b mut [u8],
     tx: &'b mut [u8],
     will: &'b [u8],
@@ -67,13 +78,17 @@ pub fn session<'b>(
         .keepalive_interval(keepalive_s)
         .session_expiry_interval(0)
         .will(will)?;
+    let config = match names.login {
+        Some((user, password)) => config.auth(user, password.as_bytes())?,
+        None => config,
+    };
     Ok(Session::new(config))
 }
 
 /// A connection that MQTT runs on.
 #[derive(Debug)]
 pub struct MqttTransport<'n, C> {
-    names: &'n Names,
+    names: &'n Names<'n>,
     connection: C,
     subscription: Op,
 }
@@ -81,7 +96,7 @@ pub struct MqttTransport<'n, C> {
 impl<'n, 'a, 'b, IO: Read + Write> MqttTransport<'n, Connection<'a, 'b, IO>> {
     /// Asks for the device's topics on a fresh connection.
     pub async fn subscribe(
-        names: &'n Names,
+        names: &'n Names<'n>,
         mut connection: Connection<'a, 'b, IO>,
     ) -> Result<Self, Error<IO::Error>> {
         let options = SubscriptionOptions::default().maximum_qos(QoS::AtLeastOnce);

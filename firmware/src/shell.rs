@@ -23,7 +23,7 @@ use minimq::ConfigError;
 use tidegate_shared::ids::Incarnation;
 
 use self::select::{Either, select};
-use crate::device::{Channel, Device, Outgoing, Publish};
+use crate::device::{Channel, Device, Outgoing, Publish, Status};
 use crate::link::{Backoff, Event};
 use crate::mqtt::{self, MqttTransport, Names, STATUS_BYTES_MAX};
 use crate::outbox::Outbox;
@@ -118,7 +118,7 @@ enum Ended {
 )]
 pub async fn run<O, D, T, E, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>(
     shared: &Shared<Device<'_, O, SENSORS, SAMPLES, FRAME>>,
-    names: &Names,
+    names: &Names<'_>,
     config: &ShellConfig,
     mut dial: D,
     timer: T,
@@ -135,7 +135,8 @@ where
     let mut backoff = Backoff::new(config.reconnect_ms, config.reconnect_ms_max, entropy.draw());
     loop {
         let mut will = [0; STATUS_BYTES_MAX];
-        let used = mqtt::status_frame(false, &mut will).unwrap_or(0);
+        let used = shared.with(|device| device.write_status(Status::Will, &mut will));
+        let used = used.unwrap_or(0);
         let will = will.get(..used).unwrap_or_default();
         let mut session = mqtt::session(names, rx, tx, will, config.keepalive_s)?;
         let connect = async {
@@ -219,7 +220,7 @@ where
             }
             if transport.is_subscribed() {
                 if !is_announced {
-                    is_announced = self.publish_status(transport, true).await?;
+                    is_announced = self.publish_status(transport, Status::Online).await?;
                 }
                 if is_announced {
                     self.publish_outgoing(transport, notice).await?;
@@ -259,10 +260,12 @@ where
     async fn publish_status<C: Transport>(
         &self,
         transport: &mut C,
-        online: bool,
+        status: Status,
     ) -> Result<bool, Gone> {
-        let status = transport.publish(Outlet::Status, |out| mqtt::status_frame(online, out));
-        Ok(self.in_time(status).await? != Published::Busy)
+        let shared = self.shared;
+        let write = |out: &mut [u8]| shared.with(|device| device.write_status(status, out));
+        let published = transport.publish(Outlet::Status, write);
+        Ok(self.in_time(published).await? != Published::Busy)
     }
 
     async fn publish_outgoing<C: Transport>(
@@ -336,7 +339,7 @@ where
     }
 
     async fn say_goodbye<C: Transport>(&self, transport: &mut C) -> Result<(), Gone> {
-        while !self.publish_status(transport, false).await? {
+        while !self.publish_status(transport, Status::Goodbye).await? {
             self.in_time(transport.receive()).await?;
         }
         self.in_time(transport.close()).await

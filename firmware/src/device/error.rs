@@ -40,4 +40,12 @@ pub enum ReceiveError {
     Stranger,
     /// A message that does not belong on its topic.
     Topic,
+    /// A plain frame, where the device has a key.
+    Unsealed,
+    /// Sealed by a key of another id.
+    OtherKey,
+    /// Taken already, or no answer to a Hello of this connection.
+    Stale,
+    /// Its tag does not hold, or its message names another term than its header.
+    Forged,
 }

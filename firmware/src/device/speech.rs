@@ -1,4 +1,5 @@
-//! What a device says: held frames as they are, Hello and Progress as of now.
+//! What a device says: held frames as they are, Hello, Progress and status as of now; all sealed
+//! when it has a key.
 
 use tidegate_shared::body::{BodyError, Writer};
 use tidegate_shared::frame;
@@ -7,14 +8,72 @@ use tidegate_shared::limits::PROTOCOL;
 use tidegate_shared::message::{self, Hello, Progress, up};
 
 use super::{Device, Eviction, Publish};
+use crate::mqtt::status_frame;
 use crate::outbox::{Outbox, OutboxError};
+use crate::seal::Said;
+
+/// What a device says on its status topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Offline, for the broker to say when the connection to come is lost.
+    Will,
+    /// Online, on that connection.
+    Online,
+    /// Offline, because the device goes.
+    Goodbye,
+}
 
 impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     Device<'_, O, SENSORS, SAMPLES, FRAME>
 {
-    /// Writes the bytes of what is to be published; none when it is no longer held. A frame that
-    /// reads back corrupt is not sent; once it is the oldest, it is dropped and counted.
+    /// Writes the bytes of what is to be published, sealed by a device with a key; none when it is
+    /// no longer held. A frame that reads back corrupt is not sent; once it is the oldest, it is
+    /// dropped and counted.
     pub fn write(&mut self, publish: Publish, out: &mut [u8]) -> Option<usize> {
+        let said = match publish {
+            Publish::Hello => Said::Hello,
+            Publish::Progress => Said::Progress,
+            Publish::Frame(_) => Said::Frame,
+        };
+        self.write_guarded(said, out, |device, out| device.write_plain(publish, out))
+    }
+
+    /// Writes what the device says on its status topic; `None` when it can say nothing. The will is
+    /// to be written first, then the `online` of its connection.
+    pub fn write_status(&mut self, status: Status, out: &mut [u8]) -> Option<usize> {
+        let online = status == Status::Online;
+        if self.guard.is_none() {
+            return status_frame(online, out);
+        }
+        let said = match status {
+            Status::Will => Said::Will,
+            Status::Online => Said::Online,
+            Status::Goodbye => Said::Goodbye,
+        };
+        self.write_guarded(said, out, |device, out| {
+            device.write_unsequenced(out, &|_, writer| {
+                message::write(writer, up::STATUS, &message::Status { online })
+            })
+        })
+    }
+
+    /// Has a frame written by `write`, and sealed if there is a key.
+    fn write_guarded(
+        &mut self,
+        said: Said,
+        out: &mut [u8],
+        write: impl FnOnce(&mut Self, &mut [u8]) -> Option<usize>,
+    ) -> Option<usize> {
+        if self.guard.is_none() {
+            return write(self, out);
+        }
+        let mut plain = [0; FRAME];
+        let used = write(self, &mut plain)?;
+        let guard = self.guard.as_mut()?;
+        guard.seal(said, plain.get(..used)?, out)
+    }
+
+    fn write_plain(&mut self, publish: Publish, out: &mut [u8]) -> Option<usize> {
         match publish {
             Publish::Hello => {
                 let written = self.write_unsequenced(out, &|device, writer| {

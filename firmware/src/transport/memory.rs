@@ -6,12 +6,15 @@ use core::task::{Poll, Waker};
 
 use heapless::{Deque, Vec};
 use tidegate_shared::limits::FRAME_BYTES_DEFAULT;
+use tidegate_shared::seal::SEAL_BYTES_MAX;
 
 use super::{Inbound, Outlet, Published, Transport};
 use crate::device::Channel;
 
 /// A message in the queues.
-pub type Bytes = Vec<u8, FRAME_BYTES_DEFAULT>;
+pub type Bytes = Vec<u8, MESSAGE_BYTES_MAX>;
+/// Most bytes of one: a frame by default, sealed.
+pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_DEFAULT + SEAL_BYTES_MAX;
 
 /// The connection was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl<const QUEUE: usize> Transport for MemoryTransport<'_, QUEUE> {
         if up.is_full() {
             return Ok(Published::Busy);
         }
-        let mut bytes = [0; FRAME_BYTES_DEFAULT];
+        let mut bytes = [0; MESSAGE_BYTES_MAX];
         let Some(used) = write(&mut bytes) else {
             return Ok(Published::Nothing);
         };

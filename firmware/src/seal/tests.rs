@@ -1,0 +1,1 @@
+//! The guard, frame by frame.
