@@ -43,13 +43,10 @@ impl<'l> Names<'l> {
         }
     }
 
-    /// With user and password for a broker that asks for them.
+    /// With user and password, if there are any, for a broker that asks for them.
     #[must_use]
-    pub fn with_login(self, user: &'l str, password: &'l str) -> Self {
-        Self {
-            login: Some((user, password)),
-            ..self
-        }
+    pub fn with_login(self, login: Option<(&'l str, &'l str)>) -> Self {
+        Self { login, ..self }
     }
 }
 

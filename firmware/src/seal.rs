@@ -16,7 +16,7 @@
 //!    comes late from the newest connection's.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use heapless::String;
 use tidegate_shared::ids::{Incarnation, Term};

@@ -2,6 +2,7 @@
 
 mod eviction;
 mod resume;
+mod sealed;
 
 use std::boxed::Box;
 use std::vec;

@@ -5,6 +5,7 @@ mod ending;
 mod garbage;
 mod kept;
 mod outage;
+mod rotation;
 
 use std::vec;
 use std::vec::Vec;
