@@ -74,6 +74,10 @@ fn start(spawner: Spawner) {
     let (config, catalog) = (identity::config(), identity::catalog());
     let device = Device::resume(identity, config, catalog, found.remains, past.as_ref());
     let mut device = device.expect("a catalog of this board's sensors");
+    if let Some(key) = &settings.key {
+        log!("frames are sealed by key {}", key.id);
+        device.set_key(key);
+    }
     if let Some(message) = panic {
         log!("the last boot panicked: {}", message);
         device.report(tidegate_shared::message::EventCode::Panic { message });

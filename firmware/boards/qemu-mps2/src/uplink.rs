@@ -11,8 +11,10 @@ use tidegate_board::clock::Clock;
 use tidegate_board::dial::TcpDial;
 use tidegate_board::settings::Settings;
 use tidegate_firmware::mqtt::Names;
+use tidegate_firmware::settings::DeviceKey;
 use tidegate_firmware::shell::{self, Entropy, Notice, Shared, ShellConfig};
 use tidegate_shared::frame::crc32c;
+use tidegate_shared::seal::SEAL_BYTES_MAX;
 
 use crate::console::HostEntropy;
 use crate::eeprom::Eeprom;
@@ -25,9 +27,9 @@ const SOCKETS: usize = 2;
 const TCP_RX_BYTES: usize = 512;
 const TCP_TX_BYTES: usize = 1_024;
 /// The largest message to a device.
-const MQTT_RX_BYTES: usize = 512;
+const MQTT_RX_BYTES: usize = 512 + SEAL_BYTES_MAX;
 /// Frames that the broker has not confirmed, and one more.
-const MQTT_TX_BYTES: usize = 2_048;
+const MQTT_TX_BYTES: usize = 2 * (1_024 + SEAL_BYTES_MAX);
 
 /// Starts the network and the shell.
 pub fn spawn(
@@ -72,7 +74,11 @@ async fn link(
     let socket = TcpSocket::new(stack, rx, TCP_TX.take());
     let socket: &'static _ = SOCKET.init(RefCell::new(socket));
     let dial = TcpDial::new(stack, socket, &settings.broker);
-    let names = Names::new(&settings.site, &settings.device);
+    let password = settings.key.as_ref().map(DeviceKey::password);
+    let login = password
+        .as_ref()
+        .map(|password| (settings.device.as_str(), password.as_str()));
+    let names = Names::new(&settings.site, &settings.device).with_login(login);
     let buffers = (&mut MQTT_RX.take()[..], &mut MQTT_TX.take()[..]);
     let config = ShellConfig::default();
     let entropy = HostEntropy::new();

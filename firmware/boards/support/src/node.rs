@@ -18,9 +18,11 @@ use embassy_net::{StackResources, driver::Driver};
 use tidegate_firmware::device::{Device, DeviceConfig, Identity};
 use tidegate_firmware::mqtt::Names;
 use tidegate_firmware::outbox::Remains;
+use tidegate_firmware::settings::DeviceKey;
 use tidegate_firmware::shell::{self, Entropy, Notice, Shared, ShellConfig};
 use tidegate_shared::catalog::{self, SensorInfo};
 use tidegate_shared::message::{EventCode, ResetReason};
+use tidegate_shared::seal::SEAL_BYTES_MAX;
 
 use crate::boot::{self, Boot, Slots};
 use crate::clock::Clock;
@@ -100,7 +102,8 @@ where
         seed: entropy.draw(),
     };
     let mut bytes = [0; CATALOG_BYTES];
-    let shared = Shared::new(device(identity, sensors, &mut bytes, remains, panic));
+    let key = settings.key.as_ref();
+    let shared = Shared::new(device(identity, key, sensors, &mut bytes, remains, panic));
 
     let seed = u64::from(entropy.draw()) << 32 | u64::from(entropy.draw());
     let mut resources = StackResources::<SOCKETS>::new();
@@ -110,9 +113,13 @@ where
     let socket = RefCell::new(TcpSocket::new(stack, &mut socket_rx, &mut socket_tx));
     let dial = TcpDial::new(stack, &socket, &settings.broker);
 
-    let names = Names::new(&settings.site, &settings.device);
+    let password = key.map(DeviceKey::password);
+    let login = password
+        .as_ref()
+        .map(|password| (settings.device.as_str(), password.as_str()));
+    let names = Names::new(&settings.site, &settings.device).with_login(login);
     let config = ShellConfig::default();
-    let (mut rx, mut tx) = ([0; 512], [0; 2 * FRAME_BYTES]);
+    let (mut rx, mut tx) = ([0; 512 + SEAL_BYTES_MAX], [0; 2 * (FRAME_BYTES + SEAL_BYTES_MAX)]);
     let notice = |notice| {
         if let Notice::Renamed(incarnation) = notice {
             // A store that fails now failed at the start as well, and that was said.
@@ -140,6 +147,7 @@ where
 /// it stays in RAM.
 fn device<'c, const SENSORS: usize, const BYTES: usize, const FRAMES: usize>(
     identity: Identity,
+    key: Option<&DeviceKey>,
     sensors: &[SensorInfo<'_>; SENSORS],
     bytes: &'c mut [u8; CATALOG_BYTES],
     remains: &'c mut Remains<SENSORS, BYTES, FRAMES>,
@@ -154,6 +162,9 @@ fn device<'c, const SENSORS: usize, const BYTES: usize, const FRAMES: usize>(
     let Ok(mut device) = device else {
         panic!("the catalog makes no device");
     };
+    if let Some(key) = key {
+        device.set_key(key);
+    }
     if let Some(message) = panic {
         #[cfg(feature = "defmt")]
         crate::log::panic(&message);
