@@ -36,7 +36,7 @@ use crate::spool::letters;
 /// Times that files which went while they were read are read again.
 const READINGS_MAX: u32 = 8;
 /// What is copied beside the rooms, where it is there.
-const SINGLE: [&str; 2] = ["identity", "format"];
+const SINGLE: [&str; 3] = ["identity", "format", "registry"];
 /// Most files of a backup that are unpacked.
 const FILES_MAX: usize = 1_000_000;
 

@@ -2,13 +2,15 @@
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`mod@budget`], [`control`],
-//! [`rehearsal`], [`comparison`], [`inspection`], [`backup`], [`mod@status`], [`reload`], [`plant`] (what people see), [`recent`], [`cli`]. [`entry`] and [`record`] are what flows between them;
+//! [`registry`] and [`at_rest`] (who may speak), [`rehearsal`], [`comparison`], [`inspection`], [`backup`], [`mod@status`], [`reload`], [`plant`] (what people see), [`recent`], [`cli`]. [`entry`] and [`record`] are what flows between them;
 //! [`store`] strings log, pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock; [`explain`] derives the past again.
 //!
 //! The feature `network` (default) has every room that speaks to somebody; without it what is
 //! left derives records from a log, on any target that has std.
 
+#[cfg(feature = "network")]
+pub mod at_rest;
 pub mod backoff;
 pub mod backup;
 pub mod budget;
@@ -43,6 +45,7 @@ pub mod plant;
 #[cfg(feature = "network")]
 pub mod recent;
 pub mod record;
+pub mod registry;
 pub mod rehearsal;
 #[cfg(feature = "network")]
 pub mod reload;

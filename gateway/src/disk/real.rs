@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -106,6 +106,19 @@ impl Disk for RealDisk {
             }
             return Err(error);
         }
+        Ok(Arc::new(RealFile { file }))
+    }
+
+    fn create_private(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.dir.join(path);
+        // A file that is there keeps its rights, so it makes way first.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.open(&path)?;
         Ok(Arc::new(RealFile { file }))
     }
 

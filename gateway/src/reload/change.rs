@@ -72,6 +72,7 @@ fn keys_of_a_start(in_force: &Settings, new: &Settings) -> Vec<String> {
             },
         budget: _,
         http,
+        security,
         sinks,
         rules: _,
     } = in_force;
@@ -85,6 +86,7 @@ fn keys_of_a_start(in_force: &Settings, new: &Settings) -> Vec<String> {
         ),
         ("log.segment_bytes", *segment_bytes != new.log.segment_bytes),
         ("http", *http != new.http),
+        ("security", *security != new.security),
         ("log.bytes_max", *bytes_max != new.log.bytes_max),
     ];
     let differs = fixed.into_iter().filter(|(_, differs)| *differs);

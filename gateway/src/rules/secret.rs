@@ -40,11 +40,16 @@ const SECRET_KEYS: [&str; 8] = [
     "cookie",
 ];
 
+/// In `[security]` this is one, too; `tls` has one that names a file.
+const SECURITY_KEY: &str = "key";
+
 /// Where the text is: under a header such as `[sink.cloud.auth]`, or in a table of a secret key
 /// that goes on over lines, every quoted text is masked.
 #[derive(Debug, Default)]
 struct Inside {
     section: bool,
+    /// Under `[security]`.
+    security: bool,
     /// Brackets of the table that are open.
     depth: usize,
 }
@@ -57,12 +62,15 @@ impl Inside {
             // A sink's or rule's own name says nothing: [sink.NAME.auth] does.
             let inner = lower.splitn(3, '.').nth(2).unwrap_or("");
             self.section = SECRET_KEYS.iter().any(|key| inner.contains(key));
+            self.security = lower.contains("security");
             return line.to_owned();
         }
         let begin = if self.section || self.depth > 0 {
             Some(0)
         } else {
-            let begins = SECRET_KEYS.iter().filter_map(|key| {
+            let of_security = self.security || lower.contains("security");
+            let more = of_security.then_some(&SECURITY_KEY);
+            let begins = SECRET_KEYS.iter().chain(more).filter_map(|key| {
                 let at = lower.find(key)?;
                 Some(at + lower.get(at..)?.find('=')?)
             });
@@ -161,6 +169,14 @@ mod tests {
                 "headers = {\n  x-key = \"******\",\n}\nsite = \"hall\"\n",
             ),
             ("bearer = \"sesame\"", "bearer = \"******\""),
+            (
+                "[security]\nframes = \"require\"\nkey = \"sesame\"\n[http.tls]\nkey = \"key.pem\"\n",
+                "[security]\nframes = \"require\"\nkey = \"******\"\n[http.tls]\nkey = \"key.pem\"\n",
+            ),
+            (
+                "security = { key = \"sesame\" }\ntls = { key = \"key.pem\" }",
+                "security = { key = \"******\" }\ntls = { key = \"key.pem\" }",
+            ),
         ] {
             assert_eq!(masked(text), shown);
         }

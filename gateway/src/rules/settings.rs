@@ -2,6 +2,7 @@
 
 mod budget;
 mod http;
+mod security;
 mod sink;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use tidegate_shared::ids::SiteName;
 
 pub use budget::BudgetSettings;
 pub use http::{ServeSettings, ServeTls};
+pub use security::{Frames, SecuritySettings};
 pub use sink::*;
 
 use super::RuleSet;
@@ -37,6 +39,8 @@ pub struct Settings {
     pub budget: Option<BudgetSettings>,
     /// `[http]`, where there is one.
     pub http: Option<ServeSettings>,
+    /// `[security]`.
+    pub security: SecuritySettings,
     /// `[sink.NAME]`, by name.
     pub sinks: Vec<SinkSettings>,
     /// `[[rule]]`.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::settings::{
     Compression, Endpoint, HttpFormat, HttpSettings, IntakeSettings, LogSettings, MqttSettings,
-    Settings, SinkKind, SinkSettings,
+    SecuritySettings, Settings, SinkKind, SinkSettings,
 };
 use super::*;
 use crate::entry::Limits;
@@ -194,6 +194,7 @@ fn a_whole_configuration_becomes_settings() {
         },
         budget: None,
         http: None,
+        security: SecuritySettings::default(),
         sinks: vec![SinkSettings::new(
             "cloud",
             SinkKind::Http(HttpSettings {

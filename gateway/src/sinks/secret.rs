@@ -1,9 +1,10 @@
-//! Secrets: read from a file or the environment when a sink's client is made, and again after its
+//! Secrets: read from a file, the environment or a systemd credential when a sink's client is made, and again after its
 //! receiver refused it, so that a rotated one is picked up without a restart.
 //!
 //! What is read is wiped when it is dropped; what a client keeps of it in its own buffers is not.
 
-use std::env::VarError;
+use std::env::{self, VarError};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,14 @@ pub enum SecretError {
         /// Its name.
         name: String,
     },
+    /// It is a credential, and systemd gave this process none.
+    #[error(
+        "systemd gave this process no credentials, so {name} is not among them: add LoadCredential={name}:/path to its service, or name the secret's file"
+    )]
+    NoCredentials {
+        /// The credential's name.
+        name: String,
+    },
     /// There is nothing in it.
     #[error("the secret in {place} is empty")]
     Empty {
@@ -52,6 +61,11 @@ pub fn read(secret: &Secret) -> Result<Zeroizing<String>, SecretError> {
     let (place, text) = match secret {
         Secret::File(path) => (format!("the file {}", path.display()), read_file(path)?),
         Secret::Env(name) => (format!("the variable {name}"), read_variable(name)?),
+        Secret::Credential(name) => {
+            let path =
+                path_of(secret).ok_or_else(|| SecretError::NoCredentials { name: name.clone() })?;
+            (format!("the credential {name}"), read_file(&path)?)
+        }
     };
     // Cut in place: a copy would have to be wiped, too.
     let mut text = text.ok_or_else(|| SecretError::NotOneLine {
@@ -66,6 +80,19 @@ pub fn read(secret: &Secret) -> Result<Zeroizing<String>, SecretError> {
         return Err(SecretError::NotOneLine { place });
     }
     Ok(text)
+}
+
+/// The file that a secret stands in, if it does in one.
+pub fn path_of(secret: &Secret) -> Option<PathBuf> {
+    path_beside(secret, env::var_os("CREDENTIALS_DIRECTORY").as_deref())
+}
+
+fn path_beside(secret: &Secret, credentials: Option<&OsStr>) -> Option<PathBuf> {
+    match secret {
+        Secret::File(path) => Some(path.clone()),
+        Secret::Env(_) => None,
+        Secret::Credential(name) => Some(Path::new(credentials?).join(name)),
+    }
 }
 
 /// A file's text; `None` if it is none, or too long.
@@ -94,7 +121,7 @@ fn read_file(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError> {
 }
 
 fn read_variable(name: &str) -> Result<Option<Zeroizing<String>>, SecretError> {
-    match std::env::var(name) {
+    match env::var(name) {
         Ok(text) => Ok(Some(Zeroizing::new(text))),
         Err(VarError::NotPresent) => Err(SecretError::Unset {
             name: name.to_owned(),
@@ -150,5 +177,17 @@ mod tests {
         assert_eq!(*secret, "tidegate-gateway");
         let why = read(&Secret::Env("TIDEGATE_NOT_SET".into())).unwrap_err();
         assert!(why.to_string().contains("TIDEGATE_NOT_SET"), "{why}");
+    }
+
+    #[test]
+    fn a_credential_is_a_file_of_the_folder_that_systemd_names() {
+        let secret = Secret::Credential("cloud".into());
+        let path = path_beside(&secret, Some(OsStr::new("/run/credentials/tidegate")));
+        assert_eq!(path, Some("/run/credentials/tidegate/cloud".into()));
+        assert_eq!(path_beside(&secret, None), None);
+        let why = SecretError::NoCredentials {
+            name: "cloud".into(),
+        };
+        assert!(why.to_string().contains("LoadCredential=cloud:"), "{why}");
     }
 }

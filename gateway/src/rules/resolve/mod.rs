@@ -52,6 +52,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
         // A budget that is mistaken is among the findings: nothing runs then.
         budget: budget.and_then(|budget| budget.settings),
         http: typed.http,
+        security: typed.security,
         sinks,
         rules,
     })

@@ -11,6 +11,7 @@ mod budget;
 mod gateway;
 mod http;
 mod rule;
+mod security;
 mod sink;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub fn schema() -> Value {
             ("clock", gateway::clock()),
             ("budget", budget::budget()),
             ("http", http::http()),
+            ("security", security::security()),
             (
                 "sink",
                 json!({

@@ -38,6 +38,10 @@ pub(super) fn secret(title: &str) -> Value {
         vec![
             ("file", about("File that holds it", path())),
             ("env", about("Environment variable that holds it", text())),
+            (
+                "credential",
+                about("Systemd credential of the gateway's service", text()),
+            ),
         ],
     )
 }

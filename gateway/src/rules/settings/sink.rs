@@ -189,6 +189,8 @@ pub enum Secret {
     File(PathBuf),
     /// `{ env = "TIDEGATE_TOKEN" }`: an environment variable.
     Env(String),
+    /// `{ credential = "token" }`: a file of this name in systemd's `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
 }
 
 /// `tls`: whom to trust and who to be. The system's certificates where `ca` is not given.

@@ -9,6 +9,7 @@ mod http;
 mod listen;
 mod mqtt;
 mod rule;
+mod security;
 mod sink;
 
 use std::ops::Range;
@@ -21,9 +22,10 @@ pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
 pub(super) use self::http::{HOST_BYTES_MAX, HOSTS_MAX};
 pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
+pub(super) use self::security::FRAMES;
 pub(super) use self::sink::{HEADERS_MAX, TypedSink, type_names};
 use super::mistake::{Findings, Kind};
-use super::settings::{MqttSettings, ServeSettings};
+use super::settings::{MqttSettings, SecuritySettings, ServeSettings};
 use super::tree::{Section, Value, list};
 
 /// Most rules of a configuration: each costs a match per sensor of a catalog and state per
@@ -56,6 +58,7 @@ pub(super) struct Typed {
     pub(super) clock: TypedClock,
     pub(super) budget: Option<TypedBudget>,
     pub(super) http: Option<ServeSettings>,
+    pub(super) security: SecuritySettings,
     pub(super) sinks: Vec<TypedSink>,
     pub(super) rules: Vec<TypedRule>,
     /// Whether rules were typed at all, be it in a way that cannot be read.
@@ -100,6 +103,11 @@ impl Typed {
             .get("http")
             .and_then(|value| section("[http]", value, &[], findings))
             .and_then(|section| http::read(section, findings));
+        let security = top
+            .get("security")
+            .and_then(|value| section("[security]", value, &[], findings))
+            .map(|section| security::read(section, findings))
+            .unwrap_or_default();
         let sinks = top
             .get("sink")
             .map(|value| read_sinks(value, findings))
@@ -118,6 +126,7 @@ impl Typed {
             clock,
             budget,
             http,
+            security,
             sinks,
             rules,
             rules_given,

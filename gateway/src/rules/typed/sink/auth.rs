@@ -162,24 +162,30 @@ pub(in crate::rules::typed) fn secret(
             )
             .help(
                 "put it into a file that only the gateway reads and write { file = \"/etc/tidegate/NAME\" }, \
-                 or into the environment and write { env = \"NAME\" }",
+                 or into the environment and write { env = \"NAME\" }, \
+                 or give it to the service as a systemd credential and write { credential = \"NAME\" }",
             );
         return None;
     }
-    let expected = "{ file = \"…\" } or { env = \"…\" }";
+    let expected = "{ file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
     let mut section = Section::of_value(name, value, &[], expected, findings)?;
     let file = section.get("file");
     let env = section.get("env");
-    let misspelt = section.misspelt("file") || section.misspelt("env");
+    let credential = section.get("credential");
+    let places = ["file", "env", "credential"];
+    let misspelt = places.iter().any(|place| section.misspelt(place));
     section.close(findings);
-    match (file, env) {
-        (Some(file), None) => path("`file`", file, findings).map(Secret::File),
-        (None, Some(env)) => variable(env, findings).map(Secret::Env),
-        (None, None) if misspelt => None,
-        (found, _) => {
-            let (kind, message) = match found {
-                None => (Kind::Missing, "does not say where the secret stands"),
-                Some(_) => (Kind::Conflict, "names two places"),
+    match (file, env, credential) {
+        (Some(file), None, None) => path("`file`", file, findings).map(Secret::File),
+        (None, Some(env), None) => variable(env, findings).map(Secret::Env),
+        (None, None, Some(name)) => credential_name(name, findings).map(Secret::Credential),
+        (None, None, None) if misspelt => None,
+        (file, env, credential) => {
+            let given = [file, env, credential].into_iter().flatten().count();
+            let (kind, message) = match given {
+                0 => (Kind::Missing, "does not say where the secret stands"),
+                2 => (Kind::Conflict, "names two places"),
+                _ => (Kind::Conflict, "names three places"),
             };
             findings
                 .mistake(
@@ -192,6 +198,24 @@ pub(in crate::rules::typed) fn secret(
             None
         }
     }
+}
+
+/// The name of a systemd credential, which is that of a file.
+fn credential_name(value: &Value<'_>, findings: &mut Findings) -> Option<String> {
+    let expected = "a name such as \"device-keys\"";
+    let typed = text("`credential`", value, expected, findings)?;
+    let begins = typed.starts_with(|sign: char| sign.is_ascii_alphanumeric());
+    let signs = typed.bytes().all(tidegate_shared::ids::is_name_byte);
+    if !begins || !signs || typed.len() > super::WORD_BYTES_MAX {
+        malformed(
+            value.span(),
+            "`credential` is not the name of a credential",
+            "expected A-Z a-z 0-9 . _ -, such as \"device-keys\", as in LoadCredential=",
+            findings,
+        );
+        return None;
+    }
+    Some(typed.to_owned())
 }
 
 /// The name of an environment variable.

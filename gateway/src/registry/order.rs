@@ -1,0 +1,167 @@
+//! Orders about devices as people give them, and what comes of them.
+//!
+//! The same code carries them out for a running gateway (over the control socket) and for a stopped
+//! one, by a command that holds the data directory. What is told never holds a key, but where a key
+//! was issued to be put into a device.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use tidegate_shared::ids::DeviceName;
+
+use super::{Device, Imported, Key, KeyMark};
+use crate::record::rfc3339;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Tell of all devices.
+    List,
+    /// Tell of one.
+    Show(DeviceName),
+    /// Register a device, or give a revoked one a key again.
+    Add(DeviceName),
+    /// Issue the next key of a device.
+    Rotate(DeviceName),
+    /// End all keys of a device.
+    Revoke(DeviceName),
+    /// Give a device another name.
+    Rename {
+        /// Its name.
+        from: DeviceName,
+        /// Its name from now on.
+        to: DeviceName,
+    },
+    /// Give the whole registry out, sealed.
+    Export {
+        /// Under this key instead of the registry's own.
+        key: Option<Key>,
+    },
+    /// Take over the export that lies in the data directory as
+    /// [`INCOMING`](super::store::INCOMING).
+    Import {
+        /// Which is sealed under this key instead of the registry's own.
+        key: Option<Key>,
+        /// Also devices that are known with other keys.
+        replace: bool,
+    },
+}
+
+impl Order {
+    /// Whether it can change the registry, or lets keys leave it.
+    pub fn is_act(&self) -> bool {
+        !matches!(self, Self::List | Self::Show(_))
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The devices, by name.
+    Listed(Vec<Shown>),
+    /// The device as it is, or as it is now.
+    Shown(Shown),
+    /// The key that goes into the device.
+    Issued(Issued),
+    /// The sealed registry.
+    Exported(Exported),
+    /// What the import did.
+    Imported(Imported),
+}
+
+/// A key for a device. Its `Debug` hides it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// The device.
+    pub device: DeviceName,
+    /// What the key is called.
+    pub mark: KeyMark,
+    /// The key.
+    pub key: Key,
+}
+
+/// A registry, sealed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    /// Devices in it.
+    pub devices: u64,
+    /// In base64.
+    pub sealed: String,
+}
+
+impl fmt::Debug for Exported {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Exported");
+        shown
+            .field("devices", &self.devices)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A device, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Its name.
+    pub device: DeviceName,
+    /// Its live keys: the current one, then the next; none if it is revoked.
+    pub keys: Vec<ShownKey>,
+    /// The key of its newest durable frame; none: it was never heard under a key.
+    pub confirmed_key: Option<u8>,
+    /// Keys that it was given so far.
+    pub issued: u8,
+    /// When it was revoked, RFC 3339, by the gateway's clock.
+    pub revoked_at: Option<String>,
+}
+
+/// A live key, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownKey {
+    /// Which of the device's keys.
+    pub id: u8,
+    /// What it is.
+    pub state: KeyState,
+    /// Tells it from every other key.
+    pub fingerprint: super::Fingerprint,
+    /// When it was made, RFC 3339, by the gateway's clock.
+    pub created_at: String,
+}
+
+/// What a live key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// The device has it.
+    Current,
+    /// A rotation issued it, and it was not seen yet.
+    Next,
+}
+
+impl Shown {
+    /// A device as it is.
+    pub fn of(name: &DeviceName, device: &Device) -> Self {
+        let states = [KeyState::Current, KeyState::Next];
+        let keys = device.live().iter().zip(states).map(|(live, state)| {
+            let mark = live.mark(name);
+            ShownKey {
+                id: mark.id,
+                state,
+                fingerprint: mark.fingerprint,
+                created_at: rfc3339(live.created_us),
+            }
+        });
+        Self {
+            device: name.clone(),
+            keys: keys.collect(),
+            confirmed_key: device.confirmed(),
+            issued: device.issued(),
+            revoked_at: device.revoked_us().map(rfc3339),
+        }
+    }
+
+    /// Whether none of its keys is live.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked_at.is_some()
+    }
+}

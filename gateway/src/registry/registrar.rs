@@ -1,0 +1,244 @@
+//! Registrar: holds the registry and its file, and carries out what is ordered.
+//!
+//! ```text
+//! order ──► a copy of the registry, changed ──► noted by the auditor ──► file ──► in force
+//! ```
+//! What was noted and then not written did not happen: a key that was noted as issued and is
+//! nowhere, or one noted as ended that a restart still finds. For the latter the log of acts is to
+//! be believed.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use tidegate_shared::ids::DeviceName;
+use zeroize::Zeroizing;
+
+use super::order::{Answer, Exported, Issued, Order, Shown};
+use super::store::{self, StoreError};
+use super::{Confirmation, Key, Keys, Registry, RegistryAct, RegistryError};
+use crate::at_rest::{AtRest, KEY_HELP};
+use crate::disk::Disk;
+
+/// Notes acts where nobody can take them back.
+pub trait Auditor {
+    /// Notes all of these acts, durably, or none of them.
+    ///
+    /// # Errors
+    /// They could not be noted; then they are not done.
+    fn note(&mut self, acts: &[RegistryAct]) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+/// Notes nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Unaudited;
+
+impl Auditor for Unaudited {
+    fn note(&mut self, _: &[RegistryAct]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// It cannot be.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no key to seal the registry under.
+    #[error(
+        "there is no key to keep device keys under, so none was made and nothing was changed: {KEY_HELP}"
+    )]
+    NoKey,
+    /// It could not be noted.
+    #[error("it could not be noted in the audit log, so nothing was changed")]
+    NotNoted {
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// The registry and its file.
+pub struct Registrar {
+    disk: Arc<dyn Disk>,
+    at_rest: Option<AtRest>,
+    registry: Registry,
+}
+
+impl Registrar {
+    /// Reads the registry of a data directory. Without a key there can be none, and none is made.
+    pub fn open(disk: Arc<dyn Disk>, at_rest: Option<AtRest>) -> Result<Self, StoreError> {
+        let registry = store::read(&disk, at_rest.as_ref())?;
+        Ok(Self {
+            disk,
+            at_rest,
+            registry,
+        })
+    }
+
+    /// The registry as it is in force.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What frames are opened with.
+    pub fn keys(&self) -> Keys {
+        self.registry.keys()
+    }
+
+    /// Carries an order out; `now_us` is UTC by the gateway's clock.
+    pub fn carry_out(
+        &mut self,
+        order: &Order,
+        now_us: i64,
+        auditor: &mut dyn Auditor,
+    ) -> Result<Answer, OrderError> {
+        match order {
+            Order::List => {
+                let devices = self.registry.devices();
+                let shown = devices.map(|(name, device)| Shown::of(name, device));
+                Ok(Answer::Listed(shown.collect()))
+            }
+            Order::Show(device) => self.shown(device),
+            Order::Add(device) => {
+                let key = self.draw()?;
+                self.change(auditor, |registry| registry.add(device, key, now_us))?;
+                self.issued(device)
+            }
+            Order::Rotate(device) => {
+                let key = self.draw()?;
+                self.change(auditor, |registry| registry.rotate(device, key, now_us))?;
+                self.issued(device)
+            }
+            Order::Revoke(device) => {
+                self.change(auditor, |registry| registry.revoke(device, now_us))?;
+                self.shown(device)
+            }
+            Order::Rename { from, to } => {
+                self.change(auditor, |registry| registry.rename(from, to))?;
+                self.issued(to)
+            }
+            Order::Export { key } => self.export(key.as_ref(), auditor),
+            Order::Import { key, replace } => self.import(key.as_ref(), *replace, auditor),
+        }
+    }
+
+    /// Takes note that a frame under a key of a device is durable; whether that changed the keys
+    /// that frames are opened with.
+    pub fn confirm(
+        &mut self,
+        device: &DeviceName,
+        key_id: u8,
+        auditor: &mut dyn Auditor,
+    ) -> Result<bool, OrderError> {
+        let mut next = self.registry.clone();
+        let acts = match next.confirm(device, key_id)? {
+            Confirmation::Same => return Ok(false),
+            Confirmation::Seen => Vec::new(),
+            Confirmation::Retired(act) => vec![act],
+        };
+        self.take(next, &acts, auditor)?;
+        Ok(true)
+    }
+
+    fn draw(&self) -> Result<Key, OrderError> {
+        self.key_at_rest()?;
+        Key::draw().map_err(|why| StoreError::Random(why).into())
+    }
+
+    fn key_at_rest(&self) -> Result<&AtRest, OrderError> {
+        self.at_rest.as_ref().ok_or(OrderError::NoKey)
+    }
+
+    /// Changes a copy, and takes it when that is noted.
+    fn change(
+        &mut self,
+        auditor: &mut dyn Auditor,
+        change: impl FnOnce(&mut Registry) -> Result<RegistryAct, RegistryError>,
+    ) -> Result<(), OrderError> {
+        let mut next = self.registry.clone();
+        let act = change(&mut next)?;
+        self.take(next, &[act], auditor)
+    }
+
+    fn take(
+        &mut self,
+        next: Registry,
+        acts: &[RegistryAct],
+        auditor: &mut dyn Auditor,
+    ) -> Result<(), OrderError> {
+        let at_rest = self.key_at_rest()?.clone();
+        note(auditor, acts)?;
+        if let Err(error) = store::write(&self.disk, &at_rest, &next) {
+            // Which of both the file says now is what a restart would find.
+            if let Ok(found) = store::read(&self.disk, Some(&at_rest)) {
+                self.registry = found;
+            }
+            return Err(error.into());
+        }
+        self.registry = next;
+        Ok(())
+    }
+
+    fn shown(&self, device: &DeviceName) -> Result<Answer, OrderError> {
+        let found = self.registry.get(device);
+        let found = found.ok_or_else(|| self.registry.unknown(device))?;
+        Ok(Answer::Shown(Shown::of(device, found)))
+    }
+
+    /// The key that goes into a device.
+    fn issued(&self, device: &DeviceName) -> Result<Answer, OrderError> {
+        let found = self.registry.get(device);
+        let newest = found.and_then(|found| found.newest());
+        let newest = newest.ok_or_else(|| self.registry.unknown(device))?;
+        Ok(Answer::Issued(Issued {
+            device: device.clone(),
+            mark: newest.mark(device),
+            key: newest.key.clone(),
+        }))
+    }
+
+    fn export(&self, key: Option<&Key>, auditor: &mut dyn Auditor) -> Result<Answer, OrderError> {
+        let sealed = store::export(&self.under(key)?, &self.registry)?;
+        let devices = self.registry.devices().len() as u64;
+        note(auditor, &[RegistryAct::Exported { devices }])?;
+        let sealed = BASE64_STANDARD.encode(sealed);
+        Ok(Answer::Exported(Exported { devices, sealed }))
+    }
+
+    fn import(
+        &mut self,
+        key: Option<&Key>,
+        replace: bool,
+        auditor: &mut dyn Auditor,
+    ) -> Result<Answer, OrderError> {
+        self.key_at_rest()?;
+        let other = store::incoming(&self.disk, &self.under(key)?)?;
+        let mut next = self.registry.clone();
+        let (imported, acts) = next.import(&other, replace)?;
+        if next != self.registry {
+            self.take(next, &acts, auditor)?;
+        }
+        Ok(Answer::Imported(imported))
+    }
+
+    /// Seals under a key that was given, or the registry's own.
+    fn under(&self, key: Option<&Key>) -> Result<AtRest, OrderError> {
+        match key {
+            Some(key) => Ok(AtRest::new(Zeroizing::new(*key.bytes()))),
+            None => self.key_at_rest().cloned(),
+        }
+    }
+}
+
+fn note(auditor: &mut dyn Auditor, acts: &[RegistryAct]) -> Result<(), OrderError> {
+    if acts.is_empty() {
+        return Ok(());
+    }
+    let noted = auditor.note(acts);
+    noted.map_err(|source| OrderError::NotNoted { source })
+}
