@@ -6,9 +6,10 @@ use super::args::CheckArgs;
 use super::config::{count_mistakes, read};
 use super::failure::Failure;
 use super::output::{look, print, print_as_is, say};
-use crate::http;
-use crate::rules::settings::Settings;
-use crate::rules::{Mistake, Severity, draw, mistake_at, parse};
+use crate::rules::settings::{Secret, Settings};
+use crate::rules::{Kind, Mistake, Severity, draw, mistake_at, parse};
+use crate::sinks::secret;
+use crate::{at_rest, http};
 
 /// Names of a kind that the summary shows.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -39,19 +40,43 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
 }
 
-/// The same, or a mistake where the certificate or key that `[http]` names cannot be used: that is
-/// better found out before the gateway is started.
+/// The same, or mistakes where the files of certificates and keys that it names cannot be used: that
+/// is better found out before the gateway is started.
 fn with_files(
     (settings, mut warnings): (Settings, Vec<Mistake>),
     text: &str,
     file: &str,
 ) -> Result<(Settings, Vec<Mistake>), Vec<Mistake>> {
+    let at = |place: (&str, &str), why: &str| mistake_at(text, file, place, why);
     let checked = settings.http.as_ref().map_or(Ok(()), http::check_tls);
-    let Err(why) = checked else {
-        return Ok((settings, warnings));
-    };
-    warnings.push(mistake_at(text, file, ("http", "tls"), &why.to_string()));
-    Err(warnings)
+    if let Err(why) = checked {
+        warnings.push(at(("http", "tls"), &why.to_string()));
+    }
+    let key = settings.security.key.as_ref();
+    warnings.extend(key.and_then(|key| doubtful_key(key, at)));
+    if count_mistakes(&warnings) > 0 {
+        return Err(warnings);
+    }
+    Ok((settings, warnings))
+}
+
+/// What is wrong with the file of `security.key`; one in the environment may only be there for the
+/// gateway.
+fn doubtful_key(key: &Secret, at: impl Fn((&str, &str), &str) -> Mistake) -> Option<Mistake> {
+    let place = ("security", "key");
+    secret::path_of(key)?;
+    if let Err(why) = at_rest::key::read_bytes("security.key", key) {
+        return Some(at(place, &why.to_string()));
+    }
+    let path = at_rest::key::open_to_others(key)?;
+    let why = format!("anybody on this machine may read {}", path.display());
+    Some(Mistake {
+        severity: Severity::Warning,
+        kind: Kind::Exposed,
+        expected: "whoever has this key can read those of all devices".to_owned(),
+        help: Some(format!("chmod o-r {}", path.display())),
+        ..at(place, &why)
+    })
 }
 
 /// What the configuration would do, in a line.
@@ -106,10 +131,13 @@ fn as_json(file: &str, settings: Option<&Settings>, findings: &[Mistake]) -> Str
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use serde_json::{Value, json};
 
     use super::{as_json, with_files};
-    use crate::rules::{Severity, parse};
+    use crate::rules::{Kind, Severity, parse};
 
     fn told(text: &str) -> Value {
         let parsed = parse(text, "tidegate.toml");
@@ -143,6 +171,42 @@ mod tests {
         let without = text.replace("tls =", "# tls =");
         let parsed = parse(&without, "tidegate.toml").unwrap();
         assert!(with_files(parsed, &without, "tidegate.toml").is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_a_mistake_and_one_that_anybody_reads_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let text = format!(
+            "{RIGHT}[security]\nkey = {{ file = \"{}\" }}\n",
+            path.display()
+        );
+        let found = || {
+            with_files(
+                parse(&text, "tidegate.toml").unwrap(),
+                &text,
+                "tidegate.toml",
+            )
+        };
+        for (content, said) in [
+            (None, "cannot be read"),
+            (Some("short"), "openssl rand -hex 32"),
+        ] {
+            if let Some(content) = content {
+                fs::write(&path, content).unwrap();
+            }
+            let mistakes = found().unwrap_err();
+            let mistake = mistakes.last().unwrap();
+            assert_eq!((mistake.line, mistake.column), (13, 7));
+            assert!(mistake.message.contains(said), "{mistake}");
+        }
+        fs::write(&path, "07".repeat(32)).unwrap();
+        for (mode, is_warned) in [(0o644, true), (0o640, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let (_, warnings) = found().unwrap();
+            let told = warnings.iter().any(|warning| warning.kind == Kind::Exposed);
+            assert_eq!(told, is_warned, "{mode:o}");
+        }
     }
 
     #[test]

@@ -159,6 +159,27 @@ pub(super) enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// A file that was named cannot be read.
+    #[error("{} cannot be read; nothing was changed", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What was made could not be written.
+    #[error("{} could not be written, so what was to be in it is nowhere", path.display())]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not known where a device finds its broker.
+    #[error(
+        "the configuration's broker listens where only this machine, or nobody in particular, finds it; no key was made"
+    )]
+    NoBroker,
     /// A gateway runs on the data directory.
     #[error("{} is in use by {holder}: nothing was changed", path.display())]
     InUse {
@@ -274,6 +295,12 @@ impl Failure {
             Self::Unwritable { .. } => {
                 Some("name a file that is not there yet, outside the data directory")
             }
+            Self::NotKept { .. } => Some(
+                "give the order again with an --out on another disk; of a device, tidegate device rotate NAME makes another key",
+            ),
+            Self::NoBroker => {
+                Some("--broker HOST:PORT says where the device finds it, such as 192.168.1.10:1883")
+            }
             Self::NotDropped { .. } => {
                 Some("--yes drops them; tidegate sink dead-letter resend sends them once more")
             }
@@ -290,6 +317,7 @@ impl Failure {
             | Self::Unknown
             | Self::FateUnknown { .. }
             | Self::TapEnded
+            | Self::Unreadable { .. }
             | Self::Ask(_)
             | Self::TestsFailed { .. }
             | Self::ProbeNotTaken { .. }
@@ -323,6 +351,9 @@ impl Failure {
             | Self::TapEnded
             | Self::NoTerminal
             | Self::Unwritable { .. }
+            | Self::Unreadable { .. }
+            | Self::NotKept { .. }
+            | Self::NoBroker
             | Self::Ask(_)
             | Self::System { .. }
             | Self::TestsFailed { .. }

@@ -17,6 +17,7 @@ mod bill;
 mod books;
 mod check;
 mod config;
+mod device;
 mod explain;
 mod failure;
 mod init;
@@ -48,6 +49,7 @@ pub use self::args::{
     ReplayArgs, RestoreArgs, RunArgs, StatusArgs, TapArgs, TestArgs, TopArgs,
 };
 use self::config::Warnings;
+pub use self::device::DeviceCommand;
 use self::failure::Failure;
 pub use self::init::InitArgs;
 use self::logs::LogArgs;
@@ -160,6 +162,9 @@ enum Command {
     Top(TopArgs),
     /// Watch samples and records as they flow, a line each
     Tap(TapArgs),
+    /// See to the devices: register them, rotate and revoke their keys, move them to another gateway
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// See to the sinks: list them, handle what they refused, resume or test one
     #[command(subcommand)]
     Sink(SinkCommand),
@@ -239,6 +244,7 @@ impl Cli {
             Command::Top(args) => top::show(&args),
             Command::Tap(args) => tap::show(&args),
             Command::Sink(command) => sink::run(&command),
+            Command::Device(command) => device::run(&command),
             Command::Reload(args) => reload::reload(&args),
             Command::Ledger(args) => ledger::show(&args),
             Command::Bill(args) => bill::show(&args),

@@ -54,6 +54,7 @@ use serde_json::Value;
 
 use crate::dead_letters;
 use crate::plant::{Selection, TapFilter};
+use crate::registry;
 
 pub use self::client::{AskError, Tapped, Tick, ask, tap};
 pub use self::server::{Control, ControlError, Counts, Handler, Meter};
@@ -95,13 +96,15 @@ pub enum Command {
     Overview,
     /// Devices with their sensors.
     Devices(Selection),
+    /// Devices and their keys: to list, add, rotate, revoke and the like.
+    Device(registry::Order),
     /// Samples and records as they flow, a line each, until the connection is closed.
     Tap(TapFilter),
 }
 
 impl Command {
     /// Every command's name.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "ledger",
         "status",
         "reload",
@@ -110,6 +113,7 @@ impl Command {
         "bill",
         "overview",
         "devices",
+        "device",
         "tap",
     ];
 }

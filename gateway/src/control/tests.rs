@@ -155,7 +155,7 @@ async fn bad_requests_are_refused_and_the_connection_goes_on() {
         answers,
         [
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
-            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload, dead-letters, resume, bill, overview, devices, tap"}"#,
+            r#"{"error":"this gateway does not know that command; it knows: ledger, status, reload, dead-letters, resume, bill, overview, devices, device, tap"}"#,
             r#"{"error":"a request is a line such as {\"command\":\"ledger\"}"}"#,
             r#"{"ok":1}"#,
         ]
@@ -235,6 +235,9 @@ async fn every_command_reaches_its_handler_by_name() {
         Command::Devices(Selection {
             glob: Some("pump-*".into()),
             ..Selection::default()
+        }),
+        Command::Device(registry::Order::Export {
+            key: Some(registry::Key::new([7; 32])),
         }),
     ];
     // A tap is not answered, it flows: it has tests of its own.

@@ -266,6 +266,9 @@ impl Handler for Answers {
             Command::Status => told(self.status().await),
             Command::Overview => told(self.overview().await),
             Command::Devices(selection) => told(self.devices(selection).await),
+            Command::Device(_) => {
+                return Err("this gateway does not keep the registry while it runs".to_owned());
+            }
             Command::Tap(_) => return Err("a tap is no question".to_owned()),
         };
         answer.ok_or_else(|| "the gateway is busy or stopping; ask again".into())
