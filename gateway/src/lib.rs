@@ -1,7 +1,7 @@
 //! Tidegate's gateway: from device frames on MQTT to records confirmed by sinks.
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
-//! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`mod@budget`], [`control`],
+//! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`mod@budget`], [`control`], [`mod@audit`],
 //! [`registry`] and [`at_rest`] (who may speak), [`rehearsal`], [`comparison`], [`inspection`], [`backup`], [`mod@status`], [`reload`], [`plant`] (what people see), [`recent`], [`cli`]. [`entry`] and [`record`] are what flows between them;
 //! [`store`] strings log, pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock; [`explain`] derives the past again.
@@ -11,6 +11,7 @@
 
 #[cfg(feature = "network")]
 pub mod at_rest;
+pub mod audit;
 pub mod backoff;
 pub mod backup;
 pub mod budget;

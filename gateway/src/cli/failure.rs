@@ -143,6 +143,34 @@ pub(super) enum Failure {
     /// Something durable is damaged.
     #[error("something durable is damaged; it is told above")]
     Damaged,
+    /// The audit log, or a proof of it, is not what it should be.
+    #[error("it does not verify; nothing was changed")]
+    NotVerified {
+        /// The first thing that is wrong.
+        source: AnyError,
+    },
+    /// This witness does not cosign.
+    #[error("not cosigned; what this witness knows is as it was")]
+    NotCosigned {
+        /// Why.
+        source: crate::audit::witness::Refusal,
+    },
+    /// A file that was named cannot be read.
+    #[error("{} cannot be read; nothing was changed", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A secret's file is not to be used.
+    #[error("the secret in {} is not used: {why}", path.display())]
+    SeedUnusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// There is no such entry or file.
     #[error("there is no {what} in {}", path.display())]
     NoSuch {
@@ -288,6 +316,13 @@ impl Failure {
             Self::Damaged => Some(
                 "a start goes on without what is lost and says so; tidegate log repair moves damaged files aside",
             ),
+            Self::NotVerified { .. } => Some(
+                "keep this copy as evidence, and compare it with another one and with what its witnesses have; docs/audit.md says what each finding means",
+            ),
+            Self::Unreadable { source, .. } => remedy::of_system(source.kind()),
+            Self::SeedUnusable { .. } => {
+                Some("write 64 random hex digits into a file of mode 0600: openssl rand -hex 32")
+            }
             Self::NoSuch { .. } => {
                 Some("tidegate log check --json names every file; positions are those of the log")
             }
@@ -321,6 +356,7 @@ impl Failure {
             | Self::Ask(_)
             | Self::TestsFailed { .. }
             | Self::ProbeNotTaken { .. }
+            | Self::NotCosigned { .. }
             | Self::LettersLeft { .. } => None,
         }
     }
@@ -339,6 +375,8 @@ impl Failure {
             | Self::NotTaken
             | Self::NotTakenYet
             | Self::FateUnknown { .. }
+            | Self::NotVerified { .. }
+            | Self::NotCosigned { .. }
             | Self::Damaged => 3,
             Self::Unknown => 4,
             Self::NoData { .. }
@@ -354,6 +392,7 @@ impl Failure {
             | Self::Unreadable { .. }
             | Self::NotKept { .. }
             | Self::NoBroker
+            | Self::SeedUnusable { .. }
             | Self::Ask(_)
             | Self::System { .. }
             | Self::TestsFailed { .. }

@@ -7,11 +7,12 @@
 //! | 0 | done; of `run`: stopped cleanly when asked to |
 //! | 1 | failed: the message says what happened to the data and what to try; of `init`: the answers ended early, or there is such a file; of `test`: a test does not hold; of `sink test`: the sink did not take the probe; of `sink dead-letter`: some could not be handled |
 //! | 2 | not begun: the command line, an answer by a flag or the configuration is mistaken; of `test`: a file cannot be read or is mistaken |
-//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual; of `reload`: the configuration is not taken |
+//! | 3 | of `ledger`: the books do not balance; of `explain`: answered, but the fate of a sample at that time cannot be told; of `log check`: something durable is damaged; of `status`: the gateway runs, but not as usual; of `reload`: the configuration is not taken; of `audit verify`: it does not verify; of `audit witness`: not cosigned |
 //! | 4 | of `ledger --strict`: the books balance, but something is unknown |
 //! | 130 | ended at once by a second ctrl-c or SIGTERM; of `init`: by the first ctrl-c |
 
 mod args;
+mod audit;
 mod backup;
 mod bill;
 mod books;
@@ -48,6 +49,7 @@ pub use self::args::{
     BackupArgs, BillArgs, CheckArgs, DemoArgs, ExplainArgs, LedgerArgs, LogCommand, ReloadArgs,
     ReplayArgs, RestoreArgs, RunArgs, StatusArgs, TapArgs, TestArgs, TopArgs,
 };
+pub use self::audit::AuditCommand;
 use self::config::Warnings;
 pub use self::device::DeviceCommand;
 use self::failure::Failure;
@@ -68,7 +70,8 @@ Exit codes:
        test: a file cannot be read or is mistaken
   3    ledger: the books do not balance; explain: the fate of a sample at that time
        cannot be told; log check: something durable is damaged; status: the
-       gateway runs, but not as usual; reload: the configuration is not taken
+       gateway runs, but not as usual; reload: the configuration is not taken;
+       audit verify: it does not verify; audit witness: not cosigned
   4    ledger --strict: the books balance, but something is unknown
   130  ended at once by a second ctrl-c or SIGTERM; init: by the first ctrl-c
 
@@ -114,6 +117,8 @@ const COMMANDS_END_CODES: &[(&str, &str, &str)] = &[
     ("3", "log-check", "log check: something durable is damaged"),
     ("3", "status", "status: the gateway runs, but not as usual"),
     ("3", "reload", "reload: the configuration is not taken"),
+    ("3", "audit-verify", "audit verify: it does not verify"),
+    ("3", "audit-witness", "audit witness: not cosigned"),
     (
         "4",
         "ledger",
@@ -193,6 +198,9 @@ enum Command {
     /// Look into log, spool and journal, and rescue what is left of damaged ones
     #[command(subcommand)]
     Log(LogCommand),
+    /// See who did what, in a log that nobody can change unseen, and prove it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Copy a data directory into one file, also beside a running gateway
     Backup(BackupArgs),
     /// Unpack a backup into an empty data directory
@@ -251,6 +259,7 @@ impl Cli {
             Command::Replay(args) => replay::replay(&args),
             Command::Explain(args) => explain::show(&args),
             Command::Log(command) => log_tools::run(&command),
+            Command::Audit(command) => audit::run(&command),
             Command::Backup(args) => backup::back_up(&args),
             Command::Restore(args) => backup::restore(&args),
             Command::Completions(args) => pages::completions(&args),

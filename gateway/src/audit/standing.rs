@@ -1,0 +1,89 @@
+//! Standing: which keys are valid, as a fold over the entries of the log.
+//!
+//! A key is valid when its issue is in the log and neither it was retired nor its device revoked
+//! behind that. A rename carries the keys over.
+
+use std::collections::BTreeMap;
+
+use super::Act;
+
+/// The fingerprint of a key, as its issue says it.
+pub type Fingerprint = String;
+
+/// Which keys of which devices are valid.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Standing {
+    devices: BTreeMap<String, BTreeMap<u8, Fingerprint>>,
+}
+
+impl Standing {
+    /// What the acts of a log, in its order, amount to.
+    pub fn of<'a>(acts: impl IntoIterator<Item = &'a Act>) -> Self {
+        let mut standing = Self::default();
+        for act in acts {
+            standing.take(act);
+        }
+        standing
+    }
+
+    /// Takes the log's next act.
+    pub fn take(&mut self, act: &Act) {
+        match act {
+            Act::DeviceEnrolled {
+                device,
+                key_id,
+                fingerprint,
+            }
+            | Act::KeyRotated {
+                device,
+                key_id,
+                fingerprint,
+                ..
+            } => {
+                let keys = self.devices.entry(device.clone()).or_default();
+                keys.insert(*key_id, fingerprint.clone());
+            }
+            Act::KeyRetired { device, key_id } => {
+                if let Some(keys) = self.devices.get_mut(device) {
+                    keys.remove(key_id);
+                }
+            }
+            Act::DeviceRevoked { device } => {
+                self.devices.remove(device);
+            }
+            Act::DeviceRenamed { from, to } => {
+                // Whatever had that name has it no more: its keys do not pass for the other's.
+                if let Some(keys) = self.devices.remove(from) {
+                    self.devices.insert(to.clone(), keys);
+                }
+            }
+            Act::ClaimOpened { .. }
+            | Act::ClaimClosed { .. }
+            | Act::RegistryExported { .. }
+            | Act::RegistryImported { .. }
+            | Act::RulesChanged { .. }
+            | Act::CommandSent { .. }
+            | Act::UpdateOffered { .. }
+            | Act::DeviceQuarantined { .. }
+            | Act::DeviceReleased { .. }
+            | Act::StoreRepaired { .. }
+            | Act::ClockStepped { .. }
+            | Act::Restored { .. } => {}
+        }
+    }
+
+    /// Whether a key is valid.
+    pub fn is_valid(&self, device: &str, key_id: u8, fingerprint: &str) -> bool {
+        let keys = self.devices.get(device);
+        keys.and_then(|keys| keys.get(&key_id))
+            .is_some_and(|known| known == fingerprint)
+    }
+
+    /// Every valid key: device, key id and fingerprint.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, u8, &str)> {
+        self.devices.iter().flat_map(|(device, keys)| {
+            let keys = keys.iter();
+            keys.map(move |(id, fingerprint)| (device.as_str(), *id, fingerprint.as_str()))
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! `tidegate audit verify`: a whole log, or one entry by its proof.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::VerifyArgs;
+use super::{failed, key, read_file};
+use crate::audit::proof::Proof;
+use crate::audit::verify::{Report, Trusted, verify as verify_log};
+use crate::audit::{Entry, Folder, LogKey, WitnessKey};
+use crate::cli::failure::Failure;
+use crate::cli::output::{print, print_as_is};
+use crate::record::rfc3339;
+
+/// Verifies what was named.
+pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let log = key(&args.key, LogKey::parse)?;
+    let witnesses = args.witness.iter().map(|text| key(text, WitnessKey::parse));
+    let witnesses: Vec<WitnessKey> = witnesses.collect::<Result<_, _>>()?;
+    match (&args.dir, &args.proof, &args.entry) {
+        (Some(dir), _, _) => whole(args, dir, &log, &witnesses),
+        (None, Some(proof), Some(entry)) => one(args, proof, entry, &log, &witnesses),
+        _ => Ok(()),
+    }
+}
+
+fn whole(
+    args: &VerifyArgs,
+    dir: &Path,
+    log: &LogKey,
+    witnesses: &[WitnessKey],
+) -> Result<(), Failure> {
+    Failure::need_data(dir)?;
+    let folder = Folder::of(dir);
+    let paths = folder.paths().map_err(|source| Failure::Unreadable {
+        path: folder.dir().to_owned(),
+        source,
+    })?;
+    let seen = args.from.as_deref().map(read_file).transpose()?;
+    let trusted = Trusted {
+        key: log,
+        witnesses,
+        seen: seen.as_deref(),
+    };
+    let report = verify_log(&folder, &paths, trusted).map_err(|wrong| Failure::NotVerified {
+        source: Box::new(wrong),
+    })?;
+    if args.json {
+        print_as_is(&format!("{:#}\n", as_json(log, &report)))
+    } else {
+        print(&as_text(log, &report))
+    }
+}
+
+fn as_text(log: &LogKey, report: &Report) -> String {
+    let (origin, size) = (log.origin(), report.signed.size());
+    let mut text = format!(
+        "the audit log of {origin} verifies\n  entries: {size}, in {} tiles\n",
+        report.tiles
+    );
+    if let Some((first, last)) = report.span_us {
+        let _ = writeln!(text, "  from {} to {}", rfc3339(first), rfc3339(last));
+    }
+    let _ = writeln!(text, "  root hash: {}", report.signed.root());
+    for (witness, size, at_s) in &report.cosigned {
+        let _ = writeln!(
+            text,
+            "  cosigned by {witness}: {size} entries, at {}",
+            second(*at_s)
+        );
+    }
+    if report.by_others > 0 {
+        let _ = writeln!(
+            text,
+            "  cosignatures not verified, for want of the witness's key: {}",
+            report.by_others
+        );
+    }
+    if let Some(seen) = report.seen {
+        let _ = writeln!(
+            text,
+            "  continues the checkpoint seen before: {seen} entries"
+        );
+    }
+    for path in &report.not_covered {
+        let _ = writeln!(text, "  not part of the log: {path}");
+    }
+    text
+}
+
+fn second(at_s: u64) -> String {
+    rfc3339(
+        i64::try_from(at_s)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000),
+    )
+}
+
+fn as_json(log: &LogKey, report: &Report) -> serde_json::Value {
+    let cosigned = report.cosigned.iter();
+    let cosigned: Vec<_> = cosigned
+        .map(|(witness, size, at_s)| json!({"witness": witness, "entries": size, "at": second(*at_s)}))
+        .collect();
+    json!({
+        "origin": log.origin(),
+        "entries": report.signed.size(),
+        "tiles": report.tiles,
+        "first": report.span_us.map(|(first, _)| rfc3339(first)),
+        "last": report.span_us.map(|(_, last)| rfc3339(last)),
+        "root_hash": report.signed.root().to_string(),
+        "cosigned": cosigned,
+        "cosigned_by_others": report.by_others,
+        "continues_entries": report.seen,
+        "not_covered": report.not_covered,
+    })
+}
+
+fn one(
+    args: &VerifyArgs,
+    proof: &Path,
+    entry: &Path,
+    log: &LogKey,
+    witnesses: &[WitnessKey],
+) -> Result<(), Failure> {
+    let (proof, bytes) = (read_file(proof)?, read_file(entry)?);
+    let unproved = |why| Failure::NotVerified {
+        source: Box::new(why),
+    };
+    let proof = Proof::parse(&proof).map_err(unproved)?;
+    let signed = proof.check(&bytes, log, witnesses).map_err(unproved)?;
+    let by = signed.cosignatures();
+    if let Some(missing) = witnesses
+        .iter()
+        .find(|witness| !by.iter().any(|(name, _)| name == witness.name()))
+    {
+        return Err(Failure::NotVerified {
+            source: Box::new(crate::audit::verify::Wrong::NotCosigned {
+                witness: missing.name().to_owned(),
+            }),
+        });
+    }
+    let entry = Entry::parse(proof.index, &bytes).map_err(failed)?;
+    if args.json {
+        let by: Vec<_> = by
+            .iter()
+            .map(|(witness, at_s)| json!({"witness": witness, "at": second(*at_s)}))
+            .collect();
+        return print_as_is(&format!(
+            "{:#}\n",
+            json!({
+                "origin": log.origin(),
+                "index": proof.index,
+                "entry": entry,
+                "entries": signed.size(),
+                "cosigned": by,
+            })
+        ));
+    }
+    let mut text = format!(
+        "entry {} is in the audit log of {}, of {} entries\n  {}  {} {}\n",
+        proof.index,
+        log.origin(),
+        signed.size(),
+        rfc3339(entry.at_us),
+        entry.who,
+        entry.act
+    );
+    for (witness, at_s) in by {
+        let _ = writeln!(text, "  cosigned by {witness} at {}", second(*at_s));
+    }
+    print(&text)
+}

@@ -1,0 +1,111 @@
+//! `tidegate audit request | witness | cosign`: files that people carry between two gateways.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::args::{CosignArgs, RequestArgs, WitnessArgs};
+use super::{data_dir, failed, key, own_key, read_file, with_newest, write};
+use crate::audit::witness::{REQUEST_BYTES_MAX, Request, Witness, WitnessError};
+use crate::audit::{Folder, LogKey, WitnessKey, WitnessSigner, cosigned, origin_of};
+use crate::cli::config::{self, Warnings};
+use crate::cli::failure::Failure;
+use crate::cli::output::{print, print_as_is};
+use crate::disk::{Disk, RealDisk};
+use crate::identity;
+use crate::time::{Clock, SECOND_US, SystemClock};
+
+/// Writes what a witness is asked.
+pub(super) fn request(args: &RequestArgs) -> Result<(), Failure> {
+    let data_dir = data_dir(&args.config)?;
+    let request = with_newest(&data_dir, |snapshot, _| snapshot.request(args.old))?;
+    write(args.out.as_deref(), &request.to_bytes())
+}
+
+/// Answers a request with a cosignature, or refuses.
+pub(super) fn witness(args: &WitnessArgs) -> Result<(), Failure> {
+    let data_dir = data_dir(&args.config)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data_dir).map_err(failed)?);
+    let signer = signer(args, &disk)?;
+    if args.show_key {
+        return print_as_is(&format!("{}\n", signer.public().text()));
+    }
+    let request = read_request(args.request.as_deref())?;
+    let mut witness = Witness::new(disk, signer);
+    if let Some(log) = &args.log {
+        witness.watch(&key(log, LogKey::parse)?).map_err(failed)?;
+    }
+    let now_s = SystemClock::new().now().wall_us / SECOND_US;
+    match witness.add_checkpoint(&request, u64::try_from(now_s).unwrap_or(0)) {
+        Ok(line) => print_as_is(&line),
+        Err(WitnessError::Refused(refusal)) => Err(Failure::NotCosigned { source: refusal }),
+        Err(why) => Err(failed(why)),
+    }
+}
+
+fn read_request(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    let Some(path) = path.filter(|path| *path != Path::new("-")) else {
+        let mut bytes = Vec::new();
+        let stdin = std::io::stdin().lock();
+        stdin
+            .take(REQUEST_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|source| Failure::System { source })?;
+        return Ok(bytes);
+    };
+    read_file(path)
+}
+
+/// Who cosigns: this gateway, by the name that its log has too.
+fn signer(args: &WitnessArgs, disk: &Arc<dyn Disk>) -> Result<WitnessSigner, Failure> {
+    let settings = config::load(&args.config, Warnings::Untold)?;
+    let Some(identity) = identity::read(disk) else {
+        return Err(Failure::NoSuch {
+            what: "identity of a gateway".to_owned(),
+            path: settings.data_dir,
+        });
+    };
+    let origin = origin_of(settings.site.as_str(), identity.gateway);
+    Ok(WitnessSigner::new(
+        &format!("{origin}/witness"),
+        &seed(&args.seed)?,
+    ))
+}
+
+/// Reads a seed that nobody else may read.
+fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
+    let unusable = |why: &str| Failure::SeedUnusable {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    };
+    let text = Zeroizing::new(read_file(path)?);
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(unusable("others than its owner may read it"));
+    }
+    let digits = std::str::from_utf8(&text).unwrap_or_default().trim();
+    let mut seed = Zeroizing::new([0; 32]);
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(unusable("it has not 64 hex digits"));
+    }
+    for (byte, at) in seed.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&digits[at..at + 2], 16).unwrap_or_default();
+    }
+    Ok(seed)
+}
+
+/// Keeps what a witness answered.
+pub(super) fn cosign(args: &CosignArgs) -> Result<(), Failure> {
+    let data_dir = data_dir(&args.config)?;
+    let log = own_key(&Folder::of(&data_dir))?;
+    let witness = key(&args.witness, WitnessKey::parse)?;
+    let asked = Request::parse(&read_file(&args.request)?).map_err(failed)?;
+    let answer = String::from_utf8_lossy(&read_file(&args.answer)?).into_owned();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data_dir).map_err(failed)?);
+    cosigned::keep(&disk, &log, &asked, &answer, &witness).map_err(failed)?;
+    print(&format!("the cosignature of {} is kept\n", witness.name()))
+}
