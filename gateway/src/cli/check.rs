@@ -6,10 +6,10 @@ use super::args::CheckArgs;
 use super::config::{count_mistakes, read};
 use super::failure::Failure;
 use super::output::{look, print, print_as_is, say};
-use crate::rules::settings::{Secret, Settings};
+use crate::rules::settings::{MqttSettings, Secret, Settings};
 use crate::rules::{Kind, Mistake, Severity, draw, mistake_at, parse};
 use crate::sinks::secret;
-use crate::{at_rest, http};
+use crate::{at_rest, http, mqtt};
 
 /// Names of a kind that the summary shows.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -51,6 +51,13 @@ fn with_files(
     let checked = settings.http.as_ref().map_or(Ok(()), http::check_tls);
     if let Err(why) = checked {
         warnings.push(at(("http", "tls"), &why.to_string()));
+    }
+    if let Err(why) = mqtt::check_tls(&settings.mqtt) {
+        let key = match &settings.mqtt {
+            MqttSettings::Embedded { .. } => "embedded",
+            MqttSettings::External { .. } => "url",
+        };
+        warnings.push(at(("mqtt", key), &why.to_string()));
     }
     let key = settings.security.key.as_ref();
     warnings.extend(key.and_then(|key| doubtful_key(key, at)));

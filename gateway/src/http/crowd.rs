@@ -9,18 +9,18 @@ use super::guessing::household;
 
 /// Connections by address; never more addresses than there are connections.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Crowd(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+pub(crate) struct Crowd(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
 
 /// A connection of an address, counted while it is open.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     crowd: Crowd,
     address: IpAddr,
 }
 
 impl Crowd {
     /// A place for one more of an address, unless it has `most`.
-    pub(super) fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
+    pub(crate) fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
         let address = household(address);
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = open.get(&address).copied().unwrap_or_default();

@@ -37,7 +37,7 @@ mod api;
 mod chart;
 mod counts;
 mod credentials;
-mod crowd;
+pub(crate) mod crowd;
 mod door;
 mod events;
 mod guard;

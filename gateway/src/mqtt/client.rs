@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rumqttc::Transport;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectProperties, Filter, LastWill, Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, MqttOptions};
@@ -38,6 +39,9 @@ use super::{
     PUBLICATIONS_MAX, Publication, RECEIVE_MAXIMUM, State, Will,
 };
 use crate::backoff::{Backoff, seed};
+use crate::causes;
+use crate::rules::settings::TlsSettings;
+use crate::sinks::tls;
 
 /// Requests between our queues and rumqttc.
 const REQUESTS_MAX: usize = 64;
@@ -64,6 +68,7 @@ pub fn connect(
     let state = Arc::new(State::default());
     let stop = watch::Sender::new(false);
     let supervisor = Supervisor {
+        tls: broker.tls.clone(),
         address: format!("{}:{}", broker.host, broker.port),
         options: options(broker, client_id, will),
         filters: filters(site),
@@ -83,8 +88,11 @@ pub fn connect(
 }
 
 fn options(broker: &Broker, client_id: &str, will: Will) -> MqttOptions {
-    // rumqttc pastes host and port together, so an IPv6 address needs its brackets.
-    let host = if broker.host.contains(':') && !broker.host.starts_with('[') {
+    // rumqttc pastes host and port together, so an IPv6 address needs its brackets; but with TLS
+    // it also takes it for the name in the certificate, where brackets are wrong. Without them
+    // the system still finds it: what is behind the last colon is the port.
+    let bare = broker.tls.is_some() || !broker.host.contains(':') || broker.host.starts_with('[');
+    let host = if !bare {
         format!("[{}]", broker.host)
     } else {
         broker.host.clone()
@@ -119,6 +127,20 @@ fn options(broker: &Broker, client_id: &str, will: Will) -> MqttOptions {
     options
 }
 
+/// The options with what TLS needs, read from its files; or why it cannot be.
+async fn secured(options: &MqttOptions, tls: Option<&TlsSettings>) -> Result<MqttOptions, String> {
+    let mut options = options.clone();
+    if let Some(tls) = tls {
+        let settings = tls.clone();
+        let read = tokio::task::spawn_blocking(move || tls::client_config(&settings)).await;
+        let config = read
+            .map_err(|broken| broken.to_string())?
+            .map_err(|error| causes::told(&error))?;
+        options.set_transport(Transport::tls_with_config(config.into()));
+    }
+    Ok(options)
+}
+
 fn filters(site: &SiteName) -> Vec<Filter> {
     ["+/up", "+/status", "gateway"]
         .map(|rest| Filter::new(format!("{PREFIX}{site}/{rest}"), QoS::AtLeastOnce))
@@ -127,6 +149,8 @@ fn filters(site: &SiteName) -> Vec<Filter> {
 
 /// Keeps the link connected.
 struct Supervisor {
+    /// Read for each connection, so that a renewed certificate needs no restart.
+    tls: Option<TlsSettings>,
     address: String,
     options: MqttOptions,
     filters: Vec<Filter>,
@@ -193,7 +217,11 @@ impl Supervisor {
 
     /// One connection, from CONNECT to its end.
     async fn connection(&mut self, said: &mut bool, settled: &AtomicBool) -> End {
-        let (client, mut event_loop) = AsyncClient::new(self.options.clone(), REQUESTS_MAX);
+        let options = match secured(&self.options, self.tls.as_ref()).await {
+            Ok(options) => options,
+            Err(why) => return End::Lost(why),
+        };
+        let (client, mut event_loop) = AsyncClient::new(options, REQUESTS_MAX);
         let book = Arc::new(Book::default());
         let (subscribed, mut is_subscribed) = watch::channel(false);
         let polling = Polling {
@@ -203,6 +231,7 @@ impl Supervisor {
             filters: &self.filters,
             intake: &self.intake,
             state: &self.state,
+            tls: self.tls.as_ref(),
             unreliable_waiting: &self.unreliable_waiting,
             address: &self.address,
             said,
@@ -302,7 +331,7 @@ async fn publish(
 }
 
 /// Ends when the flag is raised; never when nobody is left to raise it.
-async fn risen(flag: &mut watch::Receiver<bool>) {
+pub(super) async fn risen(flag: &mut watch::Receiver<bool>) {
     if flag.wait_for(|risen| *risen).await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -16,6 +16,7 @@
 //! - `Subscribed` comes after the broker granted every subscription, once per connection;
 //!   `Disconnected` once after it. No message of a connection comes after its `Disconnected`.
 
+pub mod access;
 mod client;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
@@ -23,6 +24,7 @@ pub mod memory;
 mod polling;
 mod receipts;
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,7 +36,8 @@ use tokio::sync::{mpsc, watch};
 pub use client::connect;
 pub use receipts::Receipt;
 
-use crate::rules::settings::MqttSettings;
+use crate::rules::settings::{MqttSettings, TlsSettings};
+use crate::sinks::tls::{self, TlsError};
 
 /// Largest MQTT packet taken or sent, in bytes: a frame of 8,192, its topic and properties.
 pub const PACKET_BYTES_MAX: u32 = 12 * 1024;
@@ -54,7 +57,7 @@ pub const INFLIGHT_MAX: u16 = 64;
 pub const KEEPALIVE_S: u64 = 30;
 
 /// A broker's address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Broker {
     /// Host name or address, without brackets.
     pub host: String,
@@ -62,6 +65,19 @@ pub struct Broker {
     pub port: u16,
     /// User and password.
     pub credentials: Option<(String, String)>,
+    /// TLS, if it is spoken there. Its files are read again for each connection.
+    pub tls: Option<TlsSettings>,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("credentials", &self.credentials.as_ref().map(|_| "hidden"))
+            .field("tls", &self.tls)
+            .finish()
+    }
 }
 
 impl Broker {
@@ -76,6 +92,7 @@ impl Broker {
             host: ip.to_string(),
             port: address.port(),
             credentials: None,
+            tls: None,
         }
     }
 }
@@ -85,17 +102,29 @@ impl From<&MqttSettings> for Broker {
     /// it runs: use [`Broker::at`] with its address.
     fn from(settings: &MqttSettings) -> Self {
         match settings {
-            MqttSettings::Embedded { listen } => Self::at(*listen),
+            MqttSettings::Embedded { listen, .. } => Self::at(*listen),
             MqttSettings::External {
                 host,
                 port,
                 credentials,
+                tls,
             } => Self {
                 host: host.clone(),
                 port: *port,
                 credentials: credentials.clone(),
+                tls: tls.clone(),
             },
         }
+    }
+}
+
+/// Whether the files that `[mqtt]` names can be used, for `tidegate check`. Reads them and blocks.
+pub fn check_tls(settings: &MqttSettings) -> Result<(), TlsError> {
+    match settings {
+        MqttSettings::External { tls: Some(tls), .. } => tls::client_config(tls).map(|_| ()),
+        #[cfg(feature = "embedded-broker")]
+        MqttSettings::Embedded { tls: Some(tls), .. } => embedded::check_tls(tls),
+        MqttSettings::External { .. } | MqttSettings::Embedded { .. } => Ok(()),
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubAck, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event, EventLoop};
+use rumqttc::v5::mqttbytes::v5::{
+    ConnectReturnCode, Filter, Packet, Publish, SubAck, SubscribeReasonCode,
+};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 use tracing::info;
@@ -15,6 +17,8 @@ use tracing::info;
 use super::receipts::Book;
 use super::{LinkEvent, Receipt, State, UNRELIABLE_MAX};
 use crate::causes;
+use crate::rules::settings::TlsSettings;
+use crate::sinks::tls;
 
 /// A connection on which nothing moved for so long is dead: two keepalives and a half.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
@@ -41,6 +45,7 @@ pub(super) struct Polling<'a> {
     pub filters: &'a [Filter],
     pub intake: &'a mpsc::Sender<LinkEvent>,
     pub state: &'a State,
+    pub tls: Option<&'a TlsSettings>,
     pub unreliable_waiting: &'a Arc<AtomicUsize>,
     pub address: &'a str,
     pub said: &'a mut bool,
@@ -59,7 +64,7 @@ impl Polling<'_> {
             };
             let event = match polled {
                 Err(_) => return End::Lost("nothing moved for 75 s".into()),
-                Ok(Err(broken)) => return End::Lost(causes::told(&broken)),
+                Ok(Err(broken)) => return End::Lost(told(&broken, self.tls)),
                 Ok(Ok(event)) => event,
             };
             if event_loop.state.collision.is_none() {
@@ -158,6 +163,29 @@ impl Polling<'_> {
         };
         permit.send(event);
         None
+    }
+}
+
+/// What broke a connection, for people.
+pub(super) fn told(broken: &ConnectionError, tls: Option<&TlsSettings>) -> String {
+    if let ConnectionError::ConnectionRefused(code) = broken {
+        return refused(*code);
+    }
+    let of_tls = tls.and_then(|settings| tls::refusal(broken, settings));
+    of_tls.unwrap_or_else(|| causes::told(broken))
+}
+
+/// What a broker's refusal means.
+fn refused(code: ConnectReturnCode) -> String {
+    use ConnectReturnCode as Code;
+    match code {
+        Code::BadUserNamePassword | Code::NotAuthorized => {
+            format!("the broker refuses user and password ({code:?}): see those in mqtt.url")
+        }
+        Code::ClientIdentifierNotValid => format!(
+            "the broker refuses the gateway's client id ({code:?}): it must let in tidegate-gw-*"
+        ),
+        other => format!("the broker refuses the connection: {other:?}"),
     }
 }
 

@@ -54,8 +54,10 @@ pub enum MqttSettings {
     Embedded {
         /// Where it listens.
         listen: SocketAddr,
+        /// `tls`: what it speaks TLS with; none: it does not.
+        tls: Option<BrokerTls>,
     },
-    /// `mqtt.url = "mqtt://[user:password@]host[:port]"`.
+    /// `mqtt.url = "mqtt://[user:password@]host[:port]"`, or `mqtts://`.
     External {
         /// Host name or address.
         host: String,
@@ -63,24 +65,41 @@ pub enum MqttSettings {
         port: u16,
         /// User and password from the URL.
         credentials: Option<(String, String)>,
+        /// `mqtts://`, with `ca_file`, `cert_file` and `key_file`.
+        tls: Option<TlsSettings>,
     },
+}
+
+/// `mqtt.embedded.tls`: PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerTls {
+    /// `cert_file`: the broker's certificate, its chain behind it.
+    pub cert: PathBuf,
+    /// `key_file`: its key.
+    pub key: PathBuf,
+    /// `client_ca_file`: the authorities of clients' certificates; with it, each needs one.
+    pub client_ca: Option<PathBuf>,
 }
 
 impl fmt::Debug for MqttSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Embedded { listen } => {
-                f.debug_struct("Embedded").field("listen", listen).finish()
-            }
+            Self::Embedded { listen, tls } => f
+                .debug_struct("Embedded")
+                .field("listen", listen)
+                .field("tls", tls)
+                .finish(),
             Self::External {
                 host,
                 port,
                 credentials,
+                tls,
             } => f
                 .debug_struct("External")
                 .field("host", host)
                 .field("port", port)
                 .field("credentials", &credentials.as_ref().map(|_| "hidden"))
+                .field("tls", tls)
                 .finish(),
         }
     }

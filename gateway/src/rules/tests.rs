@@ -186,6 +186,7 @@ fn a_whole_configuration_becomes_settings() {
             host: "127.0.0.1".into(),
             port: 21883,
             credentials: None,
+            tls: None,
         },
         log: LogSettings {
             commit_ms: 1_000,

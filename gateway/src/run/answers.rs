@@ -326,6 +326,7 @@ mod tests {
         // Whichever port is free.
         settings.mqtt = MqttSettings::Embedded {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            tls: None,
         };
         let data_dir = settings.data_dir.clone();
         let gateway = Gateway::start(settings).await.unwrap();

@@ -91,6 +91,7 @@ pub async fn demo(args: DemoArgs, stop: impl Future<Output = ()>) -> Result<(), 
     // A free port: the demo must not be in the way of a broker that runs here already.
     settings.mqtt = MqttSettings::Embedded {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        tls: None,
     };
     settings.http = page(&args);
     let gateway = start(settings, args.listen.is_none()).await?;

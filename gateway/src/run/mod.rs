@@ -40,7 +40,13 @@ use crate::disk::Disk;
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::real::RealDisk;
 use crate::http::{Door, HttpError};
+use crate::mqtt::access::Refusal;
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
+#[cfg(feature = "embedded-broker")]
+use crate::mqtt::{
+    access::Doorkeeper,
+    embedded::{EmbeddedBroker, EmbeddedError},
+};
 use crate::plant::{self, Overview};
 use crate::recent::{Recent, Taps};
 use crate::rules::settings::{MqttSettings, Settings};
@@ -72,7 +78,7 @@ pub enum RunError {
     /// The embedded broker did not start.
     #[cfg(feature = "embedded-broker")]
     #[error(transparent)]
-    Broker(#[from] mqtt::embedded::EmbeddedError),
+    Broker(#[from] EmbeddedError),
     /// This binary has no broker inside.
     #[cfg(not(feature = "embedded-broker"))]
     #[error(
@@ -103,7 +109,8 @@ pub struct Gateway {
     broker: Broker,
     link: LinkHandle,
     #[cfg(feature = "embedded-broker")]
-    embedded: Option<mqtt::embedded::EmbeddedBroker>,
+    embedded: Option<EmbeddedBroker>,
+    refusals: Option<mpsc::Receiver<Refusal>>,
     control: Option<JoinHandle<()>>,
     reloader: Option<JoinHandle<()>>,
     http: Option<(String, JoinHandle<()>)>,
@@ -167,7 +174,13 @@ impl Gateway {
             None => None,
         };
         let begun = begin(&settings, (clock.now(), clock.word()))?;
-        let (broker, embedded) = broker(&settings.mqtt).await?;
+        let client_id = format!("tidegate-gw-{:016x}", begun.identity.gateway);
+        let Opened {
+            link: to_link,
+            broker,
+            embedded,
+            refusals,
+        } = open_broker(&settings, &client_id, &clock).await?;
         let Start {
             identity,
             term,
@@ -183,8 +196,6 @@ impl Gateway {
             payload: will,
             retained: true,
         };
-        let client_id = format!("tidegate-gw-{:016x}", identity.gateway);
-
         let (stop_sinks, stopping) = watch::channel(false);
         let notify: Vec<Arc<Notify>> = settings.sinks.iter().map(|_| Arc::default()).collect();
         let mut handles = Vec::new();
@@ -218,7 +229,7 @@ impl Gateway {
             }
         })
         .map_err(RunError::System)?;
-        let (link, events) = mqtt::connect(&broker, &settings.site, &client_id, will);
+        let (link, events) = mqtt::connect(&to_link, &settings.site, &client_id, will);
         let watched = link.clone();
         let core = Core {
             clock: clock.clone(),
@@ -284,6 +295,7 @@ impl Gateway {
             link: watched,
             #[cfg(feature = "embedded-broker")]
             embedded,
+            refusals,
             _data_dir: data_dir,
         })
     }
@@ -291,6 +303,17 @@ impl Gateway {
     /// The broker the gateway uses; an embedded one with the port it really has.
     pub fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// Who judges those who connect to the embedded broker; none with a broker of one's own.
+    #[cfg(feature = "embedded-broker")]
+    pub fn doorkeeper(&self) -> Option<&Arc<Doorkeeper>> {
+        self.embedded.as_ref().map(EmbeddedBroker::doorkeeper)
+    }
+
+    /// What the embedded broker refuses, for whoever watches; it can be taken once.
+    pub fn take_refusals(&mut self) -> Option<mpsc::Receiver<Refusal>> {
+        self.refusals.take()
     }
 
     /// What the link to the broker counted since the start.
@@ -371,20 +394,52 @@ fn draw() -> Result<u64, RunError> {
 }
 
 #[cfg(feature = "embedded-broker")]
-type Embedded = mqtt::embedded::EmbeddedBroker;
+type Embedded = EmbeddedBroker;
 #[cfg(not(feature = "embedded-broker"))]
 type Embedded = ();
 
-async fn broker(settings: &MqttSettings) -> Result<(Broker, Option<Embedded>), RunError> {
-    match settings {
+/// The broker, and the one inside if it is that.
+struct Opened {
+    /// How the gateway's own link reaches it.
+    link: Broker,
+    /// How devices do.
+    broker: Broker,
+    embedded: Option<Embedded>,
+    refusals: Option<mpsc::Receiver<Refusal>>,
+}
+
+async fn open_broker(
+    settings: &Settings,
+    client_id: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<Opened, RunError> {
+    match &settings.mqtt {
         #[cfg(feature = "embedded-broker")]
-        MqttSettings::Embedded { listen } => {
-            let embedded = mqtt::embedded::start(*listen).await?;
-            Ok((Broker::at(embedded.local_addr()), Some(embedded)))
+        MqttSettings::Embedded { listen, tls } => {
+            let (doorkeeper, refusals) =
+                Doorkeeper::new(settings.site.clone(), client_id.to_owned())
+                    .map_err(RunError::System)?;
+            let started =
+                mqtt::embedded::start(*listen, tls.as_ref(), doorkeeper, Arc::clone(clock));
+            let embedded = started.await?;
+            Ok(Opened {
+                link: embedded.inner(),
+                broker: Broker::at(embedded.local_addr()),
+                embedded: Some(embedded),
+                refusals: Some(refusals),
+            })
         }
         #[cfg(not(feature = "embedded-broker"))]
         MqttSettings::Embedded { .. } => Err(RunError::NoBroker),
-        MqttSettings::External { .. } => Ok((Broker::from(settings), None)),
+        MqttSettings::External { .. } => {
+            let broker = Broker::from(&settings.mqtt);
+            Ok(Opened {
+                link: broker.clone(),
+                broker,
+                embedded: None,
+                refusals: None,
+            })
+        }
     }
 }
 

@@ -28,7 +28,10 @@ fn settings(dir: &std::path::Path) -> Settings {
     assert_eq!(settings.http, Some(ServeSettings::default()));
     // Whichever ports are free.
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    settings.mqtt = MqttSettings::Embedded { listen: free };
+    settings.mqtt = MqttSettings::Embedded {
+        listen: free,
+        tls: None,
+    };
     settings.http.as_mut().unwrap().listen = free;
     settings
 }

@@ -17,8 +17,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 
+use crate::mqtt::access::Doorkeeper;
 use crate::mqtt::embedded::{self, EmbeddedBroker};
 use crate::mqtt::{Broker, Link, LinkEvent, LinkHandle, Will, connect};
+use crate::time::SystemClock;
 
 type Pair = (String, Incarnation, u32);
 
@@ -183,7 +185,10 @@ fn presence(term: Term, online: bool) -> Vec<u8> {
 }
 
 async fn broker() -> EmbeddedBroker {
-    embedded::start("127.0.0.1:0".parse().unwrap())
+    let site = SiteName::try_from("house").unwrap();
+    let (doorkeeper, _) = Doorkeeper::new(site, "tidegate-gw-0".into()).unwrap();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    embedded::start(listen, None, doorkeeper, Arc::new(SystemClock::new()))
         .await
         .unwrap()
 }

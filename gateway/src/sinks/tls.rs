@@ -1,6 +1,6 @@
-//! TLS of sinks: whom to trust, who to be, and what a refusal means.
+//! TLS of sinks and of the link to a broker: whom to trust, who to be, and what a refusal means.
 //!
-//! With `ca` only the authorities in that file are trusted, else those of the system. Files are
+//! With `ca` (a sink's `tls.ca`, `mqtt.ca_file`) only the authorities in that file are trusted, else those of the system. Files are
 //! read when a client is made; after its receiver was found broken it is made anew, so that a
 //! renewed certificate is picked up without a restart.
 
@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
-use crate::rules::settings::TlsSettings;
+use crate::rules::settings::{TlsKeys, TlsSettings};
 
 /// Why a TLS client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub enum TlsError {
         expected: &'static str,
     },
     /// Certificate and key are not a pair.
-    #[error("tls.cert = {cert} and tls.key = {key} do not go together: {why}")]
+    #[error("the certificate in {cert} and the key in {key} do not go together: {why}")]
     NotAPair {
         /// The certificate's file.
         cert: PathBuf,
@@ -55,9 +55,12 @@ pub enum TlsError {
     /// The system trusts nobody.
     #[error(
         "the system has no CA certificates to trust: install them (Debian: ca-certificates), or \
-         set tls.ca"
+         set {key}"
     )]
-    NoAuthorities,
+    NoAuthorities {
+        /// Key of the configuration.
+        key: &'static str,
+    },
     /// The TLS library cannot start.
     #[error("TLS cannot start: {0}")]
     Provider(rustls::Error),
@@ -69,12 +72,12 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Provider)?
-        .with_root_certificates(authorities(settings.ca.as_deref())?);
+        .with_root_certificates(authorities(settings.ca.as_deref(), settings.keys)?);
     let Some((cert, key)) = &settings.client else {
         return Ok(builder.with_no_client_auth());
     };
-    let chain = certificates("tls.cert", cert)?;
-    let private = private_key("tls.key", key)?;
+    let chain = certificates(settings.keys.cert(), cert)?;
+    let private = private_key(settings.keys.key(), key)?;
     builder
         .with_client_auth_cert(chain, private)
         .map_err(|why| TlsError::NotAPair {
@@ -84,20 +87,20 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
         })
 }
 
-fn authorities(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
+fn authorities(ca: Option<&Path>, keys: TlsKeys) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let Some(ca) = ca else {
         // What of the system's cannot be read is left out: others do.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() {
-            Err(TlsError::NoAuthorities)
+            Err(TlsError::NoAuthorities { key: keys.ca() })
         } else {
             Ok(roots)
         };
     };
-    for certificate in certificates("tls.ca", ca)? {
+    for certificate in certificates(keys.ca(), ca)? {
         roots.add(certificate).map_err(|why| TlsError::Malformed {
-            key: "tls.ca",
+            key: keys.ca(),
             path: ca.to_owned(),
             why: format!("a certificate in it cannot be used: {why}"),
             expected: "CERTIFICATE",
@@ -214,12 +217,15 @@ fn server_certificate(why: &CertificateError, settings: &TlsSettings) -> String 
         ),
         CertificateError::UnknownIssuer => match &settings.ca {
             Some(ca) => format!(
-                "unknown authority: none in tls.ca = {} signed the server's certificate",
+                "unknown authority: none in {} = {} signed the server's certificate",
+                settings.keys.ca(),
                 ca.display()
             ),
-            None => "unknown authority: nobody whom this system trusts signed the server's \
-                     certificate; for an authority of your own set tls.ca"
-                .into(),
+            None => format!(
+                "unknown authority: nobody whom this system trusts signed the server's \
+                 certificate; for an authority of your own set {}",
+                settings.keys.ca()
+            ),
         },
         other => format!("the server's certificate is not accepted: {other}"),
     }
@@ -241,14 +247,18 @@ fn shown(time: UnixTime) -> String {
 /// What the server found wrong with us.
 fn alert_received(alert: AlertDescription, settings: &TlsSettings) -> String {
     use AlertDescription as Alert;
+    let keys = settings.keys;
     let refuses = |why: &str| match &settings.client {
         Some((cert, _)) => format!(
-            "the server refuses the client's certificate tls.cert = {}: {why}",
+            "the server refuses the client's certificate {} = {}: {why}",
+            keys.cert(),
             cert.display()
         ),
-        None => {
-            format!("the server demands a client's certificate: set tls.cert and tls.key ({why})")
-        }
+        None => format!(
+            "the server demands a client's certificate: set {} and {} ({why})",
+            keys.cert(),
+            keys.key()
+        ),
     };
     match alert {
         Alert::CertificateRequired | Alert::NoCertificate => refuses("it wants one"),
@@ -260,11 +270,12 @@ fn alert_received(alert: AlertDescription, settings: &TlsSettings) -> String {
         | Alert::CertificateUnknown
         | Alert::DecryptError
         | Alert::AccessDenied => refuses(&format!("{alert:?}")),
-        Alert::HandshakeFailure if settings.client.is_none() => {
-            "the server refuses the handshake: it may demand a client's certificate (tls.cert and \
-             tls.key), or speak only older TLS"
-                .into()
-        }
+        Alert::HandshakeFailure if settings.client.is_none() => format!(
+            "the server refuses the handshake: it may demand a client's certificate ({} and {}), \
+             or speak only older TLS",
+            keys.cert(),
+            keys.key()
+        ),
         Alert::ProtocolVersion => "the server speaks only TLS older than 1.2".into(),
         Alert::UnrecognisedName => "the server has no certificate for the URL's host".into(),
         other => format!("the server refuses TLS: {other:?}"),

@@ -139,10 +139,10 @@ fn next(file: &Path, settings: &Settings, answers: &Answers) -> String {
         format!(" --config {}", shell::file(&name))
     };
     let broker = match &settings.mqtt {
-        MqttSettings::Embedded { listen } if listen.ip().is_unspecified() => {
+        MqttSettings::Embedded { listen, .. } if listen.ip().is_unspecified() => {
             format!("127.0.0.1:{}", listen.port())
         }
-        MqttSettings::Embedded { listen } => listen.to_string(),
+        MqttSettings::Embedded { listen, .. } => listen.to_string(),
         MqttSettings::External { host, port, .. } if host.contains(':') => {
             format!("[{host}]:{port}")
         }

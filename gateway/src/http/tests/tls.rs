@@ -27,7 +27,7 @@ async fn a_client_that_trusts_the_authority_is_answered() {
     let served = serve(settings(&authority, folder.path()), |_| {}).await;
     let trust = TlsSettings {
         ca: Some(authority.file()),
-        client: None,
+        ..TlsSettings::default()
     };
     let connector = TlsConnector::from(Arc::new(client_config(&trust).unwrap()));
     let name = ServerName::try_from("gateway.example").unwrap();

@@ -44,9 +44,27 @@ pub(super) fn mqtt() -> Value {
             (
                 "url",
                 about(
-                    "A broker of your own: mqtt://[user:password@]host[:port]",
-                    json!({ "type": "string", "pattern": "^mqtt://" }),
+                    "A broker of your own: mqtt:// or mqtts://[user:password@]host[:port]",
+                    json!({ "type": "string", "pattern": "^mqtts?://" }),
                 ),
+            ),
+            (
+                "ca_file",
+                about(
+                    "With mqtts://: PEM file of the only authorities to trust; those of the system where it is not given",
+                    text(),
+                ),
+            ),
+            (
+                "cert_file",
+                about(
+                    "With mqtts://: PEM file of the gateway's certificate",
+                    text(),
+                ),
+            ),
+            (
+                "key_file",
+                about("With mqtts://: PEM file of that certificate's key", text()),
             ),
             (
                 "embedded",
@@ -54,10 +72,38 @@ pub(super) fn mqtt() -> Value {
                     "`embedded`",
                     "The broker inside the gateway",
                     &["listen"],
-                    vec![(
-                        "listen",
-                        about("Address and port, such as 127.0.0.1:1883", text()),
-                    )],
+                    vec![
+                        (
+                            "listen",
+                            about("Address and port, such as 127.0.0.1:1883", text()),
+                        ),
+                        ("tls", broker_tls()),
+                    ],
+                ),
+            ),
+        ],
+    )
+}
+
+fn broker_tls() -> Value {
+    table(
+        "`tls` in `embedded`",
+        "The broker inside speaks TLS, and nothing else",
+        &["cert_file", "key_file"],
+        vec![
+            (
+                "cert_file",
+                about("PEM file of its certificate, the chain behind it", text()),
+            ),
+            (
+                "key_file",
+                about("PEM file of the certificate's key", text()),
+            ),
+            (
+                "client_ca_file",
+                about(
+                    "PEM file of the authorities that sign devices' certificates; each device then needs one with its name",
+                    text(),
                 ),
             ),
         ],

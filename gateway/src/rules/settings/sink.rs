@@ -200,6 +200,49 @@ pub struct TlsSettings {
     pub ca: Option<PathBuf>,
     /// `tls.cert` and `tls.key`: PEM files of the client's certificate (its chain behind it) and key.
     pub client: Option<(PathBuf, PathBuf)>,
+    /// What these are called where they were given.
+    pub keys: TlsKeys,
+}
+
+/// What a TLS client's files are called, for messages.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum TlsKeys {
+    /// `tls.ca` and the like, of a sink.
+    #[default]
+    Sink,
+    /// `mqtt.ca_file` and the like.
+    Mqtt,
+    /// `--ca-file` and the like, of a command.
+    Typed,
+}
+
+impl TlsKeys {
+    /// The authorities to trust.
+    pub const fn ca(self) -> &'static str {
+        match self {
+            Self::Sink => "tls.ca",
+            Self::Mqtt => "mqtt.ca_file",
+            Self::Typed => "--ca-file",
+        }
+    }
+
+    /// The client's certificate.
+    pub const fn cert(self) -> &'static str {
+        match self {
+            Self::Sink => "tls.cert",
+            Self::Mqtt => "mqtt.cert_file",
+            Self::Typed => "--cert-file",
+        }
+    }
+
+    /// Its key.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Sink => "tls.key",
+            Self::Mqtt => "mqtt.key_file",
+            Self::Typed => "--key-file",
+        }
+    }
 }
 
 /// `auth`: how a request says who sends it.

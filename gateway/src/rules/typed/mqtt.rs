@@ -1,29 +1,55 @@
 //! `[mqtt]`: a broker by its URL, or the one inside.
 
+use std::path::PathBuf;
+
 use url::Url;
 
+use super::gateway::path;
 use super::listen::Listener;
 use crate::rules::mistake::{Findings, Kind};
-use crate::rules::settings::MqttSettings;
+use crate::rules::settings::{BrokerTls, MqttSettings, TlsKeys, TlsSettings};
 use crate::rules::tree::{Section, Value, text};
 
 /// Keys of `[mqtt]` that later versions know.
-pub(super) const LATER: &[&str] = &["tls", "ca_file", "cert_file", "key_file", "keepalive"];
+pub(super) const LATER: &[&str] = &["keepalive"];
 
 /// Port of MQTT without TLS.
 const MQTT_PORT: u16 = 1883;
+/// Port of MQTT over TLS.
+const MQTTS_PORT: u16 = 8883;
 /// What a broker's URL looks like.
-const EXPECTED_URL: &str = "expected mqtt://[user:password@]host[:port]";
+const EXPECTED_URL: &str = "expected mqtt:// or mqtts://[user:password@]host[:port]";
+/// The files of a broker by its URL.
+const FILES: [&str; 3] = ["ca_file", "cert_file", "key_file"];
+/// What people write for them.
+const ELSEWHERE: &[(&str, &str)] = &[(
+    "tls",
+    "the files of a broker by `url` are ca_file, cert_file and key_file; those of the one inside stand in `embedded`",
+)];
+/// What people look for in `embedded`.
+const ELSEWHERE_INSIDE: &[(&str, &str)] = &[(
+    "auth",
+    "devices are let in by their registered keys: there is nothing to set here",
+)];
 
 /// Reads the section: exactly one of `url` and `embedded`.
 pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Option<MqttSettings> {
+    section.elsewhere = ELSEWHERE;
     let url = section.get("url");
     let embedded = section.get("embedded");
+    let files = Files::read(&mut section, findings);
     let span = section.span.clone();
     let misspelt = section.misspelt("url") || section.misspelt("embedded");
-    section.close(findings);
-    match (url, embedded) {
-        (Some(url), None) => external(url, findings),
+    if url.is_none() && embedded.is_some() {
+        files.refuse(
+            &section,
+            "they are for a broker by `url`",
+            "the broker inside has its own: embedded = { listen = \"…\", tls = { cert_file = \"…\", key_file = \"…\" } }",
+            findings,
+        );
+    }
+    let settings = match (url, embedded) {
+        (Some(url), None) => external(url, files, &section, findings),
         (None, Some(value)) => inside(value, findings),
         (Some(url), Some(value)) => {
             findings
@@ -34,7 +60,7 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
                     "one gateway uses one broker",
                 )
                 .help("keep `url` for a broker of your own, `embedded` for the one inside");
-            let _ = external(url, findings);
+            let _ = external(url, files, &section, findings);
             inside(value, findings)
         }
         (None, None) if misspelt => None,
@@ -51,6 +77,61 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
                 );
             None
         }
+    };
+    section.close(findings);
+    settings
+}
+
+/// `ca_file`, `cert_file` and `key_file`.
+struct Files {
+    /// The first of them that is there.
+    given: Option<&'static str>,
+    /// None where something of them is mistaken.
+    tls: Option<TlsSettings>,
+}
+
+impl Files {
+    fn read(section: &mut Section<'_, '_>, findings: &mut Findings) -> Self {
+        let given = FILES.into_iter().find(|key| section.holds(key));
+        let [ca, cert, key] = FILES.map(|key| match section.get(key) {
+            None => Some(None),
+            Some(value) => path(&format!("`{key}`"), value, findings).map(Some),
+        });
+        let lacking = match (section.holds("cert_file"), section.holds("key_file")) {
+            (true, false) => Some(("cert_file", "key_file")),
+            (false, true) => Some(("key_file", "cert_file")),
+            _ => None,
+        };
+        let lacking = lacking.filter(|(_, lacking)| !section.misspelt(lacking));
+        if let Some((given, lacking)) = lacking {
+            findings
+                .mistake(
+                    Kind::Missing,
+                    section.value_place(given),
+                    format!("[mqtt] has `{given}` without `{lacking}`"),
+                    "a client shows its certificate and proves it by the key",
+                )
+                .help(format!("add {lacking} = \"FILE.pem\""));
+        }
+        let tls = ca.zip(cert.zip(key)).map(|(ca, (cert, key))| TlsSettings {
+            ca,
+            client: cert.zip(key),
+            keys: TlsKeys::Mqtt,
+        });
+        Self { given, tls }
+    }
+
+    /// Refuses them where they have no effect.
+    fn refuse(&self, section: &Section<'_, '_>, why: &str, help: &str, findings: &mut Findings) {
+        let Some(key) = self.given else { return };
+        findings
+            .mistake(
+                Kind::Conflict,
+                section.place(key),
+                format!("`{key}` in [mqtt] has no effect"),
+                why,
+            )
+            .help(help);
     }
 }
 
@@ -66,29 +147,66 @@ fn inside(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> {
             )
             .help("use `url`, or build with the feature embedded-broker");
     }
-    let mut section = Section::of_value("`embedded`", value, &["tls", "auth"], EXPECTED, findings)?;
+    let mut section = Section::of_value("`embedded`", value, &[], EXPECTED, findings)?;
+    section.elsewhere = ELSEWHERE_INSIDE;
     let listen = section.need("listen", "listen = \"127.0.0.1:1883\"");
+    let tls = section.get("tls");
+    let speaks_tls = tls.is_some() || section.misspelt("tls");
     section.close(findings);
+    let tls = match tls {
+        None => Some(None),
+        Some(value) => broker_tls(value, findings).map(Some),
+    };
     let value = listen?;
     let broker = Listener {
-        port: MQTT_PORT,
+        port: if speaks_tls { MQTTS_PORT } else { MQTT_PORT },
         by: "devices",
     };
     let address = broker.read(value, findings)?;
-    if !address.ip().is_loopback() {
+    if !speaks_tls && !address.ip().is_loopback() {
         findings
             .warning(
                 Kind::Exposed,
                 value.span(),
-                "the embedded broker listens beyond this machine",
-                "whoever reaches this address can send samples",
+                "the embedded broker listens beyond this machine without TLS",
+                "who is in between reads what devices send and their passwords",
             )
-            .help("it asks nobody for a password: keep the network closed, or use a broker of your own by `url`");
+            .help("add tls = { cert_file = \"CERT.pem\", key_file = \"KEY.pem\" }, or keep the network closed; until a device is registered, whoever reaches this address can send samples");
     }
-    Some(MqttSettings::Embedded { listen: address })
+    Some(MqttSettings::Embedded {
+        listen: address,
+        tls: tls?,
+    })
 }
 
-fn external(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> {
+fn broker_tls(value: &Value<'_>, findings: &mut Findings) -> Option<BrokerTls> {
+    const EXPECTED: &str = "a table such as { cert_file = \"CERT.pem\", key_file = \"KEY.pem\" }";
+    let mut tls = Section::of_value("`tls` in `embedded`", value, &[], EXPECTED, findings)?;
+    let cert = tls.need("cert_file", "cert_file = \"CERT.pem\"");
+    let key = tls.need("key_file", "key_file = \"KEY.pem\"");
+    let client_ca = tls.get("client_ca_file");
+    tls.close(findings);
+    let mut file = |name: &str, value: Option<&Value<'_>>| -> Option<PathBuf> {
+        value.and_then(|value| path(name, value, findings))
+    };
+    let (cert, key) = (file("`cert_file`", cert), file("`key_file`", key));
+    let client_ca = match client_ca {
+        None => Some(None),
+        some => file("`client_ca_file`", some).map(Some),
+    };
+    Some(BrokerTls {
+        cert: cert?,
+        key: key?,
+        client_ca: client_ca?,
+    })
+}
+
+fn external(
+    value: &Value<'_>,
+    files: Files,
+    section: &Section<'_, '_>,
+    findings: &mut Findings,
+) -> Option<MqttSettings> {
     let typed = text(
         "`url`",
         value,
@@ -110,24 +228,16 @@ fn external(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> 
         );
         return None;
     };
-    match scheme {
-        "mqtt" => {}
-        "mqtts" | "ssl" | "tls" | "ws" | "wss" => {
+    let instead = match scheme {
+        "mqtt" | "mqtts" => None,
+        "ssl" | "tls" => Some("write mqtts:// instead"),
+        "tcp" => Some("write mqtt:// instead"),
+        "ws" | "wss" => {
             refuse(
                 Kind::NotInThisVersion,
                 format!("{scheme}:// is not in this version"),
-                "only mqtt:// is built so far",
-                Some("use mqtt:// to a broker on this machine or inside a tunnel"),
-            );
-            return None;
-        }
-        "tcp" => {
-            let message = "`url` has the scheme tcp".to_owned();
-            refuse(
-                Kind::Malformed,
-                message,
                 EXPECTED_URL,
-                Some("write mqtt:// instead"),
+                Some("use the broker's listener without WebSocket: mqtt:// or mqtts://"),
             );
             return None;
         }
@@ -136,22 +246,72 @@ fn external(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> 
             refuse(Kind::Malformed, message, EXPECTED_URL, None);
             return None;
         }
+    };
+    if instead.is_some() {
+        let message = format!("`url` has the scheme {scheme}");
+        refuse(Kind::Malformed, message, EXPECTED_URL, instead);
+        return None;
     }
-    match read_url(typed) {
-        Ok(settings) => Some(settings),
+    let url = match read_url(typed) {
+        Ok(url) => url,
         Err(why) => {
             let help = typed
                 .contains('@')
                 .then_some("in a user or password / ? # @ are written %2F %3F %23 %40");
             let message = format!("`url` is not a broker's: {why}");
             refuse(Kind::Malformed, message, EXPECTED_URL, help);
-            None
+            return None;
+        }
+    };
+    let tls = if url.is_secure {
+        Some(files.tls?)
+    } else {
+        files.refuse(
+            section,
+            "its `url` speaks without TLS",
+            "write mqtts:// in `url`, or take it out",
+            findings,
+        );
+        url.warn_in_the_clear(value, findings);
+        None
+    };
+    Some(MqttSettings::External {
+        host: url.host,
+        port: url.port,
+        credentials: url.credentials,
+        tls,
+    })
+}
+
+/// What stands in a broker's URL.
+#[derive(Debug, PartialEq)]
+struct Read {
+    is_secure: bool,
+    host: String,
+    port: u16,
+    credentials: Option<(String, String)>,
+}
+
+impl Read {
+    fn warn_in_the_clear(&self, value: &Value<'_>, findings: &mut Findings) {
+        let address = self.host.parse::<std::net::IpAddr>();
+        let is_here =
+            self.host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        if self.credentials.is_some() && !is_here {
+            findings
+                .warning(
+                    Kind::Exposed,
+                    value.span(),
+                    "a password goes over the network unencrypted",
+                    "`url` speaks without TLS, so whoever is between can read it",
+                )
+                .help("write mqtts:// if the broker speaks it");
         }
     }
 }
 
 /// Takes a broker's URL apart; the reason never quotes it, since it may hold a password.
-fn read_url(typed: &str) -> Result<MqttSettings, String> {
+fn read_url(typed: &str) -> Result<Read, String> {
     let url = Url::parse(typed).map_err(|why| why.to_string())?;
     let host = url.host_str().filter(|host| !host.is_empty());
     let host = host.ok_or("it names no host")?;
@@ -160,7 +320,9 @@ fn read_url(typed: &str) -> Result<MqttSettings, String> {
             "a broker's URL ends with the port; in a password / ? # are written %2F %3F %23".into(),
         );
     }
-    let port = url.port().unwrap_or(MQTT_PORT);
+    let is_secure = url.scheme() == "mqtts";
+    let usual = if is_secure { MQTTS_PORT } else { MQTT_PORT };
+    let port = url.port().unwrap_or(usual);
     if port == 0 {
         return Err("port 0 is nobody's".into());
     }
@@ -168,7 +330,8 @@ fn read_url(typed: &str) -> Result<MqttSettings, String> {
         ("", None) => None,
         (user, password) => Some((decoded(user)?, decoded(password.unwrap_or(""))?)),
     };
-    Ok(MqttSettings::External {
+    Ok(Read {
+        is_secure,
         host: decoded(host.trim_matches(['[', ']']))?,
         port,
         credentials,
@@ -203,8 +366,9 @@ fn decoded(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn external(host: &str, port: u16, credentials: Option<(&str, &str)>) -> MqttSettings {
-        MqttSettings::External {
+    fn external(host: &str, port: u16, credentials: Option<(&str, &str)>) -> Read {
+        Read {
+            is_secure: false,
             host: host.into(),
             port,
             credentials: credentials.map(|(user, password)| (user.into(), password.into())),
@@ -233,6 +397,8 @@ mod tests {
             read_url("mqtt://me@host"),
             Ok(external("host", 1883, Some(("me", ""))))
         );
+        let secure = read_url("mqtts://host").unwrap();
+        assert!(secure.is_secure && secure.port == 8883);
     }
 
     #[test]

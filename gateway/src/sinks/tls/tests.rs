@@ -20,6 +20,7 @@ fn files_that_are_right_make_a_client() {
             authority.write("cert.pem", &client.cert),
             authority.write("key.pem", &client.key),
         )),
+        ..TlsSettings::default()
     };
     let config = client_config(&settings).unwrap();
     assert!(config.client_auth_cert_resolver.has_certs());
@@ -41,11 +42,12 @@ fn files_that_are_missing_or_wrong_are_told_with_key_path_and_what_to_do() {
     );
     let of_ca = |ca: &Path| TlsSettings {
         ca: Some(ca.to_owned()),
-        client: None,
+        ..TlsSettings::default()
     };
     let of_client = |cert: &Path, key: &Path| TlsSettings {
         ca: Some(ca.clone()),
         client: Some((cert.to_owned(), key.to_owned())),
+        ..TlsSettings::default()
     };
     let nowhere = Path::new("/nowhere/x.pem");
     for (settings, said) in [

@@ -65,6 +65,7 @@ fn http_reads_who_sends_and_in_which_shape() {
     let tls = TlsSettings {
         ca: Some("/ca.pem".into()),
         client: Some(("/c.pem".into(), "/k.pem".into())),
+        ..TlsSettings::default()
     };
     assert_eq!(http.endpoint.tls, tls);
 }
@@ -161,7 +162,7 @@ fn nats_speaks_tls_by_its_scheme_or_its_key() {
             "url = \"nats://host\"\ntls = { ca = \"/ca.pem\" }\nauth = { credentials = \"/u.creds\" }",
             Some(TlsSettings {
                 ca: Some("/ca.pem".into()),
-                client: None,
+                ..TlsSettings::default()
             }),
         ),
     ] {

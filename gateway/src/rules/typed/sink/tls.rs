@@ -2,7 +2,7 @@
 
 use super::{Mistaken, or_default};
 use crate::rules::mistake::{Findings, Kind};
-use crate::rules::settings::TlsSettings;
+use crate::rules::settings::{TlsKeys, TlsSettings};
 use crate::rules::tree::Section;
 use crate::rules::typed::gateway::path;
 
@@ -46,6 +46,7 @@ fn read_table(mut tls: Section<'_, '_>, findings: &mut Findings) -> Option<TlsSe
     Some(TlsSettings {
         ca: ca?,
         client: cert?.zip(key?),
+        keys: TlsKeys::Sink,
     })
 }
 
