@@ -21,6 +21,7 @@ mod client;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
 pub mod memory;
+pub mod mosquitto;
 mod polling;
 mod receipts;
 

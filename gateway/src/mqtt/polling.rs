@@ -1,15 +1,16 @@
 //! The polling side of one connection: packets in, and when to give it up.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode, Filter, Packet, Publish, SubAck, SubscribeReasonCode,
 };
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop};
+use rumqttc::v5::mqttbytes::{Error as MqttError, QoS};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, StateError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 use tracing::info;
@@ -171,7 +172,12 @@ pub(super) fn told(broken: &ConnectionError, tls: Option<&TlsSettings>) -> Strin
     if let ConnectionError::ConnectionRefused(code) = broken {
         return refused(*code);
     }
-    let of_tls = tls.and_then(|settings| tls::refusal(broken, settings));
+    // What a broker thinks of our certificate comes after the handshake, as an error of reading.
+    let cause: &dyn Error = match broken {
+        ConnectionError::MqttState(StateError::Deserialization(MqttError::Io(cause))) => cause,
+        other => other,
+    };
+    let of_tls = tls.and_then(|settings| tls::refusal(cause, settings));
     of_tls.unwrap_or_else(|| causes::told(broken))
 }
 

@@ -24,7 +24,8 @@ async fn what_is_no_mqtt_or_too_large_ends_its_connection_alone() {
     closed(garbage).await;
     assert_eq!(rig.refused().await, (Speaker::Unknown, Why::Malformed));
     let mut browser = rig.raw().await;
-    browser.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let asked = format!("GET / HTTP/1.1\r\nAccept: {}\r\n\r\n", "x".repeat(80));
+    browser.write_all(asked.as_bytes()).await.unwrap();
     closed(browser).await;
     assert_eq!(rig.refused().await.1, Why::Malformed);
     let mut large = rig.raw().await;

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod access;
+
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -28,16 +30,23 @@ struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// Starts one on a free port; another one if somebody else was faster to take it.
+    /// Starts one that lets everyone in.
     async fn start() -> Self {
+        let open = |_: &Path| "allow_anonymous true\n".to_owned();
+        Self::start_with(open).await
+    }
+
+    /// Starts one on a free port, with what is added for its folder; on another port if somebody
+    /// else was faster to take it.
+    async fn start_with(added: impl Fn(&Path) -> String) -> Self {
         loop {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = free.local_addr().unwrap();
             drop(free);
             let folder = tempfile::tempdir().unwrap();
             let port = address.port();
-            let config =
-                format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n");
+            let added = added(folder.path());
+            let config = format!("listener {port} 127.0.0.1\npersistence false\n{added}");
             std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
             let process = spawn(&folder);
             let mut broker = Self {
@@ -162,7 +171,11 @@ struct Device {
 
 impl Device {
     fn new(address: SocketAddr, name: &str, will: Option<&str>) -> Self {
-        let mut options = MqttOptions::new(name, address.ip().to_string(), address.port());
+        let options = MqttOptions::new(name, address.ip().to_string(), address.port());
+        Self::with(options, will)
+    }
+
+    fn with(mut options: MqttOptions, will: Option<&str>) -> Self {
         options.set_outgoing_inflight_upper_limit(100);
         if let Some(topic) = will {
             options.set_last_will(LastWill::new(
