@@ -70,6 +70,23 @@ pub fn begin(disk: &Arc<dyn Disk>, draw: u64) -> Result<Identity, IdentityUnwrit
     Ok(identity)
 }
 
+/// Who the gateway is, before its first start too: then it is drawn, and kept.
+///
+/// # Errors
+/// The disk refused.
+pub fn known(disk: &Arc<dyn Disk>, draw: u64) -> Result<Identity, IdentityUnwritten> {
+    if let Some(identity) = read(disk) {
+        return Ok(identity);
+    }
+    let identity = Identity {
+        gateway: draw,
+        start: 0,
+        log_left: None,
+    };
+    write(disk, &identity)?;
+    Ok(identity)
+}
+
 /// Notes that the store was unpacked from a backup, and who it is from now on if not who it was.
 /// A missing or damaged identity stays so: the next start draws one.
 ///
@@ -107,6 +124,17 @@ fn write(disk: &Arc<dyn Disk>, identity: &Identity) -> Result<(), IdentityUnwrit
 mod tests {
     use super::*;
     use crate::disk::FaultDisk;
+
+    #[test]
+    fn who_is_known_before_the_first_start_is_the_same_behind_it() {
+        let disk: Arc<dyn Disk> = Arc::new(FaultDisk::new());
+        let before = known(&disk, 7).unwrap();
+        assert_eq!((before.gateway, before.start), (7, 0));
+        assert_eq!(known(&disk, 8).unwrap(), before);
+        let begun = begin(&disk, 9).unwrap();
+        assert_eq!((begun.gateway, begun.start), (7, 1));
+        assert_eq!(known(&disk, 8).unwrap(), begun);
+    }
 
     #[test]
     fn a_start_is_counted_and_every_damage_draws_another_id() {

@@ -2,7 +2,7 @@
 //!
 //! Rooms in the order of a sample's life: [`mqtt`] → [`session`] → [`log`] → [`clock`] →
 //! [`pipeline`] → [`spool`] → [`sinks`]. Beside the path: [`rules`], [`ledger`], [`mod@budget`], [`control`], [`mod@audit`],
-//! [`registry`] and [`at_rest`] (who may speak), [`rehearsal`], [`comparison`], [`inspection`], [`backup`], [`mod@status`], [`reload`], [`plant`] (what people see), [`recent`], [`cli`]. [`entry`] and [`record`] are what flows between them;
+//! [`registry`], [`at_rest`] and [`trust`] (who may speak), [`rehearsal`], [`comparison`], [`inspection`], [`backup`], [`mod@status`], [`reload`], [`plant`] (what people see), [`recent`], [`cli`]. [`entry`] and [`record`] are what flows between them;
 //! [`store`] strings log, pipeline and spool together in the order that makes an ack mean "on disk"; [`run`] is the
 //! shell that owns sockets, threads and the clock; [`explain`] derives the past again.
 //!
@@ -11,6 +11,7 @@
 
 #[cfg(feature = "network")]
 pub mod at_rest;
+#[cfg(feature = "network")]
 pub mod audit;
 pub mod backoff;
 pub mod backup;
@@ -63,3 +64,5 @@ pub mod spool;
 pub mod status;
 pub mod store;
 pub mod time;
+#[cfg(feature = "network")]
+pub mod trust;

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_shared::ids::DeviceName;
+
 use super::Act;
 
 /// The fingerprint of a key, as its issue says it.
@@ -14,6 +16,8 @@ pub type Fingerprint = String;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Standing {
     devices: BTreeMap<String, BTreeMap<u8, Fingerprint>>,
+    /// Devices in quarantine, and until when in µs.
+    held: BTreeMap<String, Option<i64>>,
 }
 
 impl Standing {
@@ -56,6 +60,17 @@ impl Standing {
                 if let Some(keys) = self.devices.remove(from) {
                     self.devices.insert(to.clone(), keys);
                 }
+                if let Some(until_us) = self.held.remove(from) {
+                    self.held.insert(to.clone(), until_us);
+                }
+            }
+            Act::DeviceQuarantined {
+                device, until_us, ..
+            } => {
+                self.held.insert(device.clone(), *until_us);
+            }
+            Act::DeviceReleased { device } => {
+                self.held.remove(device);
             }
             Act::ClaimOpened { .. }
             | Act::ClaimClosed { .. }
@@ -64,8 +79,6 @@ impl Standing {
             | Act::RulesChanged { .. }
             | Act::CommandSent { .. }
             | Act::UpdateOffered { .. }
-            | Act::DeviceQuarantined { .. }
-            | Act::DeviceReleased { .. }
             | Act::StoreRepaired { .. }
             | Act::ClockStepped { .. }
             | Act::Restored { .. } => {}
@@ -77,6 +90,13 @@ impl Standing {
         let keys = self.devices.get(device);
         keys.and_then(|keys| keys.get(&key_id))
             .is_some_and(|known| known == fingerprint)
+    }
+
+    /// Every device in quarantine, and until when, UTC in µs; none until it is released.
+    pub fn held(&self) -> BTreeMap<DeviceName, Option<i64>> {
+        let held = self.held.iter();
+        held.filter_map(|(device, until_us)| Some((device.parse().ok()?, *until_us)))
+            .collect()
     }
 
     /// Every valid key: device, key id and fingerprint.

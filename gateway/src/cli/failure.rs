@@ -187,14 +187,6 @@ pub(super) enum Failure {
         /// Why.
         source: io::Error,
     },
-    /// A file that was named cannot be read.
-    #[error("{} cannot be read; nothing was changed", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// What was made could not be written.
     #[error("{} could not be written, so what was to be in it is nowhere", path.display())]
     NotKept {
@@ -352,7 +344,6 @@ impl Failure {
             | Self::Unknown
             | Self::FateUnknown { .. }
             | Self::TapEnded
-            | Self::Unreadable { .. }
             | Self::Ask(_)
             | Self::TestsFailed { .. }
             | Self::ProbeNotTaken { .. }

@@ -40,6 +40,7 @@ fn settled_spellings_are_taken() {
         "tidegate device show pump-1 --json",
         "tidegate device rotate pump-1 --board qemu-mps2",
         "tidegate device revoke pump-1 --json",
+        "tidegate device release pump-1 --json",
         "tidegate device rename pump-1 pump-2 --out page.bin",
         "tidegate device export --out devices.sealed --key-file key --json",
         "tidegate device import devices.sealed --key-file key --replace --json",

@@ -40,7 +40,7 @@ use crate::budget::{self, Budget, Decision, Spent, Standing};
 use crate::clock::trust::{STEP_US, Trust, TrustWatch};
 use crate::conduct;
 use crate::entry::{ENGINE, Entry, Logged};
-use crate::session::{self, Session};
+use crate::session::{self, Keyring, Policy, Session};
 use crate::time::{Timestamp, Word};
 
 /// Bytes of pending entries that do not wait any longer.
@@ -94,6 +94,10 @@ pub enum Event<'e> {
     /// Another configuration was read and found right: it is to hold, and [`Effect::InForce`]
     /// says when it does. One at a time; a later one replaces one that waits.
     Reconfigured(Reconfiguration),
+    /// The broker refused a registered device, which it knew for certain, what only another may do.
+    Foreign(&'e DeviceName),
+    /// Somebody releases a device from quarantine.
+    Release(&'e DeviceName),
     /// A clean stop begins: nothing more waits.
     Stop,
 }
@@ -321,6 +325,26 @@ impl Conductor {
         self.config.budget.standing(now)
     }
 
+    /// The log incarnation that a store goes on under that turned out to be an older copy.
+    pub fn incarnation_if_restored(&self) -> u32 {
+        self.config.spare_incarnation
+    }
+
+    /// From here on these keys hold.
+    pub fn set_keys(&mut self, keys: Keyring) {
+        self.session.set_keys(keys);
+    }
+
+    /// From here on offences are answered so.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.session.set_policy(policy);
+    }
+
+    /// Takes up a quarantine of an earlier start; `until_us` is on the wall clock.
+    pub fn hold_device(&mut self, now: Timestamp, device: DeviceName, until_us: Option<i64>) {
+        self.session.hold(now, device, until_us);
+    }
+
     /// What the machine says of its wall clock from now on.
     pub fn hear(&mut self, word: Word) {
         self.word = word;
@@ -334,6 +358,8 @@ impl Conductor {
                 self.connected = true;
                 self.drive(now, session::Event::Subscribed, effects);
             }
+            Event::Foreign(device) => self.drive(now, session::Event::Foreign(device), effects),
+            Event::Release(device) => self.drive(now, session::Event::Release(device), effects),
             Event::Disconnected => {
                 self.connected = false;
                 self.drive(now, session::Event::Disconnected, effects);

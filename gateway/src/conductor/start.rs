@@ -26,6 +26,8 @@ pub struct Draws {
     pub spare_incarnation: u32,
     /// The term; never 0.
     pub term: u32,
+    /// What the counters of sealed answers begin behind.
+    pub counter: u32,
 }
 
 /// A start that is ready to go.
@@ -80,6 +82,7 @@ pub fn start(
     let site = settings.site.clone();
     let mut config = SessionConfig::new(site.clone(), identity.gateway, term, identity.start);
     config.limits = limits;
+    config.first_counter = draws.counter;
     config.window = settings.intake.window_max;
     config.pending_bytes_max = settings.intake.pending_bytes_max;
     let session = Session::new(config, store.marks().clone());

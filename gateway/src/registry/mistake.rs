@@ -36,6 +36,12 @@ pub enum RegistryError {
         /// The device.
         device: DeviceName,
     },
+    /// It is taken as every other.
+    #[error("device `{device}` is not in quarantine; nothing was changed")]
+    NotHeld {
+        /// The device.
+        device: DeviceName,
+    },
     /// Another device has this name.
     #[error(
         "there is a device `{device}` already, be it a revoked one; nothing was changed: take another name"

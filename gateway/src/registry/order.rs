@@ -26,6 +26,8 @@ pub enum Order {
     Rotate(DeviceName),
     /// End all keys of a device.
     Revoke(DeviceName),
+    /// Let a device out of quarantine.
+    Release(DeviceName),
     /// Give a device another name.
     Rename {
         /// Its name.

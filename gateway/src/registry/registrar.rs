@@ -103,7 +103,7 @@ impl Registrar {
                 let shown = devices.map(|(name, device)| Shown::of(name, device));
                 Ok(Answer::Listed(shown.collect()))
             }
-            Order::Show(device) => self.shown(device),
+            Order::Show(device) | Order::Release(device) => self.shown(device),
             Order::Add(device) => {
                 let key = self.draw()?;
                 self.change(auditor, |registry| registry.add(device, key, now_us))?;

@@ -35,7 +35,7 @@ pub use self::parse::{CONFIG_BYTES_MAX, mistake_at, parse};
 pub use self::quantity::{QuantityError, duration_us, show_duration, show_size, size_bytes};
 pub use self::rehearsal::{Ruled, parse_test};
 pub use self::schema::schema;
-pub use self::secret::shown_url;
+pub use self::secret::{masked, shown_url};
 pub use self::typed::{RULES_MAX, SINKS_MAX};
 
 /// A rule set as it runs. Its JSON is what the log's `Rules` entry holds.

@@ -18,7 +18,7 @@ pub use sink::*;
 
 use super::RuleSet;
 use crate::entry::Limits;
-use crate::session::{PENDING_BYTES_MAX, WINDOW_DEFAULT};
+use crate::session::{PENDING_BYTES_MAX, Policy, WINDOW_DEFAULT};
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,17 @@ pub struct Settings {
     pub sinks: Vec<SinkSettings>,
     /// `[[rule]]`.
     pub rules: RuleSet,
+}
+
+impl Settings {
+    /// What is done about devices that offend. The broker inside lets nobody speak in another's
+    /// name once a device is registered; of another broker nothing is known.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            vouched: matches!(self.mqtt, MqttSettings::Embedded { .. }),
+            ..Policy::default()
+        }
+    }
 }
 
 /// Which broker. Its `Debug` hides the password.

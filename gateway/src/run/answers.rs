@@ -11,7 +11,8 @@ use tokio::task::spawn_blocking;
 
 use super::core::Question;
 use super::writer::Question as StoreQuestion;
-use super::{books, reload};
+use super::{books, reload, trust};
+use crate::audit::Who;
 use crate::budget::Billed;
 use crate::causes;
 use crate::conductor::Condition;
@@ -38,6 +39,8 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Answers {
     /// The core.
     pub questions: mpsc::Sender<Question>,
+    /// Registry and audit log.
+    pub trust: trust::Handle,
     /// What the gateway was set up with.
     pub setup: Setup,
     /// Each sink by name.
@@ -266,8 +269,9 @@ impl Handler for Answers {
             Command::Status => told(self.status().await),
             Command::Overview => told(self.overview().await),
             Command::Devices(selection) => told(self.devices(selection).await),
-            Command::Device(_) => {
-                return Err("this gateway does not keep the registry while it runs".to_owned());
+            Command::Device(order) => {
+                let answer = self.trust.order(order, Who::Control { uid: None }).await;
+                told(answer.transpose()?)
             }
             Command::Tap(_) => return Err("a tap is no question".to_owned()),
         };

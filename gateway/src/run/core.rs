@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate_shared::ids::SiteName;
+use tidegate_shared::ids::{DeviceName, SiteName};
 use tokio::sync::{mpsc, oneshot};
 
+use super::trust::{self, Task};
 use super::writer::{Question as StoreQuestion, Writer};
+use crate::audit::{Act, Who};
 use crate::budget::{Billed, Decision, Level};
 use crate::clock::trust::Trust;
 use crate::conductor::service::Request;
 use crate::conductor::{Condition, Conductor, Effect, Event, News, Reconfiguration, Report};
 use crate::ledger;
+use crate::mqtt::access::{Refusal, Speaker, Why};
 use crate::mqtt::{Link, LinkEvent, LinkHandle};
-use crate::session::{Ruling, Turn};
+use crate::session::{Keyring, Ruling, Turn};
 use crate::status::{CorePart, StorePart};
 use crate::time::{Clock, Timestamp};
 
@@ -28,6 +31,10 @@ pub enum Question {
     Conditions(oneshot::Sender<Vec<Condition>>),
     /// The core's part of the status, and where the store's will come unless it has too much to do.
     Status(oneshot::Sender<(CorePart, Option<oneshot::Receiver<StorePart>>)>),
+    /// Other keys are in force.
+    Keys(Keyring),
+    /// A device is to come out of quarantine.
+    Release(DeviceName),
     /// What the store alone answers; it drops the answer when it has too much to do.
     Store(StoreQuestion),
     /// Another configuration is to hold; answered once it does.
@@ -49,6 +56,8 @@ pub struct Core {
     pub link: LinkHandle,
     /// The way to the disk.
     pub writer: Writer,
+    /// The way to registry and audit log.
+    pub trust: trust::Handle,
     /// Who is told when the configuration on its way holds.
     pub reconfigured: Option<oneshot::Sender<()>>,
 }
@@ -60,6 +69,7 @@ impl Core {
         mut link: mpsc::Receiver<LinkEvent>,
         mut reports: mpsc::Receiver<Report>,
         mut questions: mpsc::Receiver<Question>,
+        mut refusals: mpsc::Receiver<Refusal>,
         shutdown: impl Future<Output = ()>,
     ) {
         tokio::pin!(shutdown);
@@ -76,6 +86,7 @@ impl Core {
                     self.handle(Event::Report(report));
                 }
                 Some(question) = questions.recv() => self.on_question(question),
+                Some(refusal) = refusals.recv() => self.on_refusal(&refusal),
                 () = tokio::time::sleep(wait) => self.handle(Event::Deadline),
                 () = &mut shutdown => break,
             }
@@ -106,6 +117,16 @@ impl Core {
         }
     }
 
+    /// What a device did that the broker knew for certain; what somebody only claimed is nobody's.
+    fn on_refusal(&mut self, refusal: &Refusal) {
+        let Refusal { who, peer, why } = refusal;
+        tracing::debug!(?who, %peer, ?why, "the embedded broker refused something");
+        let is_foreign = matches!(why, Why::ForeignName | Why::ForeignWill | Why::ForeignTopic);
+        if let (Speaker::Proved(device), true) = (who, is_foreign) {
+            self.handle(Event::Foreign(device));
+        }
+    }
+
     fn on_question(&mut self, question: Question) {
         match question {
             Question::Conditions(answer) => {
@@ -129,6 +150,8 @@ impl Core {
                     }
                 });
             }
+            Question::Keys(keys) => self.conductor.set_keys(keys),
+            Question::Release(device) => self.handle(Event::Release(&device)),
             Question::Store(question) => {
                 let _ = self.writer.ask(question);
             }
@@ -179,10 +202,35 @@ impl Core {
                         let _ = answer.send(());
                     }
                 }
-                Effect::KeyUsed { .. } => {}
-                Effect::Tell(news) => tell(&news),
+                Effect::KeyUsed { device, key_id } => {
+                    self.trust.give(Task::KeyUsed(device, key_id));
+                }
+                Effect::Tell(news) => {
+                    tell(&news);
+                    self.note(news);
+                }
             }
         }
+    }
+
+    /// Has noted what nobody is to change unseen.
+    fn note(&self, news: News) {
+        let act = match news {
+            News::Ruled(ruling) => return self.trust.give(Task::Ruled(ruling)),
+            News::ClockStepped {
+                before_us,
+                after_us,
+            } => Act::ClockStepped {
+                before_us,
+                after_us,
+            },
+            News::Restored => Act::Restored {
+                from: None,
+                to: self.conductor.incarnation_if_restored(),
+            },
+            _ => return,
+        };
+        self.trust.give(Task::Note(act, Who::Gateway));
     }
 
     /// What the writer's queue has no room for, full of questions, is tried again a little later.

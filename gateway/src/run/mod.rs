@@ -19,6 +19,7 @@ pub mod reload;
 #[cfg(feature = "embedded-broker")]
 mod serving_tests;
 mod supervisor;
+mod trust;
 mod writer;
 
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use self::queue::SpoolQueue;
 use self::reload::{Reloader, Source};
 pub use self::supervisor::Supervisor;
 use self::writer::{Looking, Writer};
-use crate::conductor::{self, Condition, Draws, Start, StartError};
+use crate::conductor::{self, Condition, Conductor, Draws, Start, StartError};
 use crate::control::Control;
 use crate::disk::Disk;
 use crate::disk::data_dir::{DataDir, DataDirError};
@@ -50,10 +51,12 @@ use crate::mqtt::{
 use crate::plant::{self, Overview};
 use crate::recent::{Recent, Taps};
 use crate::rules::settings::{MqttSettings, Settings};
+use crate::session::Keyring;
 use crate::sinks::framing::Framing;
 use crate::sinks::{self, SinkError, SinkHandle};
 use crate::status::{Setup, Status};
 use crate::time::{Clock, SystemClock, Timestamp, Word};
+use crate::trust::{Trust, TrustError, Whose};
 
 /// Questions that may wait for the core.
 const QUESTIONS_MAX: usize = 16;
@@ -72,6 +75,9 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// Registry or audit log cannot be opened.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The start could not be counted, or the store not opened.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -110,7 +116,6 @@ pub struct Gateway {
     link: LinkHandle,
     #[cfg(feature = "embedded-broker")]
     embedded: Option<EmbeddedBroker>,
-    refusals: Option<mpsc::Receiver<Refusal>>,
     control: Option<JoinHandle<()>>,
     reloader: Option<JoinHandle<()>>,
     http: Option<(String, JoinHandle<()>)>,
@@ -173,7 +178,8 @@ impl Gateway {
             Some(http) => Some(Door::open(http).await?),
             None => None,
         };
-        let begun = begin(&settings, (clock.now(), clock.word()))?;
+        let (begun, trust) = begin(&settings, (clock.now(), clock.word()))?;
+        let keys = trust.keyring()?;
         let client_id = format!("tidegate-gw-{:016x}", begun.identity.gateway);
         let Opened {
             link: to_link,
@@ -184,11 +190,12 @@ impl Gateway {
         let Start {
             identity,
             term,
-            conductor,
+            mut conductor,
             store,
             will,
             ..
         } = begun;
+        secure(&mut conductor, &settings, (&trust, &keys), clock.now());
         let will = Will {
             topic: tidegate_shared::topic::Topic::Gateway
                 .text(&settings.site)
@@ -231,31 +238,44 @@ impl Gateway {
         .map_err(RunError::System)?;
         let (link, events) = mqtt::connect(&to_link, &settings.site, &client_id, will);
         let watched = link.clone();
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let hearers = trust::Hearers {
+            core: questions.clone(),
+            #[cfg(feature = "embedded-broker")]
+            doorkeeper: embedded.as_ref().map(|one| Arc::clone(one.doorkeeper())),
+        };
+        hearers.admit(&keys);
+        let trust = trust::spawn(trust, hearers, clock.clone()).map_err(RunError::System)?;
         let core = Core {
             clock: clock.clone(),
+            trust: trust.clone(),
             site: settings.site.clone(),
             conductor,
             link,
             writer,
             reconfigured: None,
         };
-        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (stop_core, stopped) = oneshot::channel::<()>();
-        let core = tokio::spawn(core.run(events, reports, asked, async {
+        let core = tokio::spawn(core.run(events, reports, asked, refusals, async {
             let _ = stopped.await;
         }));
         let control = open_control(&settings);
         let (reload, reloader) = match source {
             Some((source, supervisor)) => {
                 let told = (clock.clone(), supervisor);
-                let (reloader, handle) =
-                    Reloader::new(source, settings.clone(), told, questions.clone());
+                let (reloader, handle) = Reloader::new(
+                    source,
+                    settings.clone(),
+                    told,
+                    (questions.clone(), trust.clone()),
+                );
                 (Some(handle), Some(tokio::spawn(reloader.run())))
             }
             None => (None, None),
         };
         let answers = Arc::new(Answers {
             questions,
+            trust,
             setup: Setup::new(&settings, identity.gateway, identity.start),
             sinks: settings
                 .sinks
@@ -295,7 +315,6 @@ impl Gateway {
             link: watched,
             #[cfg(feature = "embedded-broker")]
             embedded,
-            refusals,
             _data_dir: data_dir,
         })
     }
@@ -309,11 +328,6 @@ impl Gateway {
     #[cfg(feature = "embedded-broker")]
     pub fn doorkeeper(&self) -> Option<&Arc<Doorkeeper>> {
         self.embedded.as_ref().map(EmbeddedBroker::doorkeeper)
-    }
-
-    /// What the embedded broker refuses, for whoever watches; it can be taken once.
-    pub fn take_refusals(&mut self) -> Option<mpsc::Receiver<Refusal>> {
-        self.refusals.take()
     }
 
     /// What the link to the broker counted since the start.
@@ -372,7 +386,7 @@ impl Gateway {
 }
 
 /// Counts the start and opens the store.
-fn begin(settings: &Settings, now: (Timestamp, Word)) -> Result<Start, RunError> {
+fn begin(settings: &Settings, now: (Timestamp, Word)) -> Result<(Start, Trust), RunError> {
     let disk = RealDisk::open(&settings.data_dir).map_err(|source| RunError::Disk {
         dir: settings.data_dir.clone(),
         source,
@@ -383,10 +397,36 @@ fn begin(settings: &Settings, now: (Timestamp, Word)) -> Result<Start, RunError>
         incarnation: draw()? as u32 | 1,
         spare_incarnation: draw()? as u32 | 1,
         term: draw()? as u32 | 1,
+        counter: draw()? as u32,
     };
     let start = conductor::start(&disk, settings, draws, now)?;
     start.report.announce();
-    Ok(start)
+    let whose = Whose {
+        site: settings.site.as_str(),
+        gateway: start.identity.gateway,
+        start: start.identity.start,
+    };
+    let trust = Trust::open(&disk, &settings.security, whose)?;
+    Ok((start, trust))
+}
+
+/// Gives the conductor the keys in force, and what is to be done about offences.
+fn secure(
+    conductor: &mut Conductor,
+    settings: &Settings,
+    (trust, keys): (&Trust, &Keyring),
+    now: Timestamp,
+) {
+    conductor.set_keys(keys.clone());
+    conductor.set_policy(settings.policy());
+    for (device, until_us) in trust.held() {
+        conductor.hold_device(now, device.clone(), *until_us);
+    }
+    if !trust.is_noted() {
+        tracing::info!(
+            "there is no audit log: name a key under [security] to have one, and to register devices"
+        );
+    }
 }
 
 fn draw() -> Result<u64, RunError> {
@@ -405,7 +445,7 @@ struct Opened {
     /// How devices do.
     broker: Broker,
     embedded: Option<Embedded>,
-    refusals: Option<mpsc::Receiver<Refusal>>,
+    refusals: mpsc::Receiver<Refusal>,
 }
 
 async fn open_broker(
@@ -426,7 +466,7 @@ async fn open_broker(
                 link: embedded.inner(),
                 broker: Broker::at(embedded.local_addr()),
                 embedded: Some(embedded),
-                refusals: Some(refusals),
+                refusals,
             })
         }
         #[cfg(not(feature = "embedded-broker"))]
@@ -437,7 +477,8 @@ async fn open_broker(
                 link: broker.clone(),
                 broker,
                 embedded: None,
-                refusals: None,
+                // Nobody tells of any.
+                refusals: mpsc::channel(1).1,
             })
         }
     }

@@ -24,14 +24,14 @@ use crate::entry::Uncounted;
 /// Incarnations of a device whose counters are remembered.
 pub const HEARD_MAX: usize = 8;
 
-/// Whether devices without a key may speak.
+/// `security.frames`: which frames are taken.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Frames {
-    /// Everything has to be sealed, once any device is registered.
-    #[default]
+    /// `"require"`: only sealed ones.
     Require,
-    /// Devices that are not registered may speak plainly, and those that are until they sealed
-    /// once.
+    /// `"allow-plain"`: devices that are not registered may speak plainly, and those that are until
+    /// they sealed once.
+    #[default]
     AllowPlain,
 }
 
@@ -64,7 +64,7 @@ impl Keyring {
     fn must_seal(&self, device: &DeviceName) -> bool {
         let registered = self.devices.get(device);
         match self.frames {
-            Frames::Require => !self.devices.is_empty(),
+            Frames::Require => true,
             Frames::AllowPlain => registered
                 .is_some_and(|keys| keys.is_empty() || keys.iter().any(|key| key.confirmed)),
         }

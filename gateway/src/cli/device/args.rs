@@ -26,6 +26,11 @@ pub enum DeviceCommand {
     Rotate(IssueArgs),
     /// End all keys of a device: none of its frames is taken any more
     Revoke(ShowArgs),
+    /// Let a device out of quarantine
+    ///
+    /// The gateway puts it there when it does what no honest device does; tidegate audit show says
+    /// what that was. If its key may be in other hands, rotate or revoke it first.
+    Release(ShowArgs),
     /// Give a device another name, and make the page that tells it
     Rename(RenameArgs),
     /// Write all devices and their keys into one sealed file, for another gateway
@@ -73,7 +78,7 @@ pub struct ListArgs {
     pub common: CommonArgs,
 }
 
-/// Arguments of `device show` and `device revoke`.
+/// Arguments of `device show`, `device revoke` and `device release`.
 #[derive(Debug, Clone, Args)]
 pub struct ShowArgs {
     /// The device

@@ -4,15 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::at_rest;
+use crate::audit::Who;
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
 use crate::control::{self, AskError};
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::{Disk, RealDisk};
+use crate::identity;
 use crate::registry::registrar::Unaudited;
 use crate::registry::{Answer, Order, Registrar};
 use crate::rules::settings::Settings;
 use crate::time::{Clock, SystemClock};
+use crate::trust::{Trust, Whose};
 
 use super::failed;
 
@@ -51,11 +54,26 @@ impl Desk {
             None
         };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(data_dir).map_err(failed)?);
-        let key = self.settings.security.key.as_ref();
-        let at_rest = key.map(at_rest::key::read).transpose().map_err(failed)?;
-        let mut registrar = Registrar::open(disk, at_rest).map_err(failed)?;
-        let now_us = SystemClock::new().now().wall_us;
-        let answer = registrar.carry_out(order, now_us, &mut Unaudited);
+        let now = SystemClock::new().now();
+        if !order.is_act() {
+            let key = self.settings.security.key.as_ref();
+            let at_rest = key.map(at_rest::key::read).transpose().map_err(failed)?;
+            let mut registrar = Registrar::open(disk, at_rest).map_err(failed)?;
+            let answer = registrar.carry_out(order, now.wall_us, &mut Unaudited);
+            return answer.map_err(failed);
+        }
+        let drawn = getrandom::u64().map_err(failed)?;
+        let identity = identity::known(&disk, drawn).map_err(failed)?;
+        let whose = Whose {
+            site: self.settings.site.as_str(),
+            gateway: identity.gateway,
+            start: identity.start,
+        };
+        let mut trust = Trust::open(&disk, &self.settings.security, whose).map_err(failed)?;
+        let who = Who::Control {
+            uid: Some(rustix::process::getuid().as_raw()),
+        };
+        let answer = trust.carry_out(now, who, order);
         answer.map_err(failed)
     }
 }

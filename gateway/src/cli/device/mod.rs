@@ -1,4 +1,4 @@
-//! `tidegate device add | list | show | rotate | revoke | rename | export | import`.
+//! `tidegate device add | list | show | rotate | revoke | release | rename | export | import`.
 
 mod args;
 mod desk;
@@ -32,6 +32,7 @@ pub(super) fn run(command: &DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::Show(args) => show(&args.common, &Order::Show(args.device.clone())),
         DeviceCommand::Rotate(args) => issue(args, Order::Rotate, told::ROTATED),
         DeviceCommand::Revoke(args) => revoke(args),
+        DeviceCommand::Release(args) => show(&args.common, &Order::Release(args.device.clone())),
         DeviceCommand::Rename(args) => rename(args),
         DeviceCommand::Export(args) => moving::export(args),
         DeviceCommand::Import(args) => moving::import(args),

@@ -77,7 +77,7 @@ pub(super) fn broker(args: &PageArgs, settings: &Settings) -> Option<Broker> {
         return args.broker.clone();
     }
     match &settings.mqtt {
-        MqttSettings::Embedded { listen } => reachable(*listen),
+        MqttSettings::Embedded { listen, .. } => reachable(*listen),
         MqttSettings::External { host, port, .. } => {
             let is_here = host == "localhost"
                 || host

@@ -1,6 +1,7 @@
 //! `[security]`: whether frames have to be sealed, and the key that secrets are sealed under at rest.
 
 use super::Secret;
+pub use crate::session::Frames;
 
 /// `[security]`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -9,15 +10,6 @@ pub struct SecuritySettings {
     pub frames: Option<Frames>,
     /// `security.key`: what device keys are sealed under in the data directory.
     pub key: Option<Secret>,
-}
-
-/// `security.frames`: which frames are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Frames {
-    /// `"require"`: only sealed ones.
-    Require,
-    /// `"allow-plain"`: also plain ones of devices without a key.
-    AllowPlain,
 }
 
 impl SecuritySettings {

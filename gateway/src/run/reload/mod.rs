@@ -14,12 +14,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use similar::TextDiff;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot, watch as channel};
 
 use self::watch::{Heard, Watch};
 use super::core::Question;
 use super::supervisor::Supervisor;
+use super::trust::{self, Task};
+use crate::audit::{Act, Diff, Who};
 use crate::record::rfc3339;
 use crate::reload::{Change, Debounce, InForce, Outcome, Refusal, Refused, examine, hash};
 use crate::rules;
@@ -81,6 +84,9 @@ pub(super) struct Reloader {
     clock: Arc<dyn Clock>,
     supervisor: Supervisor,
     core: mpsc::Sender<Question>,
+    trust: trust::Handle,
+    /// What the file said that is in force, secrets masked.
+    text: String,
     asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
     hangups: Option<Signal>,
     watch: Option<Watch>,
@@ -95,7 +101,7 @@ impl Reloader {
         source: Source,
         settings: Settings,
         (clock, supervisor): (Arc<dyn Clock>, Supervisor),
-        core: mpsc::Sender<Question>,
+        (core, trust): (mpsc::Sender<Question>, trust::Handle),
     ) -> (Self, Handle) {
         let (ask, asked) = mpsc::channel(ASKED_MAX);
         let (in_force, told) = channel::channel(InForce {
@@ -119,6 +125,8 @@ impl Reloader {
             clock,
             supervisor,
             core,
+            trust,
+            text: rules::masked(&source.text),
             asked,
             hangups: source.hangups,
             watch: watch.ok(),
@@ -213,17 +221,38 @@ impl Reloader {
                 self.tell(&hash, |_| {});
                 Some(Outcome::Same { hash })
             }
-            Ok((settings, Some(change))) => self.take(settings, change, hash).await,
+            Ok((settings, Some(change))) => self.take(settings, change, (&text, hash)).await,
         }
     }
 
+    /// Has the audit log say what was changed.
+    fn note_change(&mut self, hash: &str, text: &str) {
+        let text = rules::masked(text);
+        let diff = TextDiff::from_lines(&self.text, &text);
+        let diff = diff.unified_diff().context_radius(1).to_string();
+        let act = Act::RulesChanged {
+            from: self.in_force.borrow().hash.clone(),
+            to: hash.to_owned(),
+            diff: Diff::new(&diff),
+        };
+        self.trust.give(Task::Note(act, Who::Configuration));
+        self.text = text;
+    }
+
     /// Has the core take a change, however long its entries take to be on disk.
-    async fn take(&mut self, settings: Settings, change: Change, hash: String) -> Option<Outcome> {
+    async fn take(
+        &mut self,
+        settings: Settings,
+        change: Change,
+        (text, hash): (&str, String),
+    ) -> Option<Outcome> {
         self.in_force.send_modify(|told| told.pending = true);
         let (answer, answered) = oneshot::channel();
         let question = Question::Reconfigure(change.reconfiguration, answer);
         self.core.send(question).await.ok()?;
         answered.await.ok()?;
+        self.note_change(&hash, text);
+        self.trust.give(Task::Set(settings.security.clone()));
         self.settings = settings;
         let since = rfc3339(self.clock.now().wall_us);
         self.tell(&hash, |told| {

@@ -1,0 +1,354 @@
+//! Trust: registry and audit log as one, so that nothing is done that is not noted.
+//!
+//! ```text
+//! order ──► registrar ──acts──► audit log (durable) ──► registry (durable) ──► keys in force
+//! ```
+//! Invariants:
+//! 1. A key is in force only if the audit log has its issue and not its end, whatever the
+//!    registry says.
+//! 2. Both are sealed under one key, `security.key`. Without it there is neither, and nothing that
+//!    would have to be noted there can be ordered.
+//! 3. Who is in quarantine is what the audit log says.
+//!
+//! The same is done by the running gateway and, on the files of a stopped one, by a command.
+
+mod acts;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use tidegate_shared::ids::DeviceName;
+use tidegate_shared::seal::Key;
+use zeroize::Zeroizing;
+
+use crate::at_rest::{self, AtRest};
+use crate::audit::{self, Act, AuditError, Entry, Log, Who};
+use crate::disk::Disk;
+use crate::registry::registrar::OrderError;
+use crate::registry::store::StoreError;
+use crate::registry::{Answer, Auditor, Order, Registrar, RegistryAct, RegistryError};
+use crate::rules::settings::SecuritySettings;
+use crate::session::{DeviceKey, Keyring, Ruling, Turn};
+use crate::time::Timestamp;
+
+/// File of the audit log's signing key, sealed.
+pub const SEED: &str = "audit-key";
+
+/// Why registry and audit log are not to be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The key that they are sealed under.
+    #[error("registry and audit log cannot be opened; nothing was changed")]
+    Key(#[from] at_rest::key::KeyError),
+    /// The registry's file.
+    #[error(transparent)]
+    Registry(#[from] StoreError),
+    /// The signing key's file.
+    #[error(transparent)]
+    Seed(#[from] at_rest::file::FileError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// There is an audit log, and no key to sign it with.
+    #[error(
+        "the data directory has an audit log, and its signing key ({SEED}) is gone: nothing was changed; bring the file back from a backup"
+    )]
+    NoSeed,
+    /// The system has no entropy.
+    #[error("the system has no random numbers; nothing was changed")]
+    Random(#[source] getrandom::Error),
+}
+
+/// Whose registry and log these are.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The site.
+    pub site: &'a str,
+    /// The gateway's id.
+    pub gateway: u64,
+    /// Its start counter; of a stopped gateway its last one.
+    pub start: u32,
+}
+
+/// Registry and audit log.
+pub struct Trust {
+    registrar: Registrar,
+    notes: Notes,
+    settings: SecuritySettings,
+    /// Valid for one start; those of earlier ones are in the log.
+    held: BTreeMap<DeviceName, Option<i64>>,
+}
+
+/// The audit log, if there is one.
+struct Notes {
+    log: Option<Log>,
+    start: u32,
+    now: Timestamp,
+    who: Who,
+    /// The key that a rotation is to end.
+    retires: u8,
+}
+
+impl Trust {
+    /// Opens both; makes the audit log where there is a key and none yet.
+    ///
+    /// # Errors
+    /// They cannot be opened, or do not verify: nothing was changed.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        settings: &SecuritySettings,
+        whose: Whose<'_>,
+    ) -> Result<Self, TrustError> {
+        let at_rest = settings.key.as_ref().map(at_rest::key::read).transpose()?;
+        let registrar = Registrar::open(Arc::clone(disk), at_rest.clone())?;
+        let log = match &at_rest {
+            Some(at_rest) => Some(open_log(disk, at_rest, whose)?),
+            None => None,
+        };
+        let mut trust = Self {
+            registrar,
+            notes: Notes {
+                log,
+                start: whose.start,
+                now: Timestamp::default(),
+                who: Who::Gateway,
+                retires: 0,
+            },
+            settings: settings.clone(),
+            held: BTreeMap::new(),
+        };
+        trust.held = trust.standing()?.held();
+        Ok(trust)
+    }
+
+    /// Whether acts are noted.
+    pub fn is_noted(&self) -> bool {
+        self.notes.log.is_some()
+    }
+
+    /// Other settings hold; the key at rest stays that of the start.
+    pub fn set(&mut self, settings: &SecuritySettings) {
+        self.settings.frames = settings.frames;
+    }
+
+    /// The keys in force. What the registry has and the log does not is told and left out.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn keyring(&self) -> Result<Keyring, TrustError> {
+        let standing = self.standing()?;
+        let registry = self.registrar.registry();
+        let devices = registry.devices().map(|(name, device)| {
+            let keys = device.live().iter().filter(|live| {
+                let mark = live.mark(name);
+                let fingerprint = mark.fingerprint.to_string();
+                let is_valid = standing.is_valid(name.as_str(), live.id, &fingerprint);
+                if !is_valid {
+                    tracing::error!(
+                        device = %name,
+                        key = live.id,
+                        "the registry has a key that the audit log does not say is valid: it is not used; if nobody changed the files, issue another with tidegate device rotate"
+                    );
+                }
+                is_valid
+            });
+            let keys = keys.map(|live| DeviceKey {
+                id: live.id,
+                key: Key::new(*live.key.bytes()),
+                confirmed: device.confirmed() == Some(live.id),
+            });
+            (name.clone(), keys.collect())
+        });
+        Ok(Keyring {
+            devices: devices.collect(),
+            frames: self.settings.frames(!registry.is_empty()),
+        })
+    }
+
+    /// Devices that the log says are in quarantine, each with its end.
+    pub fn held(&self) -> &BTreeMap<DeviceName, Option<i64>> {
+        &self.held
+    }
+
+    /// Carries an order out.
+    ///
+    /// # Errors
+    /// It cannot be, or not be noted: nothing was changed.
+    pub fn carry_out(
+        &mut self,
+        now: Timestamp,
+        who: Who,
+        order: &Order,
+    ) -> Result<Answer, OrderError> {
+        self.begin(now, who);
+        match order {
+            Order::Release(device) => {
+                let shown = self
+                    .registrar
+                    .carry_out(order, now.wall_us, &mut self.notes)?;
+                if !self.held.contains_key(device) {
+                    return Err(RegistryError::NotHeld {
+                        device: device.clone(),
+                    }
+                    .into());
+                }
+                let device_name = device.as_str().to_owned();
+                self.note(Act::DeviceReleased {
+                    device: device_name,
+                })
+                .map_err(|source| OrderError::NotNoted { source })?;
+                self.held.remove(device);
+                return Ok(shown);
+            }
+            Order::Rotate(device) => {
+                let current = self.registrar.registry().get(device);
+                let current = current.and_then(|device| device.current());
+                self.notes.retires = current.map_or(0, |key| key.id);
+            }
+            _ => {}
+        }
+        self.registrar
+            .carry_out(order, now.wall_us, &mut self.notes)
+    }
+
+    /// A frame under this key is on disk; whether other keys are in force since.
+    ///
+    /// # Errors
+    /// It could not be noted or written: both keys stay in force.
+    pub fn confirm(
+        &mut self,
+        now: Timestamp,
+        device: &DeviceName,
+        key_id: u8,
+    ) -> Result<bool, OrderError> {
+        self.begin(now, Who::Gateway);
+        self.registrar.confirm(device, key_id, &mut self.notes)
+    }
+
+    /// Notes what became of a device that offended.
+    ///
+    /// # Errors
+    /// It could not be noted: a restart does not know of it.
+    pub fn rule(
+        &mut self,
+        now: Timestamp,
+        ruling: &Ruling,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if ruling.turn == Turn::Suspected {
+            return Ok(());
+        }
+        let device = ruling.device.as_str().to_owned();
+        let act = if ruling.is_over {
+            if self.held.remove(&ruling.device).is_none() {
+                // A person released it, which is noted.
+                return Ok(());
+            }
+            Act::DeviceReleased { device }
+        } else {
+            self.held.insert(ruling.device.clone(), ruling.until_us);
+            let why = ruling.why.iter();
+            let why: Vec<String> = why
+                .map(|(reason, count)| format!("{} {count}", reason.name()))
+                .collect();
+            Act::DeviceQuarantined {
+                device,
+                why: why.join(", "),
+                until_us: ruling.until_us,
+            }
+        };
+        self.begin(now, Who::Gateway);
+        self.note(act)
+    }
+
+    /// Notes an act that is done elsewhere.
+    ///
+    /// # Errors
+    /// It could not be noted.
+    pub fn note_of(
+        &mut self,
+        now: Timestamp,
+        who: Who,
+        act: Act,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.begin(now, who);
+        self.note(act)
+    }
+
+    /// The audit log's newest checkpoint, as it goes upstream; none without a log.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn checkpoint(&self) -> Result<Option<String>, TrustError> {
+        let Some(log) = &self.notes.log else {
+            return Ok(None);
+        };
+        let signed = log.snapshot()?.into_signed().to_bytes();
+        Ok(String::from_utf8(signed).ok())
+    }
+
+    fn begin(&mut self, now: Timestamp, who: Who) {
+        self.notes.now = now;
+        self.notes.who = who;
+    }
+
+    fn note(&mut self, act: Act) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.notes.append(vec![act])
+    }
+
+    fn standing(&self) -> Result<audit::Standing, TrustError> {
+        match &self.notes.log {
+            Some(log) => Ok(log.standing()?),
+            None => Ok(audit::Standing::default()),
+        }
+    }
+}
+
+impl Notes {
+    fn append(&mut self, acts: Vec<Act>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let Some(log) = &mut self.log else {
+            return Ok(());
+        };
+        let entries = acts.into_iter();
+        let entries = entries.map(|act| Entry::new(self.now, self.start, self.who.clone(), act));
+        let entries: Vec<Entry> = entries.collect();
+        for part in entries.chunks(audit::BATCH_MAX) {
+            log.append_all(part)?;
+        }
+        Ok(())
+    }
+}
+
+impl Auditor for Notes {
+    fn note(&mut self, acts: &[RegistryAct]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let acts = acts.iter().flat_map(|act| acts::of(act, self.retires));
+        self.append(acts.collect())
+    }
+}
+
+fn open_log(disk: &Arc<dyn Disk>, at_rest: &AtRest, whose: Whose<'_>) -> Result<Log, TrustError> {
+    let kept = at_rest::file::read(disk, SEED, SEED, Some(at_rest))?;
+    let kept = kept.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+    match kept.map(Zeroizing::new) {
+        Some(seed) if Log::is_there(disk) => Ok(Log::open(Arc::clone(disk), &seed)?),
+        Some(seed) => create(disk, whose, &seed),
+        None if Log::is_there(disk) => Err(TrustError::NoSeed),
+        None => {
+            let mut seed = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut *seed).map_err(TrustError::Random)?;
+            at_rest::file::write(disk, SEED, SEED, at_rest, &*seed)?;
+            create(disk, whose, &seed)
+        }
+    }
+}
+
+fn create(
+    disk: &Arc<dyn Disk>,
+    whose: Whose<'_>,
+    seed: &Zeroizing<[u8; 32]>,
+) -> Result<Log, TrustError> {
+    let origin = audit::origin_of(whose.site, whose.gateway);
+    Ok(Log::create(Arc::clone(disk), &origin, seed)?)
+}

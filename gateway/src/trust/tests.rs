@@ -1,0 +1,240 @@
+//! Registry and audit log together: what is in force is what both say.
+
+use super::*;
+use crate::disk::FaultDisk;
+use crate::disk::fault::Torn;
+use crate::entry::Uncounted;
+use crate::rules::settings::{Frames, Secret};
+
+const WHOSE: Whose<'static> = Whose {
+    site: "plant",
+    gateway: 0xabc,
+    start: 1,
+};
+
+fn name(text: &str) -> DeviceName {
+    text.parse().unwrap()
+}
+
+/// A disk, and settings whose key stands in a file.
+struct Rig {
+    disk: FaultDisk,
+    settings: SecuritySettings,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, "07".repeat(32)).unwrap();
+        Self {
+            disk: FaultDisk::new(),
+            settings: SecuritySettings {
+                key: Some(Secret::File(path)),
+                ..SecuritySettings::default()
+            },
+            _dir: dir,
+        }
+    }
+
+    fn disk(&self) -> Arc<dyn Disk> {
+        Arc::new(self.disk.clone())
+    }
+
+    fn open(&self) -> Trust {
+        Trust::open(&self.disk(), &self.settings, WHOSE).unwrap()
+    }
+}
+
+fn at(us: i64) -> Timestamp {
+    Timestamp {
+        mono_us: 1,
+        wall_us: us,
+        wall_trusted: true,
+    }
+}
+
+fn order(trust: &mut Trust, order: &Order) -> Result<Answer, OrderError> {
+    trust.carry_out(at(1_000_000), Who::Control { uid: Some(7) }, order)
+}
+
+fn kinds(trust: &Trust) -> Vec<String> {
+    let log = trust.notes.log.as_ref().unwrap();
+    let size = log.size().unwrap();
+    let entries = log.snapshot().unwrap().entries(0..size).unwrap();
+    let kind = |(_, entry): &(u64, Entry)| {
+        let json = serde_json::to_value(entry).unwrap();
+        json["act"]["kind"].as_str().unwrap().to_owned()
+    };
+    entries.iter().map(kind).collect()
+}
+
+fn ids(keys: &Keyring, device: &str) -> Vec<u8> {
+    keys.devices[&name(device)]
+        .iter()
+        .map(|key| key.id)
+        .collect()
+}
+
+#[test]
+fn every_order_is_noted_and_its_keys_are_in_force() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    assert_eq!(trust.keyring().unwrap().frames, Frames::AllowPlain);
+    order(&mut trust, &Order::Add(name("a"))).unwrap();
+    assert_eq!(trust.keyring().unwrap().frames, Frames::Require);
+    order(&mut trust, &Order::Rotate(name("a"))).unwrap();
+    assert_eq!(ids(&trust.keyring().unwrap(), "a"), [1, 2]);
+    order(&mut trust, &Order::Rotate(name("a"))).unwrap();
+    assert_eq!(ids(&trust.keyring().unwrap(), "a"), [1, 3]);
+    assert!(trust.confirm(at(2), &name("a"), 3).unwrap());
+    assert_eq!(ids(&trust.keyring().unwrap(), "a"), [3]);
+    let rename = Order::Rename {
+        from: name("a"),
+        to: name("b"),
+    };
+    order(&mut trust, &rename).unwrap();
+    let mut again = rig.open();
+    assert_eq!(ids(&again.keyring().unwrap(), "b"), [3]);
+    order(&mut again, &Order::Revoke(name("b"))).unwrap();
+    assert_eq!(ids(&again.keyring().unwrap(), "b"), [0_u8; 0]);
+    order(&mut again, &Order::Add(name("b"))).unwrap();
+    assert_eq!(ids(&again.keyring().unwrap(), "b"), [4]);
+    let expected = [
+        "device-enrolled",
+        "key-rotated",
+        "key-retired",
+        "key-rotated",
+        "key-retired",
+        "device-renamed",
+        "device-enrolled",
+        "device-revoked",
+        "device-enrolled",
+    ];
+    assert_eq!(kinds(&rig.open()), expected);
+}
+
+/// Somebody who can write the registry's file, and even seal it, but not the log: an older copy of
+/// the file brings a revoked key back.
+#[test]
+fn a_key_that_the_log_does_not_have_is_not_in_force() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    order(&mut trust, &Order::Add(name("a"))).unwrap();
+    let before = rig.disk.content("registry").unwrap();
+    order(&mut trust, &Order::Revoke(name("a"))).unwrap();
+    rig.disk.put("registry", before);
+    let again = rig.open();
+    assert_eq!(
+        ids(&again.keyring().unwrap(), "a"),
+        [0_u8; 0],
+        "it stays revoked"
+    );
+    assert_eq!(again.keyring().unwrap().frames, Frames::Require);
+}
+
+#[test]
+fn a_quarantine_outlives_a_restart_and_ends_once() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    order(&mut trust, &Order::Add(name("a"))).unwrap();
+    let mut ruling = Ruling {
+        device: name("a"),
+        turn: Turn::Quarantined,
+        is_over: false,
+        why: BTreeMap::from([(Uncounted::Forged, 100)]),
+        until_us: Some(5_000_000),
+    };
+    trust.rule(at(1_000_000), &ruling).unwrap();
+    let mut again = rig.open();
+    let held = BTreeMap::from([(name("a"), Some(5_000_000))]);
+    assert_eq!(*again.held(), held);
+    order(&mut again, &Order::Release(name("a"))).unwrap();
+    // The session says so as well; it is the same release.
+    ruling.is_over = true;
+    again.rule(at(2_000_000), &ruling).unwrap();
+    let twice = order(&mut again, &Order::Release(name("a")));
+    assert!(twice.unwrap_err().to_string().contains("not in quarantine"));
+    assert!(rig.open().held().is_empty());
+    let expected = ["device-enrolled", "device-quarantined", "device-released"];
+    assert_eq!(kinds(&rig.open()), expected);
+    // A suspicion changes nothing, so nothing is noted.
+    ruling.turn = Turn::Suspected;
+    again.rule(at(3_000_000), &ruling).unwrap();
+    assert_eq!(kinds(&again).len(), 3);
+}
+
+#[test]
+fn without_a_key_nothing_is_registered_and_nothing_noted() {
+    let rig = Rig::new();
+    let settings = SecuritySettings::default();
+    let mut trust = Trust::open(&rig.disk(), &settings, WHOSE).unwrap();
+    assert!(!trust.is_noted());
+    assert_eq!(trust.checkpoint().unwrap(), None);
+    let refused = order(&mut trust, &Order::Add(name("a"))).unwrap_err();
+    assert!(refused.to_string().contains("openssl rand"), "{refused}");
+    trust
+        .note_of(
+            at(1),
+            Who::Gateway,
+            Act::ClockStepped {
+                before_us: 1,
+                after_us: 2,
+            },
+        )
+        .unwrap();
+    assert!(rig.disk.content("audit/checkpoint").is_err());
+}
+
+#[test]
+fn a_log_whose_signing_key_is_gone_is_not_begun_anew() {
+    let rig = Rig::new();
+    drop(rig.open());
+    rig.disk().remove(SEED).unwrap();
+    let opened = Trust::open(&rig.disk(), &rig.settings, WHOSE);
+    assert!(matches!(opened, Err(TrustError::NoSeed)));
+}
+
+/// Whatever step the power fails at, a key is in force only if its issue is noted, and an order
+/// that was answered holds.
+#[test]
+fn a_cut_at_any_step_leaves_nothing_in_force_that_is_not_noted() {
+    let steps = {
+        let rig = Rig::new();
+        let mut trust = rig.open();
+        let before = rig.disk.mutations();
+        order(&mut trust, &Order::Add(name("a"))).unwrap();
+        order(&mut trust, &Order::Rotate(name("a"))).unwrap();
+        order(&mut trust, &Order::Revoke(name("a"))).unwrap();
+        rig.disk.mutations() - before
+    };
+    assert!(steps > 20, "{steps}");
+    for nth in 0..steps {
+        let mut rig = Rig::new();
+        let mut trust = rig.open();
+        rig.disk.cut_at(rig.disk.mutations() + nth + 1);
+        let mut answered = Vec::new();
+        for one in [
+            Order::Add(name("a")),
+            Order::Rotate(name("a")),
+            Order::Revoke(name("a")),
+        ] {
+            answered.push(order(&mut trust, &one).is_ok());
+        }
+        rig.disk = rig.disk.after_cut(Torn::Sectors(nth));
+        let again = rig.open();
+        let keys = again.keyring().unwrap();
+        let live = keys.devices.get(&name("a")).map(Vec::len);
+        match answered[..] {
+            [true, true, true] => assert_eq!(live, Some(0), "step {nth}"),
+            [true, ..] => assert!(live.is_some(), "step {nth}"),
+            _ => {}
+        }
+        let log = again.notes.log.as_ref().unwrap();
+        let standing = log.standing().unwrap();
+        let valid = standing.keys().count();
+        let in_force: usize = keys.devices.values().map(Vec::len).sum();
+        assert!(in_force <= valid, "step {nth}: {in_force} of {valid}");
+    }
+}
