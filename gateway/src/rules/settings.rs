@@ -13,7 +13,7 @@ use tidegate_shared::ids::SiteName;
 
 pub use budget::BudgetSettings;
 pub use http::{ServeSettings, ServeTls};
-pub use security::{Frames, SecuritySettings};
+pub use security::{Frames, Publishers, QuarantineSettings, SecuritySettings};
 pub use sink::*;
 
 use super::RuleSet;
@@ -51,10 +51,8 @@ impl Settings {
     /// What is done about devices that offend. The broker inside lets nobody speak in another's
     /// name once a device is registered; of another broker nothing is known.
     pub fn policy(&self) -> Policy {
-        Policy {
-            vouched: matches!(self.mqtt, MqttSettings::Embedded { .. }),
-            ..Policy::default()
-        }
+        self.security
+            .policy(matches!(self.mqtt, MqttSettings::Embedded { .. }))
     }
 }
 

@@ -16,7 +16,6 @@ use crate::causes;
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::access::{Access, Account, Doorkeeper, Password};
 use crate::registry::{Answer, Order};
-use crate::rules::settings::SecuritySettings;
 use crate::session::{Keyring, Ruling};
 use crate::time::Clock;
 use crate::trust::Trust;
@@ -35,8 +34,6 @@ pub enum Task {
     Ruled(Ruling),
     /// This was done.
     Note(Act, Who),
-    /// Other settings hold.
-    Set(SecuritySettings),
 }
 
 /// The way to the thread.
@@ -150,10 +147,6 @@ fn carry_out(trust: &mut Trust, hearers: &Hearers, clock: &dyn Clock, task: Task
         },
         Task::Ruled(ruling) => told(trust.rule(now, &ruling)),
         Task::Note(act, who) => told(trust.note_of(now, who, act)),
-        Task::Set(settings) => {
-            trust.set(&settings);
-            hand_on(trust, hearers);
-        }
     }
 }
 

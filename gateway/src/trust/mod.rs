@@ -129,11 +129,6 @@ impl Trust {
         self.notes.log.is_some()
     }
 
-    /// Other settings hold; the key at rest stays that of the start.
-    pub fn set(&mut self, settings: &SecuritySettings) {
-        self.settings.frames = settings.frames;
-    }
-
     /// The keys in force. What the registry has and the log does not is told and left out.
     ///
     /// # Errors

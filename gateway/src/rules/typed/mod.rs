@@ -22,7 +22,7 @@ pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
 pub(super) use self::http::{HOST_BYTES_MAX, HOSTS_MAX};
 pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
-pub(super) use self::security::FRAMES;
+pub(super) use self::security::{FRAMES, OFFENCES, PUBLISHERS, UNTIL_RELEASED};
 pub(super) use self::sink::{HEADERS_MAX, TypedSink, type_names};
 use super::mistake::{Findings, Kind};
 use super::settings::{MqttSettings, SecuritySettings, ServeSettings};

@@ -252,7 +252,6 @@ impl Reloader {
         self.core.send(question).await.ok()?;
         answered.await.ok()?;
         self.note_change(&hash, text);
-        self.trust.give(Task::Set(settings.security.clone()));
         self.settings = settings;
         let since = rfc3339(self.clock.now().wall_us);
         self.tell(&hash, |told| {
