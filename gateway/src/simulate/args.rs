@@ -49,6 +49,13 @@ pub struct SimulateArgs {
     /// Keep incarnation and boot counter in this file; without it, every run is a new incarnation
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Seal all frames with the key in this file, a settings page or 64 hexadecimal digits; user and
+    /// password for the broker follow from it
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Which key of the device it is, when the file has digits
+    #[arg(long, value_name = "N", requires = "key_file", value_parser = clap::value_parser!(u8).range(1..))]
+    pub key_id: Option<u8>,
     /// Longest time a sample waits for its batch, in seconds of the trace
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub hold: u32,
@@ -85,6 +92,8 @@ impl SimulateArgs {
             devices: 1,
             evict: false,
             state: None,
+            key_file: None,
+            key_id: None,
             hold: 120,
             duration: 3_600,
             seed: None,

@@ -10,11 +10,13 @@ use tidegate_firmware::link::LinkConfig;
 use tidegate_firmware::mqtt::Names;
 use tidegate_firmware::outbox::{Outbox, RamOutbox};
 use tidegate_firmware::sensor::Reading;
+use tidegate_firmware::settings::DeviceKey;
 use tidegate_firmware::shell::{self, Notice, Shared, ShellConfig};
 use tidegate_firmware::time::{Moment, Timer};
 use tidegate_shared::ids::{DeviceName, Incarnation};
 use tidegate_shared::limits::{FRAME_BYTES_DEFAULT, SENSORS_MAX};
 use tidegate_shared::message::{ClockSource, DeviceClock, ResetReason};
+use tidegate_shared::seal::SEAL_BYTES_MAX;
 use tokio::sync::watch;
 
 use super::SimulateError;
@@ -33,9 +35,9 @@ const BATCH_SAMPLES: usize = 60;
 /// What most devices need; those with more sensors take more memory each.
 const FEW_SENSORS: usize = 16;
 /// One message from the gateway.
-const RX_BYTES: usize = 2_048;
+const RX_BYTES: usize = 2_048 + SEAL_BYTES_MAX;
 /// A window of frames with topic and MQTT header, and one more.
-const TX_BYTES: usize = 8 * (FRAME_BYTES_DEFAULT + 128);
+const TX_BYTES: usize = 8 * (FRAME_BYTES_DEFAULT + SEAL_BYTES_MAX + 128);
 /// How often figures are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// Rows between two chances for the shell, when nothing else makes the sampler wait.
@@ -48,6 +50,7 @@ pub(super) struct Job {
     pub(super) site: tidegate_shared::ids::SiteName,
     pub(super) device: DeviceName,
     pub(super) known: Known,
+    pub(super) key: Option<DeviceKey>,
     pub(super) source: Rc<Source>,
     pub(super) catalog: Rc<Vec<u8>>,
     pub(super) state: Rc<State>,
@@ -76,12 +79,19 @@ async fn simulate_sized<const SENSORS: usize>(job: Job) -> Result<(), SimulateEr
     let catalog = Rc::clone(&job.catalog);
     let columns = job.source.columns().len();
     let built = Simulated::<SENSORS>::new(job.identity(), job.config(), &catalog, RamOutbox::new());
-    let device = built.map_err(|_| SimulateError::TooManyColumns {
+    let mut device = built.map_err(|_| SimulateError::TooManyColumns {
         columns,
         columns_max: SENSORS,
     })?;
+    if let Some(key) = &job.key {
+        device.set_key(key);
+    }
     let shared = Shared::new(device);
-    let names = Names::new(&job.site, &job.device);
+    let password = job.key.as_ref().map(DeviceKey::password);
+    let login = password
+        .as_ref()
+        .map(|password| (job.device.as_str(), password.as_str()));
+    let names = Names::new(&job.site, &job.device).with_login(login);
     let (mut rx, mut tx) = (vec![0; RX_BYTES], vec![0; TX_BYTES]);
     let config = ShellConfig {
         reconnect_ms: 250,

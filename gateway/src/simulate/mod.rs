@@ -17,6 +17,7 @@ mod decimal;
 mod device;
 mod driver;
 mod figures;
+mod key;
 mod plant;
 mod run;
 mod seams;
@@ -30,6 +31,7 @@ mod trace;
 
 pub use args::{BrokerAddress, ColumnValue, SimulateArgs, Speed};
 pub use figures::{Figures, Summary};
+pub use key::KeyFault;
 pub use run::{run, run_until};
 
 use std::io;
@@ -154,6 +156,22 @@ pub enum SimulateError {
         path: PathBuf,
         /// What the reader said.
         source: serde_json::Error,
+    },
+    /// The file of the key cannot be read.
+    #[error("the key file {} cannot be read; nothing was sent", path.display())]
+    KeyUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file gives this device no key.
+    #[error("the key file {} cannot be used: {source}; nothing was sent", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyFault,
     },
     /// The system gave no random numbers, signals or output.
     #[error("the system refused what a simulation needs")]

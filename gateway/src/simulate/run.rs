@@ -17,6 +17,7 @@ use super::args::SimulateArgs;
 use super::column;
 use super::device::{Job, simulate};
 use super::figures::{Figures, Summary};
+use super::key;
 use super::plant::Plant;
 use super::seams::HostEntropy;
 use super::source::Source;
@@ -158,6 +159,9 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
             });
         }
     }
+    let key = args.key_file.as_deref();
+    let key = key.map(|path| key::read(path, args.key_id, &site, &devices));
+    let key = key.transpose()?;
     let source = Rc::new(source(args)?);
     let catalog = Rc::new(column::catalog(source.columns())?);
     let state = Rc::new(State::open(args.state.as_deref())?);
@@ -171,6 +175,7 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
             site: site.clone(),
             device,
             known,
+            key: key.clone(),
             source: Rc::clone(&source),
             catalog: Rc::clone(&catalog),
             state: Rc::clone(&state),

@@ -12,10 +12,13 @@ use tidegate_shared::ids::{Check, DeviceName, Incarnation, SiteName, Term};
 use tidegate_shared::message::{
     Ack, Down, EventCode, Presence, Progress, Refused, RefusedReason, Up, Welcome,
 };
+use tidegate_shared::seal::{self, Key, Opening, SEALED_BYTES_MAX, Way};
 use tidegate_shared::topic::Topic;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
 use super::*;
+use tidegate_firmware::settings::DeviceKey;
 
 use crate::mqtt::access::Doorkeeper;
 use crate::mqtt::embedded::{self, EmbeddedBroker};
@@ -38,6 +41,52 @@ struct Gateway {
     deaf: u32,
     /// Refuse this device's first incarnation as known with other content.
     conflict: bool,
+    /// Take sealed frames alone, and answer so.
+    sealing: Option<Sealing>,
+}
+
+/// What a gateway knows of a device with a key.
+struct Sealing {
+    key: DeviceKey,
+    /// Who said the last Hello, with its counter.
+    hello: (Incarnation, u32, u32),
+    counter: u32,
+}
+
+impl Sealing {
+    fn open(&mut self, sealed: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; SEALED_BYTES_MAX];
+        let key = Key::new(self.key.bytes);
+        let opened = seal::open(&key, Opening::Up, sealed, &mut out).expect("its key");
+        let Header {
+            incarnation, mark, ..
+        } = opened.frame.header;
+        if let Ok(Up::Hello(_)) = Up::read(opened.frame.body) {
+            self.hello = (incarnation, mark.boot, opened.counter);
+        }
+        opened.plain.to_vec()
+    }
+
+    fn seal(&mut self, term: Term, message: &Down<'_>) -> Vec<u8> {
+        let (incarnation, boot, hello) = self.hello;
+        let header = Header {
+            incarnation,
+            ..Header::default()
+        };
+        let mut plain = [0; 128];
+        let written = frame::write(&header, &mut plain, |writer| message.write(writer));
+        self.counter += 1;
+        let way = Way::Down {
+            boot,
+            term,
+            hello,
+            counter: self.counter,
+        };
+        let (key, mut out) = (Key::new(self.key.bytes), vec![0; 256]);
+        let used = seal::seal(&key, self.key.id, way, written.unwrap().0, &mut out).unwrap();
+        out.truncate(used);
+        out
+    }
 }
 
 impl Gateway {
@@ -60,6 +109,7 @@ impl Gateway {
             log: Arc::clone(log),
             deaf: 0,
             conflict: false,
+            sealing: None,
         }
     }
 
@@ -86,6 +136,8 @@ impl Gateway {
             self.deaf -= 1;
             return;
         }
+        let opened = self.sealing.as_mut().map(|sealing| sealing.open(payload));
+        let payload = opened.as_deref().unwrap_or(payload);
         let read = frame::read(payload).expect("devices send frames");
         let Header {
             incarnation, mark, ..
@@ -146,7 +198,7 @@ impl Gateway {
         }
     }
 
-    fn ack(&self, device: &DeviceName, pair: &Pair) {
+    fn ack(&mut self, device: &DeviceName, pair: &Pair) {
         let log = self.log.lock().unwrap();
         let frames = &log[pair];
         let newest = frames.last().and_then(|bytes| frame::read(bytes).ok());
@@ -159,12 +211,17 @@ impl Gateway {
             term: self.term,
             ..Ack::default()
         };
+        drop(log);
         self.say(device, &Down::Ack(ack));
     }
 
-    fn say(&self, device: &DeviceName, message: &Down<'_>) {
+    fn say(&mut self, device: &DeviceName, message: &Down<'_>) {
         let topic = Topic::Down(device.clone()).text(&self.site).to_string();
-        self.link.publish(&topic, framed(message), false, Some(30));
+        let payload = match &mut self.sealing {
+            Some(sealing) => sealing.seal(self.term, message),
+            None => framed(message),
+        };
+        self.link.publish(&topic, payload, false, Some(30));
     }
 }
 
@@ -416,4 +473,79 @@ async fn the_real_trace_costs_about_a_byte_a_sample() {
     assert_eq!(summary.figures.samples_taken, 8 * 9_405);
     let bytes = summary.bytes_per_sample.unwrap();
     assert!(bytes <= 1.05, "{bytes} bytes per sample");
+}
+
+/// A key, and a file of its digits.
+fn keyed() -> (DeviceKey, tempfile::NamedTempFile) {
+    let key = DeviceKey {
+        id: 9,
+        bytes: [0x5a; 32],
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "5a".repeat(32)).unwrap();
+    (key, file)
+}
+
+#[tokio::test]
+async fn a_device_with_a_key_delivers_all_of_it_sealed() {
+    let (broker, log) = (broker().await, Log::default());
+    let (key, file) = keyed();
+    let mut gateway = Gateway::start(&broker, 1, &log);
+    gateway.sealing = Some(Sealing {
+        key,
+        hello: (Incarnation(0), 0, 0),
+        counter: 0x7fff_fff0,
+    });
+    let gateway = tokio::spawn(gateway.serve());
+    let args = SimulateArgs {
+        key_file: Some(file.path().to_owned()),
+        key_id: Some(9),
+        duration: 600,
+        ..args(&broker)
+    };
+    let summary = simulated(&args).await.unwrap();
+    assert_eq!(summary.figures.depth, 0);
+    let frames: Vec<_> = log.lock().unwrap().values().flatten().cloned().collect();
+    let samples = samples(&frames);
+    assert!(!samples.is_empty() && samples.values().all(|sensor| sensor.len() == 600));
+    gateway.abort();
+}
+
+#[tokio::test]
+async fn a_device_with_a_key_says_name_and_password_to_the_broker() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (key, file) = keyed();
+    let address = BrokerAddress {
+        host: "127.0.0.1".to_owned(),
+        port: listener.local_addr().unwrap().port(),
+    };
+    let args = SimulateArgs {
+        key_file: Some(file.path().to_owned()),
+        key_id: Some(9),
+        ..SimulateArgs::plant("pump", "house", address)
+    };
+    let connect = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (kind, length) = (
+            stream.read_u8().await.unwrap(),
+            stream.read_u8().await.unwrap(),
+        );
+        assert_eq!(kind, 0x10, "CONNECT");
+        // A second byte of the length, if there is one: 7 bits each.
+        let length = match length {
+            short @ ..0x80 => usize::from(short),
+            low => usize::from(low & 0x7f) | usize::from(stream.read_u8().await.unwrap()) << 7,
+        };
+        let mut packet = vec![0; length];
+        stream.read_exact(&mut packet).await.unwrap();
+        packet
+    };
+    let packet = tokio::select! {
+        packet = tokio::time::timeout(Duration::from_mins(1), connect) => packet.unwrap(),
+        ended = run_until(&args, std::future::pending(), |_| ()) => panic!("{ended:?}"),
+    };
+    assert_eq!(packet[7] & 0xc0, 0xc0, "user name and password");
+    let mut login = b"\x00\x04pump\x00\x20".to_vec();
+    login.extend(key.password().as_bytes());
+    assert!(packet.ends_with(&login), "{packet:02x?}");
 }
