@@ -356,14 +356,19 @@ fn nonce(envelope: &Envelope, opening: Opening) -> XNonce {
         Opening::Up => (WAY_UP, 0),
         Opening::Down { boot } => (WAY_DOWN, boot),
     };
-    let key = [incarnation, mark.boot, device_boot];
-    let key = key.into_iter().flat_map(u32::to_le_bytes);
-    let number = [mark.sequence, envelope.counter];
-    let number = number.into_iter().flat_map(u32::to_le_bytes);
-    let bytes = [way].into_iter().chain(key).chain([0; 3]).chain(number);
     let mut nonce = [0; NONCE_BYTES];
-    for (there, byte) in nonce.iter_mut().zip(bytes) {
-        *there = byte;
+    nonce[0] = way;
+    let words = [
+        (1, incarnation),
+        (5, mark.boot),
+        (9, device_boot),
+        (16, mark.sequence),
+        (20, envelope.counter),
+    ];
+    for (at, word) in words {
+        if let Some(place) = nonce.get_mut(at..at + 4) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
     }
     XNonce::from(nonce)
 }

@@ -109,7 +109,7 @@ where
     let mut resources = StackResources::<SOCKETS>::new();
     let dhcp = embassy_net::Config::dhcpv4(embassy_net::DhcpConfig::default());
     let (stack, mut network) = embassy_net::new(network, dhcp, &mut resources, seed);
-    let (mut socket_rx, mut socket_tx) = ([0; 1_024], [0; 1_024]);
+    let (mut socket_rx, mut socket_tx) = ([0; 512], [0; 1_024]);
     let socket = RefCell::new(TcpSocket::new(stack, &mut socket_rx, &mut socket_tx));
     let dial = TcpDial::new(stack, &socket, &settings.broker);
 
@@ -119,7 +119,10 @@ where
         .map(|password| (settings.device.as_str(), password.as_str()));
     let names = Names::new(&settings.site, &settings.device).with_login(login);
     let config = ShellConfig::default();
-    let (mut rx, mut tx) = ([0; 512 + SEAL_BYTES_MAX], [0; 2 * (FRAME_BYTES + SEAL_BYTES_MAX)]);
+    let (mut rx, mut tx) = (
+        [0; 512 + SEAL_BYTES_MAX],
+        [0; 2 * (FRAME_BYTES + SEAL_BYTES_MAX)],
+    );
     let notice = |notice| {
         if let Notice::Renamed(incarnation) = notice {
             // A store that fails now failed at the start as well, and that was said.
