@@ -163,6 +163,7 @@ pub struct Device<'c, O, const SENSORS: usize, const SAMPLES: usize, const FRAME
     outbox: O,
     link: Link,
     /// Of a device with a key.
+    #[cfg(feature = "seal")]
     guard: Option<Guard>,
     /// Sequence of the next frame.
     sequence: u32,
@@ -266,6 +267,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
                 (outbox.acked(), before),
                 identity.seed,
             ),
+            #[cfg(feature = "seal")]
             guard: None,
             identity,
             catalog,
@@ -529,7 +531,7 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     pub fn handle(&mut self, now: Moment, event: link::Event, outgoing: &mut impl Extend<Publish>) {
         let was_welcomed = self.link.is_welcomed();
         if let (link::Event::Connected | link::Event::Disconnected, Some(guard)) =
-            (event, &mut self.guard)
+            (event, self.guard())
         {
             guard.begin_connection();
         }
@@ -606,20 +608,32 @@ impl<'c, O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usi
     /// into is off the stack when a frame is frozen.
     #[inline(never)]
     fn hear(&mut self, channel: Channel, payload: &[u8]) -> Result<Heard, ReceiveError> {
-        let incarnation = self.identity.incarnation;
-        if let (Channel::Down, Some(guard)) = (channel, &mut self.guard) {
-            let of = (incarnation, self.identity.boot);
+        let of = (self.identity.incarnation, self.identity.boot);
+        if let (Channel::Down, Some(guard)) = (channel, self.guard()) {
             return Heard::of(channel, &guard.open(of, payload, &mut [0; FRAME])?);
         }
         let frame = frame::read(payload).map_err(ReceiveError::Frame)?;
         let meant = frame.header.incarnation;
-        if meant != Incarnation(0) && meant != incarnation {
+        if meant != Incarnation(0) && meant != of.0 {
             return Err(ReceiveError::Stranger);
         }
         Heard::of(
             channel,
             &Down::read(frame.body).map_err(ReceiveError::Body)?,
         )
+    }
+
+    /// What seals, of a device with a key; without the feature no device has one, and the compiler
+    /// leaves out what would be done with it.
+    #[cfg_attr(
+        not(feature = "seal"),
+        expect(clippy::unused_self, reason = "there is nothing of it to look at")
+    )]
+    fn guard(&mut self) -> Option<&mut Guard> {
+        #[cfg(feature = "seal")]
+        return self.guard.as_mut();
+        #[cfg(not(feature = "seal"))]
+        None
     }
 
     fn drive(&mut self, now: Moment, event: link::Event, outgoing: &mut impl Extend<Publish>) {

@@ -79,14 +79,10 @@ pub struct Guard {
     taken: u32,
     /// Who answered it, and up to which counter; a counter of 0 is nobody's.
     terms: [(Term, u32); TERMS_MAX],
-    /// Without the feature there is none of these, and the compiler leaves sealing out.
-    #[cfg(not(feature = "seal"))]
-    _never: core::convert::Infallible,
 }
 
 impl Guard {
     /// A guard at the begin of a boot.
-    #[cfg(feature = "seal")]
     pub fn new(key: &DeviceKey) -> Self {
         Self {
             id: key.id,

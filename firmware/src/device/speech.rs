@@ -42,7 +42,7 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
     /// to be written first, then the `online` of its connection.
     pub fn write_status(&mut self, status: Status, out: &mut [u8]) -> Option<usize> {
         let online = status == Status::Online;
-        if self.guard.is_none() {
+        if self.guard().is_none() {
             return status_frame(online, out);
         }
         let said = match status {
@@ -64,12 +64,12 @@ impl<O: Outbox, const SENSORS: usize, const SAMPLES: usize, const FRAME: usize>
         out: &mut [u8],
         write: impl FnOnce(&mut Self, &mut [u8]) -> Option<usize>,
     ) -> Option<usize> {
-        if self.guard.is_none() {
+        if self.guard().is_none() {
             return write(self, out);
         }
         let mut plain = [0; FRAME];
         let used = write(self, &mut plain)?;
-        let guard = self.guard.as_mut()?;
+        let guard = self.guard()?;
         guard.seal(said, plain.get(..used)?, out)
     }
 
