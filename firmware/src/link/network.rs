@@ -2,7 +2,8 @@
 //!
 //! The network loses, doubles, delays and so reorders; the gateway crashes (forgetting what it
 //! had not synced) and comes back with another term; connections break. The model asserts what a
-//! real gateway relies on, and the end asserts that the books balance.
+//! real gateway relies on, and the end asserts that the books balance: of a device without a key, and
+//! of one whose frames are sealed both ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec;
@@ -16,11 +17,13 @@ use tidegate_shared::ids::{Check, Incarnation, Mark, SensorName, Term};
 use tidegate_shared::message::{
     Ack, Counts, Down, EventCode, Presence, Progress, ResetReason, Up, Welcome,
 };
+use tidegate_shared::seal::SEAL_BYTES_MAX;
 
 use crate::batch::BatchConfig;
-use crate::device::{Channel, Device, DeviceConfig, Identity, Outgoing};
+use crate::device::{Channel, Device, DeviceConfig, Identity, Outgoing, ReceiveError};
 use crate::link::{Event, LinkConfig};
 use crate::outbox::{Outbox, RamOutbox};
+use crate::seal::tests::Peer;
 use crate::sensor::Reading;
 use crate::time::Moment;
 
@@ -157,6 +160,39 @@ impl Gateway {
     }
 }
 
+/// The gateway's end of a device's key.
+struct Keyed {
+    peer: Peer,
+    /// The newest counter heard since the gateway started.
+    heard: u32,
+    /// The Hello that it answers, none since it started.
+    hello: Option<u32>,
+}
+
+impl Keyed {
+    /// The plain frame, unless it was heard already.
+    fn open(&mut self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (counter, plain) = self.peer.open(sealed);
+        if counter > 0 {
+            if counter <= self.heard {
+                return None;
+            }
+            self.heard = counter;
+            let body = frame::read(&plain).unwrap().body;
+            if let Ok(Up::Hello(_)) = Up::read(body) {
+                self.hello = Some(counter);
+            }
+        }
+        Some(plain)
+    }
+
+    fn crash(&mut self, term: Term) {
+        self.peer.term = term;
+        self.heard = 0;
+        self.hello = None;
+    }
+}
+
 fn down_frame(message: &Down<'_>, incarnation: u32) -> Vec<u8> {
     let header = Header {
         incarnation: Incarnation(incarnation),
@@ -189,12 +225,14 @@ struct World {
     network: Network,
     gateway: Gateway,
     connected: bool,
+    /// Of a device with a key.
+    keyed: Option<Keyed>,
     /// Frames ever held by the device: to see what leaves, and that bytes never change.
     held: BTreeMap<u32, Vec<u8>>,
 }
 
 impl World {
-    fn new(seed: u64, loss: u64) -> Self {
+    fn new(seed: u64, loss: u64, is_keyed: bool) -> Self {
         let identity = Identity {
             incarnation: Incarnation(1),
             boot: 1,
@@ -211,10 +249,19 @@ impl World {
             link: LinkConfig::default(),
         };
         let outbox = RamOutbox::new();
+        let mut device = Device::new(identity, config, catalog_bytes(), outbox).unwrap();
+        let keyed = is_keyed.then(|| Keyed {
+            peer: Peer::new(7, 1),
+            heard: 0,
+            hello: None,
+        });
+        if let Some(keyed) = &keyed {
+            device.set_key(&keyed.peer.key);
+        }
         Self {
             now: 0,
             random: Random(seed),
-            device: Device::new(identity, config, catalog_bytes(), outbox).unwrap(),
+            device,
             outgoing: Outgoing::default(),
             network: Network {
                 loss,
@@ -230,6 +277,7 @@ impl World {
                 durable_through: 0,
             },
             connected: false,
+            keyed,
             held: BTreeMap::new(),
         }
     }
@@ -273,7 +321,7 @@ impl World {
     }
 
     fn publish(&mut self) {
-        let mut out = [0; 256];
+        let mut out = [0; 256 + SEAL_BYTES_MAX];
         while let Some(publish) = self.outgoing.pop() {
             let Some(bytes) = self.device.write(publish, &mut out) else {
                 continue;
@@ -285,7 +333,15 @@ impl World {
     }
 
     fn send_down(&mut self, message: &Down<'_>) {
-        let bytes = down_frame(message, 1);
+        let bytes = match &mut self.keyed {
+            None => down_frame(message, 1),
+            Some(keyed) => {
+                let Some(hello) = keyed.hello else {
+                    return;
+                };
+                keyed.peer.say((Incarnation(1), 1), hello, message)
+            }
+        };
         for at in self.copies() {
             self.network.down.push((at, Channel::Down, bytes.clone()));
         }
@@ -299,6 +355,16 @@ impl World {
             .extract_if(.., |(at, _)| *at <= now)
             .collect();
         for (_, bytes) in up {
+            if !self.gateway.is_online {
+                continue;
+            }
+            let opened = match &mut self.keyed {
+                None => Some(bytes),
+                Some(keyed) => keyed.open(&bytes),
+            };
+            let Some(bytes) = opened else {
+                continue;
+            };
             for answer in self.gateway.receive(&bytes, &mut self.random) {
                 self.send_down(&answer);
             }
@@ -313,7 +379,10 @@ impl World {
                 let taken = self
                     .device
                     .receive(Moment(now), channel, &bytes, &mut self.outgoing);
-                taken.expect("the model sends nothing wrong");
+                // What is sealed comes late for a device that has heard something newer.
+                if !(self.keyed.is_some() && taken == Err(ReceiveError::Stale)) {
+                    taken.expect("the model sends nothing wrong");
+                }
             }
         }
     }
@@ -374,6 +443,9 @@ impl World {
         if self.random.percent(2) {
             if self.gateway.is_online {
                 self.gateway.crash();
+                if let Some(keyed) = &mut self.keyed {
+                    keyed.crash(self.gateway.term);
+                }
             } else {
                 self.gateway.is_online = true;
             }
@@ -409,8 +481,8 @@ fn samples_logged(gateway: &Gateway) -> BTreeMap<(u16, u64), i64> {
     samples
 }
 
-fn run(seed: u64, loss: u64, disturbed_steps: u32) -> (World, [u64; SENSORS]) {
-    let mut world = World::new(seed, loss);
+fn run(seed: u64, loss: u64, disturbed_steps: u32, is_keyed: bool) -> (World, [u64; SENSORS]) {
+    let mut world = World::new(seed, loss, is_keyed);
     world.connect();
     let mut given = [0; SENSORS];
     for step in 0..disturbed_steps {
@@ -507,13 +579,15 @@ fn check_books(world: &World, given: [u64; SENSORS]) {
 
 #[test]
 fn a_good_network_delivers_everything_once() {
-    let (world, given) = run(1, 0, 2_000);
-    check_books(&world, given);
-    assert!(world.gateway.gaps.is_empty());
-    assert_eq!(
-        samples_logged(&world.gateway).len() as u64,
-        given.iter().sum::<u64>()
-    );
+    for is_keyed in [false, true] {
+        let (world, given) = run(1, 0, 2_000, is_keyed);
+        check_books(&world, given);
+        assert!(world.gateway.gaps.is_empty());
+        assert_eq!(
+            samples_logged(&world.gateway).len() as u64,
+            given.iter().sum::<u64>()
+        );
+    }
 }
 
 proptest! {
@@ -524,8 +598,9 @@ proptest! {
         seed in any::<u64>(),
         loss in 1_u64..40,
         steps in 100_u32..3_000,
+        is_keyed in any::<bool>(),
     ) {
-        let (world, given) = run(seed, loss, steps);
+        let (world, given) = run(seed, loss, steps, is_keyed);
         check_books(&world, given);
     }
 }
