@@ -547,5 +547,19 @@ async fn a_device_with_a_key_says_name_and_password_to_the_broker() {
     assert_eq!(packet[7] & 0xc0, 0xc0, "user name and password");
     let mut login = b"\x00\x04pump\x00\x20".to_vec();
     login.extend(key.password().as_bytes());
-    assert!(packet.ends_with(&login), "{packet:02x?}");
+    let rest = packet
+        .strip_suffix(&login[..])
+        .expect("the login stands last");
+    let will = (0..rest.len())
+        .map(|at| rest.split_at(at))
+        .find_map(|(_, end)| {
+            let (length, will) = end.split_first_chunk()?;
+            (usize::from(u16::from_be_bytes(*length)) == will.len()).then_some(will)
+        });
+    let mut plain = [0; 64];
+    let key = Key::new(key.bytes);
+    let will = seal::open(&key, Opening::Up, will.expect("a will"), &mut plain).unwrap();
+    let said = Up::read(will.frame.body).unwrap();
+    assert!(matches!(said, Up::Status(status) if !status.online));
+    assert_eq!(will.counter, 1, "the online that follows is counted 2");
 }
