@@ -1,5 +1,6 @@
 //! The guard, frame by frame; and the peer that other tests seal with.
 
+use core::fmt::Write as _;
 use std::vec;
 use std::vec::Vec;
 
@@ -278,10 +279,10 @@ fn a_password_is_made_of_the_key_and_is_not_the_key() {
         bytes: core::array::from_fn(|at| at as u8),
     };
     let bytes = Key::new(key.bytes).password();
-    let digits: std::string::String = bytes
-        .iter()
-        .map(|byte| std::format!("{byte:02x}"))
-        .collect();
+    let mut digits = std::string::String::new();
+    for byte in bytes {
+        write!(digits, "{byte:02x}").unwrap();
+    }
     assert_eq!(key.password(), digits.as_str());
     assert_ne!(bytes, key.bytes[..16]);
 }
