@@ -32,7 +32,7 @@ pub enum RegistryAct {
         device: DeviceName,
         /// The next key.
         key: KeyMark,
-        /// The one in whose place it came, which was never seen.
+        /// The one in whose place it came, which was never heard.
         replaced: Option<KeyMark>,
     },
     /// A device uses its next key, so the former one has ended.

@@ -53,7 +53,7 @@ impl Device {
         self.live.first()
     }
 
-    /// The key that a rotation issued and that was not seen yet.
+    /// The key that a rotation issued and that was not heard yet.
     pub fn next(&self) -> Option<&LiveKey> {
         self.live.get(1)
     }

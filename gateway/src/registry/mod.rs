@@ -9,7 +9,7 @@
 //!                   revoked ◄───────────────┘     add ──► current, under a further key id
 //! ```
 //! Terms: *current* is the key that a device has; *next* one that was issued by a rotation and not
-//! seen yet; a key is *live* while frames under it are taken; *confirmed* is the key of the newest
+//! heard yet; a key is *live* while frames under it are taken; *confirmed* is the key of the newest
 //! frame that is durable.
 //!
 //! Invariants:
@@ -77,7 +77,7 @@ pub enum Confirmation {
     /// Nothing new.
     Same,
     /// The device uses this key for the first time.
-    Seen,
+    Heard,
     /// The device has its next key: the former one is retired.
     Retired(RegistryAct),
 }
@@ -131,7 +131,7 @@ impl Registry {
         Ok(RegistryAct::Enrolled { device, key })
     }
 
-    /// Issues the next key of a device; one that was issued before and not seen is replaced.
+    /// Issues the next key of a device; one that was issued before and not heard is replaced.
     pub fn rotate(
         &mut self,
         device: &DeviceName,
@@ -166,7 +166,7 @@ impl Registry {
             return Ok(Confirmation::Same);
         }
         let Some(retired) = known.confirm(key_id) else {
-            return Ok(Confirmation::Seen);
+            return Ok(Confirmation::Heard);
         };
         let key = retired.mark(device);
         let device = device.clone();

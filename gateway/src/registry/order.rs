@@ -109,7 +109,8 @@ pub struct Shown {
     pub device: DeviceName,
     /// Its live keys: the current one, then the next; none if it is revoked.
     pub keys: Vec<ShownKey>,
-    /// The key of its newest durable frame; none: it was never heard under a key.
+    /// The key of its newest durable frame; none: it was not heard under a key, as far
+    /// as the registry knows.
     pub confirmed_key: Option<u8>,
     /// Keys that it was given so far.
     pub issued: u8,
@@ -136,7 +137,7 @@ pub struct ShownKey {
 pub enum KeyState {
     /// The device has it.
     Current,
-    /// A rotation issued it, and it was not seen yet.
+    /// A rotation issued it, and it was not heard yet.
     Next,
 }
 

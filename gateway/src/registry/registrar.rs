@@ -127,8 +127,11 @@ impl Registrar {
         }
     }
 
-    /// Takes note that a frame under a key of a device is durable; whether that changed the keys
-    /// that frames are opened with.
+    /// Takes note that a frame under a key of a device is durable; whether the snapshot of keys is
+    /// another one now.
+    ///
+    /// That a key was heard comes to the file with the next change: a start that forgot it learns
+    /// it from the next frame, and a plant whose devices all appear at once writes nothing.
     pub fn confirm(
         &mut self,
         device: &DeviceName,
@@ -136,12 +139,11 @@ impl Registrar {
         auditor: &mut dyn Auditor,
     ) -> Result<bool, OrderError> {
         let mut next = self.registry.clone();
-        let acts = match next.confirm(device, key_id)? {
+        match next.confirm(device, key_id)? {
             Confirmation::Same => return Ok(false),
-            Confirmation::Seen => Vec::new(),
-            Confirmation::Retired(act) => vec![act],
-        };
-        self.take(next, &acts, auditor)?;
+            Confirmation::Heard => self.registry = next,
+            Confirmation::Retired(act) => self.take(next, &[act], auditor)?,
+        }
         Ok(true)
     }
 

@@ -1,6 +1,6 @@
 //! Snapshot: what frames are opened with, as it is at one moment.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tidegate_shared::ids::DeviceName;
 
@@ -9,7 +9,7 @@ use super::{Device, Key, Registry};
 /// The keys of all devices that are known, revoked ones without any.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Keys {
-    devices: HashMap<DeviceName, DeviceKeys>,
+    devices: BTreeMap<DeviceName, DeviceKeys>,
 }
 
 /// The keys of one device.

@@ -235,7 +235,7 @@ fn a_device_is_told_with_its_fingerprints() {
         "pump-2\n  \
            key 1: valid; made 2026-03-01T12:00:00Z; fingerprint F1\n  \
            key 2: valid, made by a rotation and not heard yet; made 2026-03-02T12:00:00Z; fingerprint F2\n  \
-           no frame of it under a key is on the disk yet; keys made so far: 2\n"
+           it was not heard under a key yet, as far as the registry knows; keys made so far: 2\n"
             .replace("F1", &device("pump-2", 2, None, false).keys[0].fingerprint.to_string())
             .replace("F2", &device("pump-2", 2, None, false).keys[1].fingerprint.to_string())
     );

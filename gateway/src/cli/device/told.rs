@@ -141,7 +141,7 @@ pub(super) fn shown(device: &Shown) -> String {
     }
     let heard = match device.confirmed_key {
         Some(id) => format!("its newest frame on the disk was under key {id}"),
-        None => "no frame of it under a key is on the disk yet".to_owned(),
+        None => "it was not heard under a key yet, as far as the registry knows".to_owned(),
     };
     let _ = writeln!(out, "  {heard}; keys made so far: {}", device.issued);
     out
