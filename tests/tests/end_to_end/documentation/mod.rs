@@ -36,6 +36,11 @@ const CONSOLE: &[(&str, &str, &str)] = &[
         "it needs a journal; `logs` tests what it reads",
     ),
     (
+        "docs/devices.md",
+        "probe-rs download",
+        "it needs a board on a debug probe",
+    ),
+    (
         "docs/http.md",
         "curl --cacert",
         "it needs a certificate and a name of its own; the gateway's own tests make them",
