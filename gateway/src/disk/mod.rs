@@ -21,8 +21,8 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Creates (or truncates) a file of `bytes` zeros, preallocated where the system can.
     fn create(&self, path: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>>;
-    /// Creates an empty file that only its owner may use, in place of what has the name. Where a
-    /// disk knows no owners, a file like any other.
+    /// Creates an empty file that only the folder's owner may use, in place of what has the name.
+    /// Where a disk knows no owners, a file like any other.
     fn create_private(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.create(path, 0)
     }

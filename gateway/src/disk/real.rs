@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,6 +119,11 @@ impl Disk for RealDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(&path)?;
+        // What a command of root makes is for the gateway, too.
+        let owner = fs::metadata(&self.dir)?;
+        if file.metadata()?.uid() != owner.uid() {
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
         Ok(Arc::new(RealFile { file }))
     }
 
@@ -216,6 +221,22 @@ mod tests {
         disk.remove("log/two").unwrap();
         assert!(disk.open("log/two").is_err());
         assert!(RealDisk::existing(dir.path().join("other")).is_err());
+    }
+
+    #[test]
+    fn a_private_file_belongs_to_the_folders_owner_alone_and_to_no_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(dir.path()).unwrap();
+        let own = fs::metadata(dir.path()).unwrap().uid();
+        // Only root can give a folder away; anybody else keeps it.
+        let owner = if own == 0 { 12_345 } else { own };
+        std::os::unix::fs::chown(dir.path(), Some(owner), None).unwrap();
+        // With other rights, as somebody else may have left it.
+        fs::write(dir.path().join("seed"), "a former one").unwrap();
+        disk.create_private("seed").unwrap();
+        let found = fs::metadata(dir.path().join("seed")).unwrap();
+        assert_eq!((found.mode() & 0o777, found.uid()), (0o600, owner));
+        assert_eq!(found.len(), 0);
     }
 
     #[test]

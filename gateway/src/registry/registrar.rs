@@ -18,8 +18,9 @@ use zeroize::Zeroizing;
 use super::order::{Answer, Exported, Issued, Order, Shown};
 use super::store::{self, StoreError};
 use super::{Confirmation, Key, Keys, Registry, RegistryAct, RegistryError};
-use crate::at_rest::{AtRest, KEY_HELP};
+use crate::at_rest::{self, AtRest, KEY_HELP};
 use crate::disk::Disk;
+use crate::rules::settings::SecuritySettings;
 
 /// Notes acts where nobody can take them back.
 pub trait Auditor {
@@ -78,6 +79,16 @@ impl Registrar {
             at_rest,
             registry,
         })
+    }
+
+    /// Reads the registry of a data directory, under the key that the configuration names.
+    pub fn configured(
+        disk: Arc<dyn Disk>,
+        security: &SecuritySettings,
+    ) -> Result<Self, StoreError> {
+        let key = security.key.as_ref();
+        let at_rest = key.map(at_rest::key::read).transpose()?;
+        Self::open(disk, at_rest)
     }
 
     /// The registry as it is in force.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Registry;
 use crate::at_rest::file::{self, FileError};
-use crate::at_rest::{AtRest, SealError};
+use crate::at_rest::{AtRest, KeyError, SealError};
 use crate::disk::Disk;
 
 /// The registry's file.
@@ -27,6 +27,9 @@ const VERSION: u8 = 1;
 /// Why the registry cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The key that its file is sealed under.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// Its file.
     #[error(transparent)]
     File(#[from] FileError),

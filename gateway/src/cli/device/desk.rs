@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::at_rest;
 use crate::audit::Who;
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
@@ -56,9 +55,8 @@ impl Desk {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(data_dir).map_err(failed)?);
         let now = SystemClock::new().now();
         if !order.is_act() {
-            let key = self.settings.security.key.as_ref();
-            let at_rest = key.map(at_rest::key::read).transpose().map_err(failed)?;
-            let mut registrar = Registrar::open(disk, at_rest).map_err(failed)?;
+            let registrar = Registrar::configured(disk, &self.settings.security);
+            let mut registrar = registrar.map_err(failed)?;
             let answer = registrar.carry_out(order, now.wall_us, &mut Unaudited);
             return answer.map_err(failed);
         }

@@ -15,6 +15,7 @@ use crate::at_rest;
 use crate::cli::failure::Failure;
 use crate::cli::output::{print, print_as_is};
 use crate::cli::status::number;
+use crate::disk::{Disk, RealDisk};
 use crate::registry::order::Exported;
 use crate::registry::{Answer, Imported, Key, Order, store};
 use crate::rules::settings::Secret;
@@ -62,14 +63,12 @@ pub(super) fn import(args: &ImportArgs) -> Result<(), Failure> {
         source,
     })?;
     // The gateway may see neither this folder nor what this user may read: its own it does.
-    let data_dir = &desk.settings.data_dir;
-    fs::create_dir_all(data_dir).map_err(failed)?;
-    let incoming = data_dir.join(store::INCOMING);
-    let _ = fs::remove_file(&incoming);
-    NewFile::create(&incoming)?.write(&bytes)?;
+    let disk = RealDisk::open(&desk.settings.data_dir).map_err(failed)?;
+    let incoming = disk.create_private(store::INCOMING).map_err(failed)?;
+    incoming.write_at(0, &bytes).map_err(failed)?;
     let replace = args.replace;
     let answer = desk.ask(&Order::Import { key, replace });
-    let _ = fs::remove_file(&incoming);
+    let _ = disk.remove(store::INCOMING);
     let Answer::Imported(imported) = answer? else {
         return Err(super::strange());
     };

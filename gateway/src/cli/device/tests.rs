@@ -200,7 +200,7 @@ fn device(name: &str, keys: u8, confirmed_key: Option<u8>, is_revoked: bool) -> 
         id,
         state,
         fingerprint: Fingerprint::of(&name, id, &Key::new([id; 32])),
-        created_at: format!("2026-03-0{id}T12:00:00Z"),
+        created_at: format!("2026-03-0{id}T12:00:00.25Z"),
     });
     Shown {
         keys: keys.collect(),

@@ -114,14 +114,23 @@ fn row(device: &Shown) -> Vec<String> {
         device
             .confirmed_key
             .map_or("-".to_owned(), |id| id.to_string()),
-        newest.map_or("-".to_owned(), |key| key.created_at.clone()),
+        newest.map_or("-".to_owned(), |key| to_the_second(&key.created_at)),
     ]
+}
+
+/// A time in RFC 3339 without the fraction of its second.
+fn to_the_second(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
+    }
 }
 
 /// One device.
 pub(super) fn shown(device: &Shown) -> String {
     let mut out = format!("{}\n", device.device);
     if let Some(at) = &device.revoked_at {
+        let at = to_the_second(at);
         let _ = writeln!(
             out,
             "  revoked {at}: none of its frames is taken; tidegate device add {} gives it a key again",
@@ -136,7 +145,9 @@ pub(super) fn shown(device: &Shown) -> String {
         let _ = writeln!(
             out,
             "  key {}: {state}; made {}; fingerprint {}",
-            key.id, key.created_at, key.fingerprint
+            key.id,
+            to_the_second(&key.created_at),
+            key.fingerprint
         );
     }
     let heard = match device.confirmed_key {
