@@ -34,16 +34,18 @@ fn a_store_at_rest_comes_back_as_it_was() {
 }
 
 #[test]
-fn dead_letters_come_along() {
+fn dead_letters_and_the_registry_come_along() {
     let world = World::stopped();
     let name = format!("dead-letters/cloud.normal-{:032x}.dead", 7);
     world.disk.put(&name, b"what a sink refused".to_vec());
+    world.disk.put("registry", b"sealed keys".to_vec());
     let dir = tempfile::tempdir().unwrap();
     let (path, data) = (dir.path().join("store.tar"), dir.path().join("data"));
     let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
     back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
     restore(&path, &data, None).unwrap();
     assert_eq!(fs::read(data.join(name)).unwrap(), b"what a sink refused");
+    assert_eq!(fs::read(data.join("registry")).unwrap(), b"sealed keys");
 }
 
 /// A disk under a store that goes on working: a step for every so many files that are opened.

@@ -197,7 +197,7 @@ pub(super) enum Failure {
     },
     /// It is not known where a device finds its broker.
     #[error(
-        "the configuration's broker listens where only this machine, or nobody in particular, finds it; no key was made"
+        "the configuration's broker listens where only this machine, or nobody in particular, finds it; nothing was changed"
     )]
     NoBroker,
     /// A gateway runs on the data directory.

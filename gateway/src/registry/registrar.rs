@@ -149,6 +149,10 @@ impl Registrar {
         key_id: u8,
         auditor: &mut dyn Auditor,
     ) -> Result<bool, OrderError> {
+        let known = self.registry.get(device);
+        if known.is_some_and(|known| known.confirmed() == Some(key_id)) {
+            return Ok(false);
+        }
         let mut next = self.registry.clone();
         match next.confirm(device, key_id)? {
             Confirmation::Same => return Ok(false),

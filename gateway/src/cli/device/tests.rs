@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 use serde_json::Value;
@@ -9,7 +10,12 @@ use tempfile::TempDir;
 use tidegate_firmware::settings::Settings as Page;
 
 use super::*;
+use crate::causes;
+use crate::control::{Command, Control, Handler};
+use crate::disk::{Disk, RealDisk};
+use crate::registry::Registrar;
 use crate::registry::order::{KeyState, Shown, ShownKey};
+use crate::registry::registrar::Unaudited;
 use crate::registry::{Fingerprint, Key};
 
 /// A plant's folder: configuration, key, data directory.
@@ -73,9 +79,69 @@ impl Place {
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 const OTHER_KEY: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n";
 
+/// A gateway as far as orders about devices go.
+struct Running(Mutex<Registrar>);
+
+impl Running {
+    fn on(place: &Place) -> Self {
+        let settings = Desk::open(&place.path("tidegate.toml")).unwrap().settings;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&settings.data_dir).unwrap());
+        let registrar = Registrar::configured(disk, &settings.security).unwrap();
+        Self(Mutex::new(registrar))
+    }
+}
+
+impl Handler for Running {
+    async fn answer(&self, command: Command) -> Result<Value, String> {
+        let Command::Device(order) = command else {
+            return Err("only devices here".to_owned());
+        };
+        let answer = self.0.lock().unwrap().carry_out(&order, 0, &mut Unaudited);
+        let answer = answer.map_err(|why| causes::told(&why))?;
+        serde_json::to_value(answer).map_err(|why| why.to_string())
+    }
+}
+
 #[test]
-fn a_device_is_added_rotated_renamed_and_revoked() {
+fn a_running_gateway_is_asked_and_needs_nothing_of_the_commands_user() {
     let place = Place::new(KEY);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let running = Arc::new(Running::on(&place));
+    let served = {
+        let _within = runtime.enter();
+        let control = Control::open(&place.path("data")).unwrap();
+        let handler = Arc::clone(&running);
+        runtime.spawn(async move { control.serve(handler, std::future::pending()).await })
+    };
+    // As where the key is a credential of the service alone.
+    fs::remove_file(place.path("key")).unwrap();
+    life(&place);
+    place.run("export --out /sealed").unwrap();
+    place.run("import /sealed --json").unwrap();
+    assert!(!place.path("data/registry.incoming").exists());
+    fs::write(place.path("other"), OTHER_KEY).unwrap();
+    place
+        .run("export --out /carried --key-file /other")
+        .unwrap();
+    let why = place.run("import /carried").unwrap_err();
+    assert!(why.contains("another key"), "{why}");
+    place.run("import /carried --key-file /other").unwrap();
+    let held = running.0.lock().unwrap().registry().devices().len();
+    assert_eq!(held, place.devices().len());
+    served.abort();
+}
+
+#[test]
+fn without_a_gateway_the_files_are_changed() {
+    life(&Place::new(KEY));
+}
+
+/// A device is added, rotated, renamed and revoked.
+fn life(place: &Place) {
     place
         .run("add pump-1 --broker 192.168.1.10:1883 --out /one")
         .unwrap();
