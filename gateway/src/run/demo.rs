@@ -192,6 +192,7 @@ fn start_pumps(
     let broker = BrokerAddress {
         host: gateway.broker().host.clone(),
         port: gateway.broker().port,
+        is_secure: false,
     };
     let mut pumps = SimulateArgs::plant(DEVICE, SITE, broker);
     pumps.devices = args.devices;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::decimal::Decimal;
+use crate::rules::settings::{TlsKeys, TlsSettings};
 use crate::simulate::column::Resolution;
 
 /// Arguments of `tidegate simulate`
@@ -19,6 +20,15 @@ pub struct SimulateArgs {
     /// Broker to connect to
     #[arg(long, value_name = "mqtt://HOST:PORT")]
     pub broker: BrokerAddress,
+    /// Over TLS: PEM file of the only authorities to trust; the system's without it
+    #[arg(long, value_name = "FILE.pem")]
+    pub ca_file: Option<PathBuf>,
+    /// Over TLS: PEM file of the certificate that the device shows
+    #[arg(long, value_name = "FILE.pem", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// Over TLS: PEM file of that certificate's key
+    #[arg(long, value_name = "FILE.pem", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
     /// Site that the device belongs to
     #[arg(long)]
     pub site: String,
@@ -82,6 +92,9 @@ impl SimulateArgs {
             trace: None,
             device: device.to_owned(),
             broker,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
             site: site.to_owned(),
             speed: Speed::Times(1.0),
             columns: Vec::new(),
@@ -99,6 +112,16 @@ impl SimulateArgs {
             seed: None,
             json: false,
         }
+    }
+
+    /// How TLS is spoken to the broker, if it is.
+    pub(super) fn tls(&self) -> Option<TlsSettings> {
+        let client = self.cert_file.clone().zip(self.key_file.clone());
+        self.broker.is_secure.then(|| TlsSettings {
+            ca: self.ca_file.clone(),
+            client,
+            keys: TlsKeys::Typed,
+        })
     }
 }
 
@@ -144,20 +167,22 @@ impl FromStr for Speed {
     }
 }
 
-/// A broker without encryption.
+/// A broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerAddress {
     /// Host name or address, an IPv6 one without brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Whether TLS is spoken there.
+    pub is_secure: bool,
 }
 
 /// A broker address that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotABroker {
-    /// Encryption is not built.
-    #[error("simulated devices speak plain MQTT: give mqtt://HOST:PORT")]
+    /// Another way to reach a broker.
+    #[error("simulated devices speak MQTT over TCP: give mqtt://HOST:PORT or mqtts://HOST:PORT")]
     Scheme,
     /// No host.
     #[error("give mqtt://HOST:PORT, such as mqtt://127.0.0.1:1883")]
@@ -171,10 +196,11 @@ impl FromStr for BrokerAddress {
     type Err = NotABroker;
 
     fn from_str(text: &str) -> Result<Self, NotABroker> {
-        let rest = match text.split_once("://") {
-            Some(("mqtt" | "tcp", rest)) => rest,
+        let (is_secure, rest) = match text.split_once("://") {
+            Some(("mqtt" | "tcp", rest)) => (false, rest),
+            Some(("mqtts", rest)) => (true, rest),
             Some(_) => return Err(NotABroker::Scheme),
-            None => text,
+            None => (false, text),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match rest.rsplit_once(':') {
@@ -186,7 +212,7 @@ impl FromStr for BrokerAddress {
             return Err(NotABroker::Host);
         }
         let port = port
-            .map_or(Ok(1883), str::parse)
+            .map_or(Ok(if is_secure { 8883 } else { 1883 }), str::parse)
             .map_err(|_| NotABroker::Port)?;
         if port == 0 {
             return Err(NotABroker::Port);
@@ -194,6 +220,7 @@ impl FromStr for BrokerAddress {
         Ok(Self {
             host: host.to_owned(),
             port,
+            is_secure,
         })
     }
 }
@@ -268,6 +295,7 @@ mod tests {
             Ok(BrokerAddress {
                 host: host.to_owned(),
                 port,
+                is_secure: false,
             })
         };
         assert_eq!(
@@ -276,8 +304,10 @@ mod tests {
         );
         assert_eq!("broker.example".parse(), address("broker.example", 1_883));
         assert_eq!("mqtt://[::1]:1884/".parse(), address("::1", 1_884));
+        let secure: BrokerAddress = "mqtts://x".parse().unwrap();
+        assert!(secure.is_secure && secure.port == 8_883);
         assert_eq!(
-            "mqtts://x:1".parse::<BrokerAddress>(),
+            "wss://x:1".parse::<BrokerAddress>(),
             Err(NotABroker::Scheme)
         );
         assert_eq!("mqtt://:1".parse::<BrokerAddress>(), Err(NotABroker::Host));

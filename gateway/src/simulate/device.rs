@@ -20,9 +20,9 @@ use tidegate_shared::seal::SEAL_BYTES_MAX;
 use tokio::sync::watch;
 
 use super::SimulateError;
-use super::args::{BrokerAddress, Speed};
+use super::args::Speed;
 use super::figures::Figures;
-use super::seams::{HostEntropy, HostTimer, TcpDial};
+use super::seams::{BrokerDial, HostEntropy, HostTimer};
 use super::source::{Row, Source};
 use super::state::{Known, State};
 
@@ -54,7 +54,7 @@ pub(super) struct Job {
     pub(super) source: Rc<Source>,
     pub(super) catalog: Rc<Vec<u8>>,
     pub(super) state: Rc<State>,
-    pub(super) broker: BrokerAddress,
+    pub(super) broker: BrokerDial,
     pub(super) speed: Speed,
     pub(super) evict: bool,
     pub(super) hold_us: u64,
@@ -102,7 +102,7 @@ async fn simulate_sized<const SENSORS: usize>(job: Job) -> Result<(), SimulateEr
         &shared,
         &names,
         &config,
-        TcpDial(job.broker.clone()),
+        job.broker.clone(),
         HostTimer,
         HostEntropy,
         (&mut rx, &mut tx),

@@ -39,6 +39,8 @@ use std::path::PathBuf;
 
 use tidegate_shared::ids::NameError;
 
+use crate::sinks::tls::TlsError;
+
 /// Why a simulation did not begin, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
@@ -63,6 +65,9 @@ pub enum SimulateError {
         /// Bytes allowed.
         bytes_max: usize,
     },
+    /// The files for TLS cannot be used.
+    #[error("{0}; nothing was sent")]
+    Tls(#[from] TlsError),
     /// The trace cannot be opened or read.
     #[error("the trace {} cannot be read", path.display())]
     TraceUnreadable {

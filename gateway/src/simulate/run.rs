@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,10 +20,11 @@ use super::device::{Job, simulate};
 use super::figures::{Figures, Summary};
 use super::key;
 use super::plant::Plant;
-use super::seams::HostEntropy;
+use super::seams::{BrokerDial, HostEntropy};
 use super::source::Source;
 use super::state::State;
 use super::trace::Trace;
+use crate::sinks::tls;
 use crate::time::{Clock, SystemClock};
 
 /// Longest client id that minimq takes.
@@ -162,6 +164,14 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
     let key = args.key_file.as_deref();
     let key = key.map(|path| key::read(path, args.key_id, &site, &devices));
     let key = key.transpose()?;
+    let tls = match args.tls() {
+        Some(settings) => Some((Arc::new(tls::client_config(&settings)?), settings)),
+        None => None,
+    };
+    let broker = BrokerDial {
+        broker: args.broker.clone(),
+        tls,
+    };
     let source = Rc::new(source(args)?);
     let catalog = Rc::new(column::catalog(source.columns())?);
     let state = Rc::new(State::open(args.state.as_deref())?);
@@ -179,7 +189,7 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
             source: Rc::clone(&source),
             catalog: Rc::clone(&catalog),
             state: Rc::clone(&state),
-            broker: args.broker.clone(),
+            broker: broker.clone(),
             speed: args.speed,
             evict: args.evict,
             hold_us: u64::from(args.hold) * 1_000_000,

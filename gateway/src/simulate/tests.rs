@@ -23,6 +23,8 @@ use tidegate_firmware::settings::DeviceKey;
 use crate::mqtt::access::Doorkeeper;
 use crate::mqtt::embedded::{self, EmbeddedBroker};
 use crate::mqtt::{Broker, Link, LinkEvent, LinkHandle, Will, connect};
+use crate::rules::settings::{BrokerTls, TlsSettings};
+use crate::sinks::tls::authority::{Authority, Flaw};
 use crate::time::SystemClock;
 
 type Pair = (String, Incarnation, u32);
@@ -91,6 +93,10 @@ impl Sealing {
 
 impl Gateway {
     fn start(broker: &EmbeddedBroker, term: u32, log: &Log) -> Self {
+        Self::start_at(&Broker::at(broker.local_addr()), term, log)
+    }
+
+    fn start_at(broker: &Broker, term: u32, log: &Log) -> Self {
         let site = SiteName::try_from("house").unwrap();
         let term = Term(term);
         let presence = presence(term, false);
@@ -100,7 +106,7 @@ impl Gateway {
             retained: true,
         };
         let client = format!("tidegate-gw-{}", term.0);
-        let (link, events) = connect(&Broker::at(broker.local_addr()), &site, &client, will);
+        let (link, events) = connect(broker, &site, &client, will);
         Self {
             link,
             events,
@@ -242,10 +248,14 @@ fn presence(term: Term, online: bool) -> Vec<u8> {
 }
 
 async fn broker() -> EmbeddedBroker {
+    broker_with(None).await
+}
+
+async fn broker_with(tls: Option<&BrokerTls>) -> EmbeddedBroker {
     let site = SiteName::try_from("house").unwrap();
     let (doorkeeper, _) = Doorkeeper::new(site, "tidegate-gw-0".into()).unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
-    embedded::start(listen, None, doorkeeper, Arc::new(SystemClock::new()))
+    embedded::start(listen, tls, doorkeeper, Arc::new(SystemClock::new()))
         .await
         .unwrap()
 }
@@ -255,6 +265,7 @@ fn args(broker: &EmbeddedBroker) -> SimulateArgs {
     let address = BrokerAddress {
         host: address.ip().to_string(),
         port: address.port(),
+        is_secure: false,
     };
     SimulateArgs {
         speed: Speed::Max,
@@ -294,6 +305,38 @@ fn samples(frames: &[Vec<u8>]) -> BTreeMap<u16, Vec<(u64, i64)>> {
     }
     assert_eq!(last, Some(EventCode::Ended));
     samples
+}
+
+#[tokio::test]
+async fn a_device_reaches_a_broker_over_tls_that_it_trusts() {
+    let authority = Authority::new("house");
+    let own = authority.issue("127.0.0.1", Flaw::None);
+    let tls = BrokerTls {
+        cert: authority.write("cert.pem", &own.cert),
+        key: authority.write("key.pem", &own.key),
+        client_ca: None,
+    };
+    let (broker, log) = (broker_with(Some(&tls)).await, Log::default());
+    let trusting = Broker {
+        tls: Some(TlsSettings {
+            ca: Some(authority.file()),
+            ..TlsSettings::default()
+        }),
+        ..Broker::at(broker.local_addr())
+    };
+    let gateway = tokio::spawn(Gateway::start_at(&trusting, 1, &log).serve());
+    let mut args = SimulateArgs {
+        duration: 60,
+        ca_file: Some(authority.file()),
+        ..args(&broker)
+    };
+    args.broker.is_secure = true;
+    let summary = simulated(&args).await.unwrap();
+    assert!(summary.done && summary.figures.acked > 0);
+    args.ca_file = Some(Path::new("/nowhere/ca.pem").into());
+    let why = simulated(&args).await.unwrap_err().to_string();
+    assert!(why.contains("--ca-file = /nowhere/ca.pem"), "{why}");
+    gateway.abort();
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ fn args() -> SimulateArgs {
         BrokerAddress {
             host: "h".to_owned(),
             port: 1,
+            is_secure: false,
         },
     )
 }
