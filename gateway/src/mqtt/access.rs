@@ -57,6 +57,18 @@ pub enum Account {
     Revoked,
 }
 
+impl FromIterator<Password> for Account {
+    /// Revoked when there is no password.
+    fn from_iter<I: IntoIterator<Item = Password>>(passwords: I) -> Self {
+        let passwords: Vec<Password> = passwords.into_iter().collect();
+        if passwords.is_empty() {
+            Self::Revoked
+        } else {
+            Self::Open(passwords)
+        }
+    }
+}
+
 /// Who may connect.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub enum Access {

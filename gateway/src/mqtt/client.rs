@@ -91,8 +91,8 @@ fn options(broker: &Broker, client_id: &str, will: Will) -> MqttOptions {
     // rumqttc pastes host and port together, so an IPv6 address needs its brackets; but with TLS
     // it also takes it for the name in the certificate, where brackets are wrong. Without them
     // the system still finds it: what is behind the last colon is the port.
-    let bare = broker.tls.is_some() || !broker.host.contains(':') || broker.host.starts_with('[');
-    let host = if !bare {
+    let is_bare = broker.host.contains(':') && !broker.host.starts_with('[');
+    let host = if is_bare && broker.tls.is_none() {
         format!("[{}]", broker.host)
     } else {
         broker.host.clone()

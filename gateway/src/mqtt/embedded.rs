@@ -58,7 +58,7 @@ pub const CONNECTING_PER_ADDRESS_MAX: usize = 64;
 /// Longest time for TLS, and then for a CONNECT.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(8);
 /// A client that takes nothing of what is sent to it for so long is let go.
-pub const STALLED_MAX: Duration = Duration::from_secs(60);
+pub const STALLED_MAX: Duration = Duration::from_mins(1);
 /// Messages that one client publishes in a second; beyond, it is read more slowly.
 pub const MESSAGES_PER_S_MAX: u64 = 2_000;
 /// Payload bytes that one client publishes in a second; beyond, it is read more slowly.
@@ -79,9 +79,9 @@ pub const LANE_MAX: usize = 256;
 pub const OUTBOUND_MAX: u16 = 256;
 
 /// How often what clients left behind is swept out.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 /// How long a shutdown waits for connections to end.
-const GOODBYE_MAX: Duration = Duration::from_secs(6);
+const SHUTDOWN_MAX: Duration = Duration::from_secs(6);
 
 /// Why the embedded broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -258,12 +258,12 @@ impl EmbeddedBroker {
         &self.house.doorkeeper
     }
 
-    /// Closes every connection and stops, within [`GOODBYE_MAX`].
+    /// Closes every connection and stops, within 6 s.
     pub async fn shutdown(mut self) {
         self.stopping.send_replace(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         // What has not ended by then is dropped.
-        let _ = tokio::time::timeout(GOODBYE_MAX, ended).await;
+        let _ = tokio::time::timeout(SHUTDOWN_MAX, ended).await;
     }
 }
 

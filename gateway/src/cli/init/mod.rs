@@ -148,7 +148,11 @@ fn next(file: &Path, settings: &Settings, answers: &Answers) -> String {
         }
         MqttSettings::External { host, port, .. } => format!("{host}:{port}"),
     };
-    let broker = shell::word(&format!("mqtt://{broker}"));
+    let scheme = match &settings.mqtt {
+        MqttSettings::External { tls: Some(_), .. } => "mqtts",
+        MqttSettings::External { .. } | MqttSettings::Embedded { .. } => "mqtt",
+    };
+    let broker = shell::word(&format!("{scheme}://{broker}"));
     format!(
         "{summary}\n\
          \n\

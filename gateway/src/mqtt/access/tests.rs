@@ -14,7 +14,7 @@ fn device(name: &str) -> DeviceName {
 
 fn open(passwords: &[&str]) -> Account {
     let of = |text: &&str| Password::of(text.as_bytes());
-    Account::Open(passwords.iter().map(of).collect())
+    passwords.iter().map(of).collect()
 }
 
 fn doorkeeper() -> std::sync::Arc<Doorkeeper> {
@@ -22,7 +22,7 @@ fn doorkeeper() -> std::sync::Arc<Doorkeeper> {
     doorkeeper.set(Access::from_iter([
         (device("pump-1"), open(&["old", "new"])),
         (device("pump-2"), open(&["two"])),
-        (device("stolen"), Account::Revoked),
+        (device("stolen"), open(&[])),
     ]));
     doorkeeper
 }
@@ -158,22 +158,19 @@ fn the_gateway_is_let_in_from_inside_alone_and_nobody_else_there() {
     );
 }
 
+fn certified<'a>(names: &'a [DeviceName], client_id: &'a str, user: Option<&'a str>) -> Claim<'a> {
+    Claim {
+        client_id,
+        user,
+        certified: Some(names),
+        ..Claim::default()
+    }
+}
+
 #[test]
 fn a_certificate_is_for_the_names_in_it() {
     let doorkeeper = doorkeeper();
     let names = [device("pump-2"), device("pump-1")];
-    fn certified<'a>(
-        names: &'a [DeviceName],
-        client_id: &'a str,
-        user: Option<&'a str>,
-    ) -> Claim<'a> {
-        Claim {
-            client_id,
-            user,
-            certified: Some(names),
-            ..Claim::default()
-        }
-    }
     for name in ["pump-1", "pump-2"] {
         let id = format!("tidegate-plant-{name}");
         let identity = Ok(Identity::Device {

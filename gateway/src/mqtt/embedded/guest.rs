@@ -170,7 +170,7 @@ impl AuthProvider for Guest {
 pub(super) struct Pacer(pub(super) Arc<Guest>);
 
 impl BrokerEventHandler for Pacer {
-    fn on_client_publish<'a>(&'a self, event: ClientPublishEvent) -> Answer<'a, PublishAction> {
+    fn on_client_publish(&self, event: ClientPublishEvent) -> Answer<'_, PublishAction> {
         Box::pin(async move {
             self.0.keep_pace(event.payload.len()).await;
             PublishAction::Continue

@@ -5,12 +5,13 @@ const TOLD_US: u64 = 10_000_000;
 /// A second's worth may come at once.
 const BURST_US: u64 = 1_000_000;
 
-/// A client's pace, by the time at which all it published so far would have been due.
+/// A client's pace: when all it published so far would have been due, and when it was last told
+/// that it is too fast; in µs.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    messages_due_us: u64,
-    bytes_due_us: u64,
-    told_us: Option<u64>,
+    messages_due: u64,
+    bytes_due: u64,
+    told: Option<u64>,
 }
 
 /// What a message costs its client.
@@ -26,13 +27,13 @@ impl Pace {
     /// Counts a message of so many bytes at `now_us`.
     pub(super) fn count(&mut self, bytes: u64, per_s: (u64, u64), now_us: u64) -> Cost {
         let (messages_per_s, bytes_per_s) = per_s;
-        let messages = later(&mut self.messages_due_us, now_us, 1, messages_per_s);
-        let bytes = later(&mut self.bytes_due_us, now_us, bytes, bytes_per_s);
+        let messages = later(&mut self.messages_due, now_us, 1, messages_per_s);
+        let bytes = later(&mut self.bytes_due, now_us, bytes, bytes_per_s);
         let wait_us = messages.max(bytes);
-        let due = self.told_us.is_none_or(|told| now_us >= told + TOLD_US);
+        let due = self.told.is_none_or(|told| now_us >= told + TOLD_US);
         let is_told = wait_us > 0 && due;
         if is_told {
-            self.told_us = Some(now_us);
+            self.told = Some(now_us);
         }
         Cost { wait_us, is_told }
     }

@@ -180,7 +180,7 @@ impl Client {
     }
 
     /// Waits until the broker ended the connection.
-    async fn is_ended(mut self) {
+    async fn ended(mut self) {
         while self.next().await.is_ok() {}
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
     if url.is_none() && embedded.is_some() {
         files.refuse(
             &section,
-            "they are for a broker by `url`",
+            "it is for a broker by `url`",
             "the broker inside has its own: embedded = { listen = \"…\", tls = { cert_file = \"…\", key_file = \"…\" } }",
             findings,
         );

@@ -57,7 +57,7 @@ async fn a_revoked_device_is_disconnected_and_its_will_not_heard() {
             accounts.insert(device("pump-1"), Account::Revoked);
         }
     });
-    stolen.is_ended().await;
+    stolen.ended().await;
     let proved = Speaker::Proved(device("pump-1"));
     assert_eq!(rig.refused().await, (proved.clone(), Why::Revoked));
     assert_eq!(
@@ -84,7 +84,7 @@ async fn a_rotation_lets_both_keys_in_until_the_old_one_is_dropped() {
     rig.doorkeeper.set(both(&["pump-1-key", "new"]));
     let old = rig.device("pump-1").await;
     rig.doorkeeper.set(both(&["new"]));
-    old.is_ended().await;
+    old.ended().await;
     let mut options = rig.options("pump-1");
     options.set_credentials("pump-1", "new");
     let mut new = Client::connect(options).await.unwrap();
@@ -102,7 +102,7 @@ async fn the_first_device_closes_the_door_to_strangers() {
     let taken = Client::refusal(rig.stranger(GATEWAY_ID)).await;
     assert_eq!(taken, ConnectReturnCode::ClientIdentifierNotValid);
     rig.doorkeeper.set(registered(&["pump-1"]));
-    stranger.is_ended().await;
+    stranger.ended().await;
     let _pump = rig.device("pump-1").await;
     assert!(events.try_recv().is_err(), "the gateway stayed");
 }
@@ -112,7 +112,7 @@ async fn a_device_that_connects_again_takes_its_own_session() {
     let rig = Rig::new(registered(&["pump-1"])).await;
     let first = rig.device("pump-1").await;
     let mut second = rig.device("pump-1").await;
-    first.is_ended().await;
+    first.ended().await;
     let granted = second.subscribe(&["tidegate/v1/plant/pump-1/down"]).await;
     assert_eq!(granted, [SubscribeReasonCode::Success(QoS::AtLeastOnce)]);
 }

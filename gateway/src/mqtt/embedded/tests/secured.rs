@@ -159,7 +159,7 @@ async fn a_certificate_is_demanded_and_is_the_devices_name() {
     assert_eq!(code, ConnectReturnCode::NotAuthorized);
     assert_eq!(rig.refused().await.1, Why::NamelessCertificate);
     rig.doorkeeper.set(registered(&["pump-2"]));
-    pump.is_ended().await;
+    pump.ended().await;
 }
 
 #[tokio::test]

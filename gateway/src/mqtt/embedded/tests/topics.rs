@@ -1,6 +1,7 @@
 //! What a device may say and hear.
 
 use super::*;
+use crate::mqtt::Link;
 
 #[tokio::test]
 async fn a_device_is_heard_on_its_own_topics_alone() {
@@ -61,7 +62,6 @@ async fn a_device_hears_its_own_topics_alone() {
         assert_eq!(code, [SubscribeReasonCode::NotAuthorized], "{filter}");
         assert_eq!(rig.refused().await.1, Why::ForeignTopic);
     }
-    use crate::mqtt::Link;
     for topic in ["tidegate/v1/plant/pump-2/down", own[0]] {
         assert!(link.publish(topic, b"hello".to_vec(), false, None));
     }
