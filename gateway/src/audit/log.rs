@@ -7,7 +7,7 @@
 //! written over. Partial tiles of the checkpoint before the newest are kept for whoever reads just
 //! then; older ones are removed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -299,7 +299,7 @@ impl Log {
                     why: format!("entry {number} of it is not whole"),
                 })?;
             } else {
-                state.hashes.tiles.insert(tile, bytes);
+                state.hashes.edge.insert(tile.level(), bytes);
             }
         }
         let first = size - size % WIDTH;
@@ -409,17 +409,22 @@ impl Log {
 
 /// What is known after an append.
 fn grown(mut state: State, new: u64, files: Vec<(Tile, Vec<u8>)>) -> State {
-    let mut tiles = state.hashes.tiles;
-    tiles.extend(files.into_iter().filter(|(tile, _)| !tile.is_data()));
-    let edge = edge(new);
-    tiles.retain(|tile, _| edge.contains(tile));
+    let mut written: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+    for (tile, data) in files {
+        if tiles::edge_of(tile.level(), new) == Some(tile) {
+            written.insert(tile.level(), data);
+        }
+    }
+    let mut edge = state.hashes.edge;
+    edge.extend(written);
+    edge.retain(|level, _| tiles::edge_of(*level, new).is_some());
     let left = (new % WIDTH) as usize;
     let tail = state.tail.split_off(state.tail.len() - left);
     State {
         hashes: Growth {
             size: new,
-            tiles,
-            fresh: HashMap::new(),
+            edge,
+            fresh: BTreeMap::new(),
         },
         tail,
     }

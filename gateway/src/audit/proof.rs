@@ -116,7 +116,12 @@ pub(super) fn decimal(text: &str) -> Option<u64> {
 
 /// Hashes, a line each.
 pub(super) fn hash_lines(hashes: &[Hash]) -> String {
-    hashes.iter().map(|hash| format!("{hash}\n")).collect()
+    let mut lines = String::new();
+    for hash in hashes {
+        lines.push_str(&hash.to_string());
+        lines.push('\n');
+    }
+    lines
 }
 
 /// Reads them.

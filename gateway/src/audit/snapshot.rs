@@ -21,6 +21,10 @@ use super::tiles::{self, Growth, HEIGHT, WIDTH, edge_of, levels};
 use super::witness::Request;
 use super::{AuditError, Entry};
 
+/// Most entries of a log whose checkpoint is believed: what is computed from it stays far from the
+/// ends of 64 bits.
+pub const SIZE_MAX: u64 = 1 << 48;
+
 /// A checkpoint whose signature by the log has been verified.
 #[derive(Debug)]
 pub struct Signed {
@@ -49,6 +53,9 @@ impl Signed {
         }
         let checkpoint =
             Checkpoint::from_bytes(note.text()).map_err(|_| "it is no checkpoint".to_owned())?;
+        if checkpoint.size() > SIZE_MAX {
+            return Err(format!("it has more than {SIZE_MAX} entries"));
+        }
         let is_canonical = checkpoint.to_bytes() == note.text() && note.to_bytes() == bytes;
         if !is_canonical || checkpoint.origin() != key.origin() {
             return Err(format!("it is not one of {}", key.origin()));
@@ -176,7 +183,7 @@ impl<S: Source> Snapshot<S> {
 
     /// A tile, proven to be of the tree.
     fn tile(&self, tile: &Tile) -> Result<Vec<u8>, AuditError> {
-        if let Some(data) = self.edge.tiles.get(tile) {
+        if let Some(data) = self.edge.data(tile) {
             return Ok(data.clone());
         }
         let (path, data) = read_tile(&self.source, tile)?;
@@ -354,7 +361,7 @@ fn read_edge(source: &dyn Source, signed: &Signed) -> Result<Growth, AuditError>
     };
     for tile in (0..levels(edge.size)).filter_map(|level| edge_of(level, edge.size)) {
         let (_, data) = read_tile(source, &tile)?;
-        edge.tiles.insert(tile, data);
+        edge.edge.insert(tile.level(), data);
     }
     match tree_hash(edge.size, &edge) {
         Ok(root) if root == signed.root() => Ok(edge),

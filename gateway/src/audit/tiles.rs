@@ -3,7 +3,7 @@
 //!
 //! The crate's paths carry the tiles' height; those of tlog-tiles do not, since it is always 8.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tlog_tiles::{Error, Hash, HashReader, Tile};
 
@@ -103,10 +103,10 @@ pub(super) fn split(bytes: &[u8], width: u32) -> Result<Vec<Vec<u8>>, usize> {
 pub(super) struct Growth {
     /// The size of the tree that the tiles are of.
     pub(super) size: u64,
-    /// The right edge.
-    pub(super) tiles: HashMap<Tile, Vec<u8>>,
+    /// The partial tiles of its right edge, by level.
+    pub(super) edge: BTreeMap<u8, Vec<u8>>,
     /// New hashes by their index in storage.
-    pub(super) fresh: HashMap<u64, Hash>,
+    pub(super) fresh: BTreeMap<u64, Hash>,
 }
 
 impl Growth {
@@ -116,8 +116,15 @@ impl Growth {
         }
         let tile = Tile::from_index(HEIGHT, index).parent(0, self.size);
         let tile = tile.ok_or(Error::IndexesNotInTree)?;
-        let data = self.tiles.get(&tile).ok_or(Error::IndexesNotInTree)?;
+        let data = self.data(&tile).ok_or(Error::IndexesNotInTree)?;
         tile.hash_at_index(data, index)
+    }
+
+    /// The hashes of a tile, if it is at the edge.
+    pub(super) fn data(&self, tile: &Tile) -> Option<&Vec<u8>> {
+        let is_edge = edge_of(tile.level(), self.size).as_ref() == Some(tile);
+        let data = self.edge.get(&tile.level());
+        data.filter(|_| is_edge)
     }
 }
 

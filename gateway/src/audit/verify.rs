@@ -212,7 +212,7 @@ impl Walk<'_> {
                 if width == WIDTH {
                     full.push(Tile::subtree_hash(&data));
                 } else {
-                    edge.tiles.insert(tile, data);
+                    edge.edge.insert(level, data);
                 }
             }
             below = full;

@@ -292,7 +292,9 @@ impl Failure {
                 Some("correct what is told above; tidegate check tells it again without a start")
             }
             Self::Failed { source, .. } => remedy::of(&**source),
-            Self::System { source } => remedy::of_system(source.kind()),
+            Self::System { source } | Self::Unreadable { source, .. } => {
+                remedy::of_system(source.kind())
+            }
             Self::LogLevel { .. } => Some(
                 "error, warn, info, debug or trace, or a filter such as tidegate_gateway::session=debug",
             ),
@@ -311,7 +313,6 @@ impl Failure {
             Self::NotVerified { .. } => Some(
                 "keep this copy as evidence, and compare it with another one and with what its witnesses have; docs/audit.md says what each finding means",
             ),
-            Self::Unreadable { source, .. } => remedy::of_system(source.kind()),
             Self::SeedUnusable { .. } => {
                 Some("write 64 random hex digits into a file of mode 0600: openssl rand -hex 32")
             }

@@ -142,7 +142,11 @@ fn an_entry_is_durable_when_its_index_is_told() {
     let fault = FaultDisk::new();
     let mut log = log_on(&fault);
     for number in 0..260 {
+        let syncs = fault.syncs();
         assert_eq!(log.append(&entry(number)).unwrap(), number);
+        // Bundle, tile, their folders, the checkpoint and its name; one level more once in 256.
+        let syncs = fault.syncs() - syncs;
+        assert!(syncs == 6 || number % 256 == 255, "{syncs} at {number}");
         let left = fault.after_cut(Torn::Nothing);
         let log = Log::open(disk_of(&left), &seed(1)).unwrap();
         assert_eq!(log.size(), Some(number + 1));

@@ -1,5 +1,6 @@
 //! Tests of the audit log.
 
+mod bytes;
 mod cuts;
 mod entries;
 mod histories;

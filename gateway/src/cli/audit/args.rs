@@ -110,12 +110,12 @@ pub struct WitnessArgs {
     pub request: Option<PathBuf>,
     /// Watch the log of this key from now on: its text, or a file that has it
     #[arg(long, value_name = "FILE|TEXT")]
-    pub log: Option<String>,
+    pub watch: Option<String>,
     /// The witness's secret: 64 hex digits in a file that only its owner may read
     #[arg(long, value_name = "FILE")]
     pub seed: PathBuf,
     /// Print this witness's key, for those who verify
-    #[arg(long, conflicts_with_all = ["request", "log"])]
+    #[arg(long, conflicts_with_all = ["request", "watch"])]
     pub show_key: bool,
     /// The configuration that names the data directory
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]

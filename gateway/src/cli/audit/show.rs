@@ -12,6 +12,15 @@ use crate::record::rfc3339;
 
 /// Shows entries, oldest first.
 pub(super) fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let told = lines(args)?;
+    if args.json {
+        print_as_is(&told)
+    } else {
+        print(&told)
+    }
+}
+
+pub(super) fn lines(args: &ShowArgs) -> Result<String, Failure> {
     let data_dir = data_dir(&args.config)?;
     let last = args.last.unwrap_or(usize::MAX);
     let (lines, size) = with_newest(&data_dir, |snapshot, _| {
@@ -37,12 +46,11 @@ pub(super) fn show(args: &ShowArgs) -> Result<(), Failure> {
         })?;
         Ok((lines, size))
     })?;
-    let text: String = lines.into_iter().collect();
-    if args.json {
-        print_as_is(&text)
-    } else {
-        print(&format!("{text}entries in the audit log: {size}\n"))
+    let mut text: String = lines.into_iter().collect();
+    if !args.json {
+        let _ = writeln!(text, "entries in the audit log: {size}");
     }
+    Ok(text)
 }
 
 fn is_about(entry: Option<&Entry>, device: Option<&str>) -> bool {

@@ -8,21 +8,31 @@ use serde_json::json;
 use super::args::VerifyArgs;
 use super::{failed, key, read_file};
 use crate::audit::proof::Proof;
-use crate::audit::verify::{Report, Trusted, verify as verify_log};
-use crate::audit::{Entry, Folder, LogKey, WitnessKey};
+use crate::audit::verify::{Report, Trusted, Wrong, verify as verify_log};
+use crate::audit::{Entry, Folder, LogKey, Signed, WitnessKey};
 use crate::cli::failure::Failure;
 use crate::cli::output::{print, print_as_is};
 use crate::record::rfc3339;
 
 /// Verifies what was named.
 pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let told = verdict(args)?;
+    if args.json {
+        print_as_is(&told)
+    } else {
+        print(&told)
+    }
+}
+
+/// What was verified, in words or as JSON.
+pub(super) fn verdict(args: &VerifyArgs) -> Result<String, Failure> {
     let log = key(&args.key, LogKey::parse)?;
     let witnesses = args.witness.iter().map(|text| key(text, WitnessKey::parse));
     let witnesses: Vec<WitnessKey> = witnesses.collect::<Result<_, _>>()?;
     match (&args.dir, &args.proof, &args.entry) {
         (Some(dir), _, _) => whole(args, dir, &log, &witnesses),
         (None, Some(proof), Some(entry)) => one(args, proof, entry, &log, &witnesses),
-        _ => Ok(()),
+        _ => Ok(String::new()),
     }
 }
 
@@ -31,7 +41,7 @@ fn whole(
     dir: &Path,
     log: &LogKey,
     witnesses: &[WitnessKey],
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     Failure::need_data(dir)?;
     let folder = Folder::of(dir);
     let paths = folder.paths().map_err(|source| Failure::Unreadable {
@@ -47,11 +57,11 @@ fn whole(
     let report = verify_log(&folder, &paths, trusted).map_err(|wrong| Failure::NotVerified {
         source: Box::new(wrong),
     })?;
-    if args.json {
-        print_as_is(&format!("{:#}\n", as_json(log, &report)))
+    Ok(if args.json {
+        format!("{:#}\n", as_json(log, &report))
     } else {
-        print(&as_text(log, &report))
-    }
+        as_text(log, &report)
+    })
 }
 
 fn as_text(log: &LogKey, report: &Report) -> String {
@@ -123,7 +133,7 @@ fn one(
     entry: &Path,
     log: &LogKey,
     witnesses: &[WitnessKey],
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let (proof, bytes) = (read_file(proof)?, read_file(entry)?);
     let unproved = |why| Failure::NotVerified {
         source: Box::new(why),
@@ -131,44 +141,40 @@ fn one(
     let proof = Proof::parse(&proof).map_err(unproved)?;
     let signed = proof.check(&bytes, log, witnesses).map_err(unproved)?;
     let by = signed.cosignatures();
-    if let Some(missing) = witnesses
-        .iter()
-        .find(|witness| !by.iter().any(|(name, _)| name == witness.name()))
-    {
+    let has_cosigned = |witness: &&WitnessKey| by.iter().any(|(name, _)| name == witness.name());
+    if let Some(missing) = witnesses.iter().find(|witness| !has_cosigned(witness)) {
+        let witness = missing.name().to_owned();
         return Err(Failure::NotVerified {
-            source: Box::new(crate::audit::verify::Wrong::NotCosigned {
-                witness: missing.name().to_owned(),
-            }),
+            source: Box::new(Wrong::NotCosigned { witness }),
         });
     }
     let entry = Entry::parse(proof.index, &bytes).map_err(failed)?;
-    if args.json {
+    Ok(if args.json {
+        let by = by.iter();
         let by: Vec<_> = by
-            .iter()
             .map(|(witness, at_s)| json!({"witness": witness, "at": second(*at_s)}))
             .collect();
-        return print_as_is(&format!(
-            "{:#}\n",
-            json!({
-                "origin": log.origin(),
-                "index": proof.index,
-                "entry": entry,
-                "entries": signed.size(),
-                "cosigned": by,
-            })
-        ));
-    }
+        let told = json!({
+            "origin": log.origin(),
+            "index": proof.index,
+            "entry": entry,
+            "entries": signed.size(),
+            "cosigned": by,
+        });
+        format!("{told:#}\n")
+    } else {
+        proved(log, proof.index, &entry, &signed)
+    })
+}
+
+fn proved(log: &LogKey, index: u64, entry: &Entry, signed: &Signed) -> String {
+    let (origin, size, at) = (log.origin(), signed.size(), rfc3339(entry.at_us));
     let mut text = format!(
-        "entry {} is in the audit log of {}, of {} entries\n  {}  {} {}\n",
-        proof.index,
-        log.origin(),
-        signed.size(),
-        rfc3339(entry.at_us),
-        entry.who,
-        entry.act
+        "entry {index} is in the audit log of {origin}, which has {size} entries\n  {at}  {} {}\n",
+        entry.who, entry.act
     );
-    for (witness, at_s) in by {
-        let _ = writeln!(text, "  cosigned by {witness} at {}", second(*at_s));
+    for (witness, at_s) in signed.cosignatures() {
+        let _ = writeln!(text, "  cosigned by {witness}, at {}", second(*at_s));
     }
-    print(&text)
+    text
 }

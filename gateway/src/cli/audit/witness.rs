@@ -14,7 +14,7 @@ use crate::audit::witness::{REQUEST_BYTES_MAX, Request, Witness, WitnessError};
 use crate::audit::{Folder, LogKey, WitnessKey, WitnessSigner, cosigned, origin_of};
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
-use crate::cli::output::{print, print_as_is};
+use crate::cli::output::print_as_is;
 use crate::disk::{Disk, RealDisk};
 use crate::identity;
 use crate::time::{Clock, SECOND_US, SystemClock};
@@ -28,22 +28,26 @@ pub(super) fn request(args: &RequestArgs) -> Result<(), Failure> {
 
 /// Answers a request with a cosignature, or refuses.
 pub(super) fn witness(args: &WitnessArgs) -> Result<(), Failure> {
+    print_as_is(&answer(args)?)
+}
+
+/// What a witness says: its key, or a cosignature.
+pub(super) fn answer(args: &WitnessArgs) -> Result<String, Failure> {
     let data_dir = data_dir(&args.config)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data_dir).map_err(failed)?);
     let signer = signer(args, &disk)?;
     if args.show_key {
-        return print_as_is(&format!("{}\n", signer.public().text()));
+        return Ok(format!("{}\n", signer.public().text()));
     }
     let request = read_request(args.request.as_deref())?;
     let mut witness = Witness::new(disk, signer);
-    if let Some(log) = &args.log {
+    if let Some(log) = &args.watch {
         witness.watch(&key(log, LogKey::parse)?).map_err(failed)?;
     }
     let now_s = SystemClock::new().now().wall_us / SECOND_US;
     match witness.add_checkpoint(&request, u64::try_from(now_s).unwrap_or(0)) {
-        Ok(line) => print_as_is(&line),
         Err(WitnessError::Refused(refusal)) => Err(Failure::NotCosigned { source: refusal }),
-        Err(why) => Err(failed(why)),
+        given => given.map_err(failed),
     }
 }
 
@@ -106,6 +110,5 @@ pub(super) fn cosign(args: &CosignArgs) -> Result<(), Failure> {
     let asked = Request::parse(&read_file(&args.request)?).map_err(failed)?;
     let answer = String::from_utf8_lossy(&read_file(&args.answer)?).into_owned();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data_dir).map_err(failed)?);
-    cosigned::keep(&disk, &log, &asked, &answer, &witness).map_err(failed)?;
-    print(&format!("the cosignature of {} is kept\n", witness.name()))
+    cosigned::keep(&disk, &log, &asked, &answer, &witness).map_err(failed)
 }

@@ -29,6 +29,31 @@ use self::stage::Stage;
 /// Blocks that cannot be run here: the page, how the block begins, and why.
 const CONSOLE: &[(&str, &str, &str)] = &[
     ("README.md", "tests/run", "it runs this test"),
+    (
+        "docs/audit.md",
+        "tidegate audit show --last",
+        "it needs a log of acts; `cli::audit` tests what it prints",
+    ),
+    (
+        "docs/audit.md",
+        "tidegate audit verify COPY",
+        "it needs a log of acts; `cli::audit` tests what it finds",
+    ),
+    (
+        "docs/audit.md",
+        "tidegate audit prove 17",
+        "it needs a log of acts; `cli::audit` tests it",
+    ),
+    (
+        "docs/audit.md",
+        "tidegate audit request --out",
+        "it needs two gateways; `cli::audit` tests them",
+    ),
+    (
+        "docs/audit.md",
+        "head -n 3 audit/checkpoint",
+        "it needs a log and the openssl program; `audit` checks signatures with another Ed25519",
+    ),
     ("docs/page.md", "ssh -N", "it needs another machine"),
     (
         "docs/logs.md",
