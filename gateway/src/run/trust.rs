@@ -92,8 +92,7 @@ impl Hearers {
 fn access(keys: &Keyring) -> Access {
     let accounts = keys.devices.iter().map(|(device, keys)| {
         let passwords = keys.iter().map(|key| {
-            let password = key.key.password();
-            let text: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
+            let text = format!("{:032x}", u128::from_be_bytes(key.key.password()));
             Password::of(text.as_bytes())
         });
         let passwords: Vec<Password> = passwords.collect();

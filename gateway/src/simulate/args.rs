@@ -24,11 +24,11 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "FILE.pem")]
     pub ca_file: Option<PathBuf>,
     /// Over TLS: PEM file of the certificate that the device shows
-    #[arg(long, value_name = "FILE.pem", requires = "key_file")]
+    #[arg(long, value_name = "FILE.pem", requires = "cert_key_file")]
     pub cert_file: Option<PathBuf>,
     /// Over TLS: PEM file of that certificate's key
     #[arg(long, value_name = "FILE.pem", requires = "cert_file")]
-    pub key_file: Option<PathBuf>,
+    pub cert_key_file: Option<PathBuf>,
     /// Site that the device belongs to
     #[arg(long)]
     pub site: String,
@@ -94,7 +94,7 @@ impl SimulateArgs {
             broker,
             ca_file: None,
             cert_file: None,
-            key_file: None,
+            cert_key_file: None,
             site: site.to_owned(),
             speed: Speed::Times(1.0),
             columns: Vec::new(),
@@ -116,7 +116,7 @@ impl SimulateArgs {
 
     /// How TLS is spoken to the broker, if it is.
     pub(super) fn tls(&self) -> Option<TlsSettings> {
-        let client = self.cert_file.clone().zip(self.key_file.clone());
+        let client = self.cert_file.clone().zip(self.cert_key_file.clone());
         self.broker.is_secure.then(|| TlsSettings {
             ca: self.ca_file.clone(),
             client,

@@ -561,6 +561,7 @@ async fn a_device_with_a_key_says_name_and_password_to_the_broker() {
     let address = BrokerAddress {
         host: "127.0.0.1".to_owned(),
         port: listener.local_addr().unwrap().port(),
+        is_secure: false,
     };
     let args = SimulateArgs {
         key_file: Some(file.path().to_owned()),

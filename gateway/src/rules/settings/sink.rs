@@ -240,7 +240,7 @@ impl TlsKeys {
         match self {
             Self::Sink => "tls.key",
             Self::Mqtt => "mqtt.key_file",
-            Self::Typed => "--key-file",
+            Self::Typed => "--cert-key-file",
         }
     }
 }
