@@ -40,6 +40,7 @@ mod start_errors;
 mod throughput;
 mod tls;
 mod tools;
+mod trust;
 mod upstream_bytes;
 mod watch;
 mod whole;
