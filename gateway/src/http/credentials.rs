@@ -101,6 +101,7 @@ fn server_config(tls: &ServeTls, print: &mut Sha256) -> Result<ServerConfig, Tls
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .map_err(|why| TlsError::NotAPair {
+            keys: ("http.tls.cert", "http.tls.key"),
             cert: tls.cert.clone(),
             key: tls.key.clone(),
             why,

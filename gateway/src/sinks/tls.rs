@@ -43,8 +43,10 @@ pub enum TlsError {
         expected: &'static str,
     },
     /// Certificate and key are not a pair.
-    #[error("the certificate in {cert} and the key in {key} do not go together: {why}")]
+    #[error("{} = {cert} and {} = {key} do not go together: {why}", keys.0, keys.1)]
     NotAPair {
+        /// Keys of the configuration: the certificate's and the key's.
+        keys: (&'static str, &'static str),
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
@@ -81,6 +83,7 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
     builder
         .with_client_auth_cert(chain, private)
         .map_err(|why| TlsError::NotAPair {
+            keys: (settings.keys.cert(), settings.keys.key()),
             cert: cert.clone(),
             key: key.clone(),
             why,

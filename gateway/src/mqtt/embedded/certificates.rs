@@ -16,6 +16,11 @@ use crate::rules::settings::BrokerTls;
 use crate::sinks::tls::{TlsError, certificates, private_key};
 use crate::time::Clock;
 
+/// What the files are called in the configuration.
+const CERT: &str = "mqtt.embedded.tls.cert_file";
+const KEY: &str = "mqtt.embedded.tls.key_file";
+const CLIENT_CA: &str = "mqtt.embedded.tls.client_ca_file";
+
 /// How long what was read is good, in µs.
 const REREAD_US: u64 = 60_000_000;
 /// Most names looked at in one certificate.
@@ -87,8 +92,8 @@ async fn load(settings: BrokerTls) -> Result<Arc<ServerConfig>, TlsError> {
 
 /// Whether certificate, key and authority can be used, for `tidegate check`. Reads files, blocks.
 pub(super) fn server_config(tls: &BrokerTls) -> Result<ServerConfig, TlsError> {
-    let chain = certificates("mqtt.embedded.tls.cert_file", &tls.cert)?;
-    let private = private_key("mqtt.embedded.tls.key_file", &tls.key)?;
+    let chain = certificates(CERT, &tls.cert)?;
+    let private = private_key(KEY, &tls.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -96,15 +101,14 @@ pub(super) fn server_config(tls: &BrokerTls) -> Result<ServerConfig, TlsError> {
     let builder = match &tls.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            const KEY: &str = "mqtt.embedded.tls.client_ca_file";
             let unusable = |why: String| TlsError::Malformed {
-                key: KEY,
+                key: CLIENT_CA,
                 path: path.clone(),
                 why: format!("a certificate in it cannot be used: {why}"),
                 expected: "CERTIFICATE",
             };
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(KEY, path)? {
+            for certificate in certificates(CLIENT_CA, path)? {
                 let added = roots.add(certificate);
                 added.map_err(|why| unusable(why.to_string()))?;
             }
@@ -117,6 +121,7 @@ pub(super) fn server_config(tls: &BrokerTls) -> Result<ServerConfig, TlsError> {
         builder
             .with_single_cert(chain, private)
             .map_err(|why| TlsError::NotAPair {
+                keys: (CERT, KEY),
                 cert: tls.cert.clone(),
                 key: tls.key.clone(),
                 why,
