@@ -186,7 +186,7 @@ impl Gateway {
             broker,
             embedded,
             refusals,
-        } = open_broker(&settings, &client_id, &clock).await?;
+        } = open_broker(&settings, &client_id, (&keys, &clock)).await?;
         let Start {
             identity,
             term,
@@ -244,7 +244,6 @@ impl Gateway {
             #[cfg(feature = "embedded-broker")]
             doorkeeper: embedded.as_ref().map(|one| Arc::clone(one.doorkeeper())),
         };
-        hearers.admit(&keys);
         let trust = trust::spawn(trust, hearers, clock.clone()).map_err(RunError::System)?;
         let core = Core {
             clock: clock.clone(),
@@ -451,7 +450,7 @@ struct Opened {
 async fn open_broker(
     settings: &Settings,
     client_id: &str,
-    clock: &Arc<dyn Clock>,
+    (keys, clock): (&Keyring, &Arc<dyn Clock>),
 ) -> Result<Opened, RunError> {
     match &settings.mqtt {
         #[cfg(feature = "embedded-broker")]
@@ -459,6 +458,8 @@ async fn open_broker(
             let (doorkeeper, refusals) =
                 Doorkeeper::new(settings.site.clone(), client_id.to_owned())
                     .map_err(RunError::System)?;
+            // Before it listens: nobody is let in meanwhile who is not to be.
+            doorkeeper.set(trust::access(keys));
             let started =
                 mqtt::embedded::start(*listen, tls.as_ref(), doorkeeper, Arc::clone(clock));
             let embedded = started.await?;

@@ -70,18 +70,11 @@ pub struct Hearers {
 }
 
 impl Hearers {
-    /// Tells the broker who may connect.
-    pub fn admit(&self, keys: &Keyring) {
+    fn tell(&self, keys: Keyring) {
         #[cfg(feature = "embedded-broker")]
         if let Some(doorkeeper) = &self.doorkeeper {
-            doorkeeper.set(access(keys));
+            doorkeeper.set(access(&keys));
         }
-        #[cfg(not(feature = "embedded-broker"))]
-        let _ = keys;
-    }
-
-    fn tell(&self, keys: Keyring) {
-        self.admit(&keys);
         // The core takes questions all the time; when it stops there is nothing to tell.
         let _ = self.core.blocking_send(Question::Keys(keys));
     }
@@ -89,7 +82,7 @@ impl Hearers {
 
 /// Who may connect to the embedded broker: who has a key, with the password made of it.
 #[cfg(feature = "embedded-broker")]
-fn access(keys: &Keyring) -> Access {
+pub fn access(keys: &Keyring) -> Access {
     let accounts = keys.devices.iter().map(|(device, keys)| {
         let passwords = keys.iter().map(|key| {
             let text = format!("{:032x}", u128::from_be_bytes(key.key.password()));

@@ -141,9 +141,11 @@ impl Session {
         let Some(marks) = self.live.devices.get(device) else {
             return;
         };
-        // The will of an earlier boot may come after the Hello of this one.
+        // The will of an earlier boot may come after the Hello of this one; of a sealed one its
+        // counter tells.
         let of = (frame.header.incarnation, frame.header.mark.boot);
-        let is_earlier = of.0.0 != 0 && marks.current.is_some_and(|current| current != of);
+        let is_earlier =
+            of.0.0 != 0 && taken.key_id == 0 && marks.current.is_some_and(|current| current != of);
         if status.online || !is_earlier {
             self.link(device).up = Some(status.online);
             self.note_link(device);

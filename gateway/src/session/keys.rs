@@ -213,24 +213,30 @@ impl Session {
         let Header {
             incarnation, mark, ..
         } = taken.frame.header;
+        let lives = self.live.devices.get(device);
+        let lives = lives.and_then(|marks| marks.current);
+        let lives = lives.is_some_and(|(lives, _)| lives == incarnation);
         let newest = &mut self.link(device).sealed.online;
-        let known = newest.filter(|(of, ..)| *of == incarnation);
         let said = (mark.boot, taken.counter);
-        let fresh = known.is_none_or(|(_, boot, counter)| {
-            let newer = said > (boot, counter);
+        if let Some((of, boot, counter)) = *newest {
+            // A will is of the incarnation that the connection began with.
             let is_will = mark.boot == boot && taken.counter.checked_add(1) == Some(counter);
-            newer || (!online && is_will)
-        });
-        match known {
-            Some((_, boot, counter)) if said == (boot, counter) => Err(Uncounted::Duplicate),
-            _ if !fresh => Err(Uncounted::Replayed),
-            _ => {
-                if online {
-                    *newest = Some((incarnation, mark.boot, taken.counter));
-                }
-                Ok(())
+            let is_newer = if of == incarnation {
+                said > (boot, counter)
+            } else {
+                lives
+            };
+            if of == incarnation && said == (boot, counter) {
+                return Err(Uncounted::Duplicate);
+            }
+            if !is_newer && (online || !is_will) {
+                return Err(Uncounted::Replayed);
             }
         }
+        if online {
+            *newest = Some((incarnation, mark.boot, taken.counter));
+        }
+        Ok(())
     }
 
     /// A Hello that was taken: answers to it are sealed as it was.

@@ -1,7 +1,7 @@
 //! Sealed frames: what opens, what is refused, what is answered how.
 
 use tidegate_shared::frame;
-use tidegate_shared::ids::{DeviceName, Mark, Term};
+use tidegate_shared::ids::{DeviceName, Incarnation, Mark, Term};
 use tidegate_shared::message::{Down, RefusedReason, Status, up};
 use tidegate_shared::seal::{self, Key, Opening, SEAL_BYTES_MAX, Way};
 
@@ -258,6 +258,32 @@ fn a_will_counts_for_its_own_connection() {
     assert_eq!(counted(&bench, Uncounted::Replayed), 2);
     status(&mut bench, &word(9, false));
     assert_eq!(up(&bench), Some(false), "a goodbye of its own");
+}
+
+/// The device drew another incarnation while it was connected, or its first Hello comes later.
+#[test]
+fn a_will_of_the_incarnation_that_the_connection_began_with_counts() {
+    let mut bench = bench(Frames::Require, &[key(3)]);
+    let word = |incarnation, boot, counter, online| {
+        let plain = unsequenced(incarnation, boot, up::STATUS, &Status { online });
+        sealed(3, counter, &plain)
+    };
+    bench.receive("d", &sealed(3, 3, &plain_hello(1)));
+    bench.commit();
+    status(&mut bench, &word(INC, 1, 2, true));
+    let renamed = Incarnation(0xbeef);
+    let hello = hello(progress(mark(1, 1), mark(0, 0), 0));
+    let hello = unsequenced(renamed, 1, up::HELLO, &hello);
+    bench.receive("d", &sealed(3, 4, &hello));
+    bench.commit();
+    status(&mut bench, &word(INC, 1, 1, false));
+    assert_eq!(bench.session.links[&name("d")].up, Some(false), "its will");
+    // The next boot is connected, and its Hello has not come.
+    status(&mut bench, &word(renamed, 2, 2, true));
+    status(&mut bench, &word(renamed, 2, 1, false));
+    assert_eq!(bench.session.links[&name("d")].up, Some(false), "its will");
+    status(&mut bench, &word(INC, 1, 2, true));
+    assert_eq!(counted(&bench, Uncounted::Replayed), 1);
 }
 
 #[test]

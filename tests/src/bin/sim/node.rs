@@ -172,6 +172,7 @@ impl Node {
             incarnation: self.dice.bits() as u32 | 1,
             spare_incarnation: self.dice.bits() as u32 | 1,
             term: self.dice.bits() as u32 | 1,
+            counter: self.dice.bits() as u32,
         };
         let number = self.number;
         self.file.start(story);
@@ -444,6 +445,7 @@ impl Node {
                     };
                     around.network.publish(client, message, around.now_us);
                 }
+                Effect::KeyUsed { .. } => {}
                 Effect::InForce => is_in_force = true,
                 Effect::Tell(news) => {
                     let number = self.number;
