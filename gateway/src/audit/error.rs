@@ -108,15 +108,6 @@ pub enum AuditError {
         /// Why.
         why: String,
     },
-    /// Too many entries at once.
-    #[error(
-        "{entries} audit entries at once exceed {}: none was written",
-        super::BATCH_MAX
-    )]
-    BatchTooLarge {
-        /// How many.
-        entries: usize,
-    },
     /// Something that was brought to be read is not what it should be.
     #[error("{what} cannot be used: {why}; nothing was changed")]
     Malformed {

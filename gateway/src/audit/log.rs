@@ -29,9 +29,6 @@ use crate::disk::Disk;
 
 /// The log's folder in the data directory.
 pub const FOLDER: &str = "audit";
-/// Most entries appended at once: what is begun beyond a checkpoint reaches into two tiles of a
-/// level at most.
-pub const BATCH_MAX: usize = 256;
 
 /// An audit log and its key: the one that appends.
 pub struct Log {
@@ -139,16 +136,12 @@ impl Log {
         Ok(range.start)
     }
 
-    /// Appends entries, at most [`BATCH_MAX`], together: all of them are in the log or none.
+    /// Appends entries together: all of them are in the log or none.
     ///
     /// # Errors
-    /// They are too large or too many; or the disk refused, and then whether they are in the log is
+    /// One is too large; or the disk refused, and then whether they are in the log is
     /// known at the next append, which looks.
     pub fn append_all(&mut self, entries: &[Entry]) -> Result<Range<u64>, AuditError> {
-        if entries.len() > BATCH_MAX {
-            let entries = entries.len();
-            return Err(AuditError::BatchTooLarge { entries });
-        }
         let bytes: Result<Vec<_>, _> = entries.iter().map(Entry::to_bytes).collect();
         let bytes = bytes?;
         let state = match self.state.take() {
@@ -330,32 +323,46 @@ impl Log {
         let kept = sizes.iter().flat_map(|size| edge(*size));
         let kept: BTreeSet<String> = kept.map(|tile| tiles::path(&tile)).collect();
         let newest = sizes.iter().copied().max().unwrap_or(0);
+        let oldest = sizes.iter().copied().min().unwrap_or(0);
         for level in 0..=levels(newest) {
             let here = (newest >> (u32::from(HEIGHT) * u32::from(level))) / WIDTH;
-            for number in here.saturating_sub(1)..=here + 1 {
+            let first = oldest >> (u32::from(HEIGHT) * u32::from(level));
+            // What a batch began beyond is without a gap: it is written in this order.
+            for number in (first / WIDTH).saturating_sub(1).. {
                 let tile = Tile::new(HEIGHT, level, number, WIDTH as u32, false);
                 let bundle = (level == 0).then(|| bundle_of(&tile));
+                let mut found = 0;
                 for tile in [tile].into_iter().chain(bundle) {
-                    if let Err(error) = self.sweep_tile(&tile, number >= here, &kept) {
-                        tracing::warn!(%error, "an old tile of the audit log could not be removed");
+                    match self.sweep_tile(&tile, number >= here, &kept) {
+                        Ok(removed) => found += removed,
+                        Err(error) => {
+                            tracing::warn!(%error, "an old tile of the audit log could not be removed");
+                        }
                     }
+                }
+                if number > here && found == 0 {
+                    break;
                 }
             }
         }
     }
 
-    fn sweep_tile(&self, tile: &Tile, is_beyond: bool, kept: &BTreeSet<String>) -> io::Result<()> {
+    /// Removes what a tile has and nobody needs; gives how many files.
+    fn sweep_tile(&self, tile: &Tile, is_beyond: bool, kept: &BTreeSet<String>) -> io::Result<u32> {
         let (disk, path) = (&self.source.disk, tiles::path(tile));
+        let mut removed = 0;
         for name in disk.list(&format!("{FOLDER}/{path}.p"))? {
             if !kept.contains(&format!("{path}.p/{name}")) {
                 disk.remove(&format!("{FOLDER}/{path}.p/{name}"))?;
+                removed += 1;
             }
         }
         let full = format!("{FOLDER}/{path}");
         if is_beyond && disk.open(&full).is_ok() {
             disk.remove(&full)?;
+            removed += 1;
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// The log as it is now, to read and prove.

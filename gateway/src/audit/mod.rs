@@ -24,6 +24,9 @@
 //! - A log that does not verify is never gone on with, and never begun anew.
 //! - A witness's knowledge is durable before its cosignature is given away.
 //!
+//! An act takes effect only behind its entry: what could not be noted is not done. An entry whose
+//! act then failed stays, and a person sees both.
+//!
 //! One owner appends: [`Log`] blocks for some fsyncs. Everything that only reads goes through a
 //! [`Snapshot`], also beside a running gateway.
 //!
@@ -53,7 +56,7 @@ pub use self::diff::{DIFF_BYTES_MAX, Diff};
 pub use self::entry::{Act, ENTRY_BYTES_MAX, Entry, Who};
 pub use self::error::AuditError;
 pub use self::keys::{KeyUnreadable, LogKey, WitnessKey, WitnessSigner, origin_of};
-pub use self::log::{BATCH_MAX, FOLDER, Log};
+pub use self::log::{FOLDER, Log};
 pub use self::snapshot::{Signed, Snapshot};
 pub use self::source::{Folder, Source};
 pub use self::standing::{Fingerprint, Standing};

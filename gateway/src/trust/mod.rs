@@ -309,9 +309,7 @@ impl Notes {
         let entries = acts.into_iter();
         let entries = entries.map(|act| Entry::new(self.now, self.start, self.who.clone(), act));
         let entries: Vec<Entry> = entries.collect();
-        for part in entries.chunks(audit::BATCH_MAX) {
-            log.append_all(part)?;
-        }
+        log.append_all(&entries)?;
         Ok(())
     }
 }

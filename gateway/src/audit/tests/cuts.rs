@@ -75,6 +75,7 @@ fn a_cut_at_any_write_leaves_an_entry_in_or_out() {
     assert!(cut_everywhere(40, &[40..41]) > 5);
     assert!(cut_everywhere(254, &[254..255, 255..256, 256..257, 257..258]) > 40);
     assert!(cut_everywhere(250, &[250..506]) > 10);
+    assert!(cut_everywhere(40, &[40..1_300]) > 30);
     assert!(cut_everywhere(511, &[511..600, 600..768]) > 20);
 }
 

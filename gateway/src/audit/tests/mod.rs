@@ -59,7 +59,7 @@ fn log_of(size: u64) -> (FaultDisk, Log) {
 fn grow_to(log: &mut Log, size: u64) {
     while log.size().unwrap() < size {
         let old = log.size().unwrap();
-        let next = size.min(old + BATCH_MAX as u64);
+        let next = size.min(old + 256);
         assert_eq!(log.append_all(&entries(old..next)).unwrap(), old..next);
     }
 }
