@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate_tests::dice::Dice;
 use tidegate_tests::emulator::{self, Emulator, Trace};
+use tidegate_tests::ledger::count;
 use tidegate_tests::process::Process;
 use tidegate_tests::records::{self, Received};
 use tidegate_tests::report::{FULL, figure, say};
@@ -31,14 +32,43 @@ fn rig() -> Rig {
     rig
 }
 
+/// The same, of a device that is registered: its settings page, key and all, is the one that
+/// `tidegate device add` writes.
+fn keyed_rig() -> Rig {
+    let rig = rig();
+    let file = rig.path().join("tidegate.toml");
+    let text = fs::read_to_string(&file).expect("the rig wrote it");
+    let text = format!("{text}[security]\nkey = {{ file = \"key\" }}\n");
+    fs::write(file, text).expect("the folder takes a file");
+    fs::write(rig.path().join("key"), "5a".repeat(32)).expect("the folder takes a file");
+    fs::remove_file(rig.path().join("settings.bin")).expect("the rig wrote it");
+    let broker = format!("10.0.2.2:{}", rig.broker.port);
+    let added = rig.command(&[
+        "device",
+        "add",
+        DEVICE,
+        "--broker",
+        &broker,
+        "--out",
+        "settings.bin",
+        "--no-qr",
+        "--config",
+        "tidegate.toml",
+    ]);
+    assert!(added.status.success(), "{}{}", added.out, added.err);
+    rig
+}
+
+/// All of it sealed, both ways.
 #[test]
 fn every_sample_of_an_emulated_cortex_m_is_accounted_for() {
     let Some(image) = emulator::image() else {
         return;
     };
-    let mut rig = rig();
+    let mut rig = keyed_rig();
     let mut gateway = rig.gateway(&[]);
     let mut board = Emulator::start(image, rig.path(), "board-1");
+    board.wait_for("sealed by key 1", 0, SOON);
 
     shows(&rig, &mut board, 23_625, 23.625);
     shows(&rig, &mut board, -5_500, -5.5);
@@ -86,6 +116,10 @@ fn every_sample_of_an_emulated_cortex_m_is_accounted_for() {
     all.push(board.cut());
     assert_bounded(&rig, &all, (0, cut));
     assert_eq!(incarnations(&rig), 2, "erasing draws a new incarnation");
+    let ledger = rig.ledger();
+    for reason in ["plain", "key", "forged"] {
+        assert_eq!(count(&ledger, "uncounted", reason), 0, "{reason}");
+    }
     drop(gateway);
     figure(
         "firmware",
