@@ -43,6 +43,7 @@ fn settled_spellings_are_taken() {
         "tidegate device release pump-1 --json",
         "tidegate device rename pump-1 pump-2 --out page.bin",
         "tidegate device export --out devices.sealed --key-file key --json",
+        "tidegate device mosquitto --out /etc/mosquitto/tidegate --json",
         "tidegate device import devices.sealed --key-file key --replace --json",
         "tidegate reload --config tidegate.toml --json",
         "tidegate ledger --config tidegate.toml --json",

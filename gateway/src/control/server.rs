@@ -36,9 +36,13 @@ const PATH_BYTES_MAX: usize = 107;
 
 /// Something that knows the answers.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers a command with JSON, or with what went wrong in words for a person. It must not
+    /// Answers a command of the user with this id with JSON, or with what went wrong in words for a person. It must not
     /// take longer than [`EXCHANGE_MAX`]; it is dropped then.
-    fn answer(&self, command: Command) -> impl Future<Output = Result<Value, String>> + Send;
+    fn answer(
+        &self,
+        command: Command,
+        uid: Option<u32>,
+    ) -> impl Future<Output = Result<Value, String>> + Send;
 
     /// Opens a tap; none where nothing flows.
     fn tap(&self, _filter: TapFilter) -> Option<Tap> {
@@ -248,6 +252,7 @@ async fn converse<H: Handler>(
     counters: &Counters,
     exchange_max: Duration,
 ) {
+    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
     let (read, mut write) = stream.into_split();
     let mut requests = BufReader::new(read);
     let mut line = Vec::new();
@@ -267,7 +272,7 @@ async fn converse<H: Handler>(
                 };
                 return tapping.run(filter, &mut requests, &mut write).await;
             }
-            Ok(command) => match timeout(exchange_max, handler.answer(command)).await {
+            Ok(command) => match timeout(exchange_max, handler.answer(command, uid)).await {
                 Ok(Ok(answer)) => Response::Ok(answer),
                 Ok(Err(reason)) => Response::Error(reason),
                 Err(_) => {

@@ -21,7 +21,7 @@ use crate::store::Onlooker;
 struct Always(Result<Value, String>);
 
 impl Handler for Always {
-    async fn answer(&self, _: Command) -> Result<Value, String> {
+    async fn answer(&self, _: Command, _: Option<u32>) -> Result<Value, String> {
         self.0.clone()
     }
 }
@@ -211,7 +211,7 @@ async fn every_command_reaches_its_handler_by_name() {
     /// Answers with what it was asked.
     struct Echo;
     impl Handler for Echo {
-        async fn answer(&self, command: Command) -> Result<Value, String> {
+        async fn answer(&self, command: Command, _: Option<u32>) -> Result<Value, String> {
             serde_json::to_value(command).map_err(|why| why.to_string())
         }
     }
@@ -257,7 +257,7 @@ async fn every_command_reaches_its_handler_by_name() {
 struct Flowing(Taps);
 
 impl Handler for Flowing {
-    async fn answer(&self, _: Command) -> Result<Value, String> {
+    async fn answer(&self, _: Command, _: Option<u32>) -> Result<Value, String> {
         Err("only taps here".into())
     }
 

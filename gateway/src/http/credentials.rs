@@ -104,7 +104,7 @@ fn server_config(tls: &ServeTls, print: &mut Sha256) -> Result<ServerConfig, Tls
             keys: ("http.tls.cert", "http.tls.key"),
             cert: tls.cert.clone(),
             key: tls.key.clone(),
-            why,
+            why: Box::new(why),
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -52,7 +52,7 @@ pub enum RegistryError {
     },
     /// The name is the gateway's.
     #[error(
-        "the name `gateway` is that of the gateway's own topic; nothing was changed: take another name"
+        "the names `gateway` and `tidegate-gateway` are the gateway's own; nothing was changed: take another name"
     )]
     Reserved,
     /// It had 255 keys.

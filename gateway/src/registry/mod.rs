@@ -62,8 +62,9 @@ pub use self::{
 
 /// Most devices of a registry: as many as a gateway may admit.
 pub const REGISTERED_MAX: usize = 100_000;
-/// The device part of the gateway's own topic: no device can have this name.
-const RESERVED: &str = "gateway";
+/// The device part of the gateway's own topic, and its user at the embedded broker: no device can
+/// have these names.
+const RESERVED: [&str; 2] = ["gateway", "tidegate-gateway"];
 
 /// The devices that are known by key.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +121,7 @@ impl Registry {
                 }
                 known.issue(device, key, now_us)?.mark(device)
             }
-            Entry::Vacant(_) if device.as_str() == RESERVED => return Err(RegistryError::Reserved),
+            Entry::Vacant(_) if is_reserved(device) => return Err(RegistryError::Reserved),
             Entry::Vacant(_) if count >= REGISTERED_MAX => return Err(RegistryError::Full),
             Entry::Vacant(place) => {
                 let known = place.insert(Device::default());
@@ -193,7 +194,7 @@ impl Registry {
         to: &DeviceName,
     ) -> Result<RegistryAct, RegistryError> {
         self.live_mut(from)?;
-        if to.as_str() == RESERVED {
+        if is_reserved(to) {
             return Err(RegistryError::Reserved);
         }
         if self.devices.contains_key(to) {
@@ -233,6 +234,10 @@ impl Registry {
     pub fn is_sound(&self) -> bool {
         let mut devices = self.devices.iter();
         self.devices.len() <= REGISTERED_MAX
-            && devices.all(|(name, device)| name.as_str() != RESERVED && device.is_sound())
+            && devices.all(|(name, device)| !is_reserved(name) && device.is_sound())
     }
+}
+
+fn is_reserved(name: &DeviceName) -> bool {
+    RESERVED.contains(&name.as_str())
 }

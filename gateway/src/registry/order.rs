@@ -40,6 +40,8 @@ pub enum Order {
         /// Under this key instead of the registry's own.
         key: Option<Key>,
     },
+    /// Tell what each device says to a broker that asks for a password.
+    Logins,
     /// Take over the export that lies in the data directory as
     /// [`INCOMING`](super::store::INCOMING).
     Import {
@@ -71,6 +73,24 @@ pub enum Answer {
     Exported(Exported),
     /// What the import did.
     Imported(Imported),
+    /// User and password of each device that is not revoked.
+    Logins(Vec<Login>),
+}
+
+/// What a device says to a broker. Its `Debug` hides the password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// The device, which is the user.
+    pub device: DeviceName,
+    /// Made of the key that the device has.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Login");
+        shown.field("device", &self.device).finish_non_exhaustive()
+    }
 }
 
 /// A key for a device. Its `Debug` hides it.

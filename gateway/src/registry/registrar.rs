@@ -15,7 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use tidegate_shared::ids::DeviceName;
 use zeroize::Zeroizing;
 
-use super::order::{Answer, Exported, Issued, Order, Shown};
+use super::order::{Answer, Exported, Issued, Login, Order, Shown};
 use super::store::{self, StoreError};
 use super::{Confirmation, Key, Keys, Registry, RegistryAct, RegistryError};
 use crate::at_rest::{self, AtRest, KEY_HELP};
@@ -133,6 +133,7 @@ impl Registrar {
                 self.change(auditor, |registry| registry.rename(from, to))?;
                 self.issued(to)
             }
+            Order::Logins => self.logins(auditor),
             Order::Export { key } => self.export(key.as_ref(), auditor),
             Order::Import { key, replace } => self.import(key.as_ref(), *replace, auditor),
         }
@@ -217,6 +218,23 @@ impl Registrar {
             mark: newest.mark(device),
             key: newest.key.clone(),
         }))
+    }
+
+    /// A broker knows one password per device: that of the key which the device has.
+    fn logins(&self, auditor: &mut dyn Auditor) -> Result<Answer, OrderError> {
+        let devices = self.registry.devices();
+        let logins = devices.filter_map(|(name, device)| {
+            let key = device.current()?.key.bytes();
+            let password = tidegate_shared::seal::Key::new(*key).password();
+            Some(Login {
+                device: name.clone(),
+                password: format!("{:032x}", u128::from_be_bytes(password)),
+            })
+        });
+        let logins: Vec<Login> = logins.collect();
+        let devices = logins.len() as u64;
+        note(auditor, &[RegistryAct::Exported { devices }])?;
+        Ok(Answer::Logins(logins))
     }
 
     fn export(&self, key: Option<&Key>, auditor: &mut dyn Auditor) -> Result<Answer, OrderError> {

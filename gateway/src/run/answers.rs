@@ -259,7 +259,7 @@ impl Handler for Answers {
         Some(self.taps.open(filter))
     }
 
-    async fn answer(&self, command: Command) -> Result<Value, String> {
+    async fn answer(&self, command: Command, uid: Option<u32>) -> Result<Value, String> {
         let answer = match command {
             Command::Ledger => self.ledger().await,
             Command::Reload => self.reload().await?,
@@ -270,7 +270,7 @@ impl Handler for Answers {
             Command::Overview => told(self.overview().await),
             Command::Devices(selection) => told(self.devices(selection).await),
             Command::Device(order) => {
-                let answer = self.trust.order(order, Who::Control { uid: None }).await;
+                let answer = self.trust.order(order, Who::Control { uid }).await;
                 told(answer.transpose()?)
             }
             Command::Tap(_) => return Err("a tap is no question".to_owned()),

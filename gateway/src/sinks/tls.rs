@@ -52,7 +52,7 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
         /// What is wrong.
-        why: rustls::Error,
+        why: Box<rustls::Error>,
     },
     /// The system trusts nobody.
     #[error(
@@ -86,7 +86,7 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
             keys: (settings.keys.cert(), settings.keys.key()),
             cert: cert.clone(),
             key: key.clone(),
-            why,
+            why: Box::new(why),
         })
 }
 

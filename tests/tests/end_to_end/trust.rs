@@ -14,7 +14,7 @@ use tidegate_tests::wall::wait_until;
 
 use crate::passage;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// Seconds of the model of a pump, and so rows of a simulation.
 const SECONDS: u64 = 600;
 
@@ -168,7 +168,7 @@ fn check_noted(rig: &Rig) {
     let bundle = fs::read_dir(folder.join("tile/entries/000.p"))
         .expect("there is a partial bundle")
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .max_by_key(|path| path.file_name().map(|name| name.len()))
+        .max_by_key(|path| path.file_name().map(std::ffi::OsStr::len))
         .expect("it has a file");
     let whole = fs::read(&bundle).expect("it can be read");
     let mut changed = whole.clone();

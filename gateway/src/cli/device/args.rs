@@ -37,6 +37,11 @@ pub enum DeviceCommand {
     Export(ExportArgs),
     /// Take over the devices and keys of another gateway
     Import(ImportArgs),
+    /// Write the files by which a Mosquitto lets in registered devices alone, each on its own topics
+    ///
+    /// They are DIR/acl and DIR/passwords, for Mosquitto's options of like names. Make them anew when a
+    /// device was added, rotated, renamed or revoked, and have Mosquitto read them (SIGHUP).
+    Mosquitto(MosquittoArgs),
 }
 
 /// Arguments of `device add` and `device rotate`.
@@ -141,6 +146,17 @@ pub struct ExportArgs {
     /// Seal it under the key in this file, written as security.key is, instead of that one
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// Where the registry is
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Arguments of `device mosquitto`.
+#[derive(Debug, Clone, Args)]
+pub struct MosquittoArgs {
+    /// The folder that the files are written into, over those of before
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
     /// Where the registry is
     #[command(flatten)]
     pub common: CommonArgs,

@@ -1,7 +1,9 @@
-//! `tidegate device add | list | show | rotate | revoke | release | rename | export | import`.
+//! `tidegate device add | list | show | rotate | revoke | release | rename | export | import |
+//! mosquitto`.
 
 mod args;
 mod desk;
+mod mosquitto;
 mod moving;
 mod page;
 mod told;
@@ -36,6 +38,7 @@ pub(super) fn run(command: &DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::Rename(args) => rename(args),
         DeviceCommand::Export(args) => moving::export(args),
         DeviceCommand::Import(args) => moving::import(args),
+        DeviceCommand::Mosquitto(args) => mosquitto::write(args),
     }
 }
 

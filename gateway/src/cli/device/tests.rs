@@ -92,7 +92,7 @@ impl Running {
 }
 
 impl Handler for Running {
-    async fn answer(&self, command: Command) -> Result<Value, String> {
+    async fn answer(&self, command: Command, _: Option<u32>) -> Result<Value, String> {
         let Command::Device(order) = command else {
             return Err("only devices here".to_owned());
         };

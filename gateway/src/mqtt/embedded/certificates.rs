@@ -124,7 +124,7 @@ pub(super) fn server_config(tls: &BrokerTls) -> Result<ServerConfig, TlsError> {
                 keys: (CERT, KEY),
                 cert: tls.cert.clone(),
                 key: tls.key.clone(),
-                why,
+                why: Box::new(why),
             })?;
     // A resumed session would be judged by a certificate of long ago.
     config.session_storage = Arc::new(NoServerSessionStorage {});
