@@ -14,16 +14,22 @@
 //! - No copied journal misses that a copied queue's segment was recycled: when one goes while the
 //!   queues are read, journal and queues are read again.
 //! - Of a segment only whole batches are copied; what was being written is left out.
+//! - The copied audit log verifies, and has what the copied registry needs (see `trust`).
 //! - The file has its name only when all of it is durable.
 
-use std::collections::VecDeque;
+mod trust;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use self::trust::SEALED;
+use crate::audit::{self, AuditError};
 use crate::disk::data_dir::DataDirError;
 use crate::disk::{Disk, DiskFile, RealDisk};
 use crate::identity;
@@ -36,7 +42,7 @@ use crate::spool::letters;
 /// Times that files which went while they were read are read again.
 const READINGS_MAX: u32 = 8;
 /// What is copied beside the rooms, where it is there.
-const SINGLE: [&str; 3] = ["identity", "format", "registry"];
+const SINGLE: [&str; 2] = ["identity", "format"];
 /// Most files of a backup that are unpacked.
 const FILES_MAX: usize = 1_000_000;
 
@@ -49,6 +55,11 @@ pub enum BackupError {
     /// The store's files cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The audit log's files do not fit each other.
+    #[error(
+        "no backup was made, since the copy's audit log would not verify; tidegate audit verify says what else is wrong with it"
+    )]
+    Audit(#[from] AuditError),
     /// Files went faster than they could be copied.
     #[error(
         "the gateway recycles its files faster than they can be copied to {path}: no backup was made; write it to a faster disk"
@@ -198,7 +209,8 @@ impl Packer<'_> {
         for _ in 0..READINGS_MAX {
             let begin = self.bookmark()?;
             if self.pack_once()? {
-                return self.pack_singles();
+                self.pack_singles()?;
+                return self.pack_trust();
             }
             self.back_to(begin)?;
         }
@@ -305,28 +317,42 @@ impl Packer<'_> {
         };
         let bytes = file.bytes().map_err(read)?.min(bytes_max);
         let begin = self.bookmark()?;
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes);
-        header.set_mode(0o600);
-        header.set_mtime(self.mtime_s);
         let reader = FileReader {
             file,
             at: 0,
             end: bytes,
         };
-        self.tar
-            .append_data(&mut header, path, reader)
-            .map_err(self.failed())?;
+        self.append(path, bytes, reader)?;
         // A file that lost its name was read while another segment was written into it.
         if self.disk.open(path).is_err() {
             self.back_to(begin)?;
             return Ok(false);
         }
+        self.count(bytes);
+        Ok(true)
+    }
+
+    /// Packs what was read before.
+    fn pack_bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), BackupError> {
+        self.append(path, bytes.len() as u64, bytes)?;
+        self.count(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn append(&mut self, path: &str, bytes: u64, reader: impl Read) -> Result<(), BackupError> {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes);
+        header.set_mode(0o600);
+        header.set_mtime(self.mtime_s);
+        let appended = self.tar.append_data(&mut header, path, reader);
+        appended.map_err(self.failed())
+    }
+
+    fn count(&mut self, bytes: u64) {
         self.summary.files += 1;
         self.summary.bytes += bytes;
         self.done += bytes;
         (self.progress)(self.done, self.total.max(self.done));
-        Ok(true)
     }
 
     fn bookmark(&mut self) -> Result<Bookmark, BackupError> {
@@ -443,11 +469,8 @@ fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {
     };
     let mut archive = tar::Archive::new(io::BufReader::new(File::open(path).map_err(failed)?));
     let mut summary = Summary::default();
-    let mut folders = VecDeque::from([into.to_owned()]);
-    for room in Room::ALL {
-        folders.push_back(into.join(room.folder()));
-    }
-    folders.push_back(into.join(letters::FOLDER));
+    let mut folders = BTreeSet::from([into.to_owned(), into.join(letters::FOLDER)]);
+    folders.extend(Room::ALL.map(|room| into.join(room.folder())));
     for folder in &folders {
         fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -467,7 +490,14 @@ fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {
                 name: name.to_string_lossy().into_owned(),
             });
         }
-        let mut file = File::create(into.join(&name)).map_err(failed)?;
+        let mut folder = into.to_owned();
+        for part in name.parent().into_iter().flat_map(Path::components) {
+            folder.push(part);
+            if folders.insert(folder.clone()) {
+                fs::create_dir_all(&folder).map_err(failed)?;
+            }
+        }
+        let mut file = create(into, &name).map_err(failed)?;
         summary.bytes += io::copy(&mut entry, &mut file).map_err(failed)?;
         file.flush()
             .and_then(|()| file.sync_all())
@@ -482,8 +512,25 @@ fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {
     Ok(summary)
 }
 
+/// Creates a file, for its owner alone if it is sealed.
+fn create(into: &Path, name: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    if is_sealed(name) {
+        options.mode(0o600);
+    }
+    options.open(into.join(name))
+}
+
+fn is_sealed(name: &Path) -> bool {
+    SEALED.iter().any(|sealed| name.as_os_str() == *sealed)
+}
+
 /// Whether a name in a backup is that of a file of a data directory.
 fn is_ours(name: &Path) -> bool {
+    if is_sealed(name) || audit::copy::is_part(name) {
+        return true;
+    }
     let mut parts = name.components().map(|part| match part {
         Component::Normal(part) => part.to_str(),
         _ => None,

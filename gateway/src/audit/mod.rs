@@ -37,6 +37,7 @@
 //! [tlog-witness]: https://c2sp.org/tlog-witness
 //! [tlog-cosignature]: https://c2sp.org/tlog-cosignature
 
+pub mod copy;
 pub mod cosigned;
 mod diff;
 mod entry;

@@ -297,6 +297,13 @@ impl Witness {
     }
 }
 
+/// Whether a file's name in the folder is one of what is known of a log, and not of one that is
+/// being written.
+pub fn is_name(name: &str) -> bool {
+    let hash = name.strip_suffix(".json");
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()))
+}
+
 /// The file of what is known of a log.
 fn file_of(origin: &str) -> String {
     let hash = hex(&Sha256::digest(origin.as_bytes()));

@@ -1,6 +1,7 @@
 //! Backups of a store at rest and of one at work.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::disk::FaultDisk;
@@ -48,35 +49,34 @@ fn dead_letters_and_the_registry_come_along() {
     assert_eq!(fs::read(data.join("registry")).unwrap(), b"sealed keys");
 }
 
-/// A disk under a store that goes on working: a step for every so many files that are opened.
-struct Working {
+/// A disk under a gateway that goes on working: a step for every so many files that are opened.
+pub(super) struct Working {
     disk: FaultDisk,
-    work: Mutex<Work>,
+    step: Box<dyn Fn() + Send + Sync>,
+    opens: AtomicU64,
     every: u64,
 }
 
-struct Work {
-    store: Store,
-    script: Script,
-    opens: u64,
-}
-
 impl Working {
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap()
+    pub(super) fn new(
+        disk: FaultDisk,
+        every: u64,
+        step: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            disk,
+            step: Box::new(step),
+            opens: AtomicU64::new(0),
+            every,
+        }
     }
 }
 
 impl Disk for Working {
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let Work {
-            store,
-            script,
-            opens,
-        } = &mut *self.work();
-        *opens += 1;
+        let opens = self.opens.fetch_add(1, Ordering::Relaxed) + 1;
         if opens.is_multiple_of(self.every) {
-            script.step(store).unwrap();
+            (self.step)();
         }
         self.disk.open(path)
     }
@@ -112,18 +112,15 @@ fn back_up_at_work(every: u64, warm: u64) -> bool {
     for _ in 0..warm {
         script.step(&mut store).unwrap();
     }
-    let working = Arc::new(Working {
-        disk,
-        work: Mutex::new(Work {
-            store,
-            script,
-            opens: 0,
-        }),
-        every,
-    });
+    let work = Arc::new(Mutex::new((store, script)));
+    let stepping = Arc::clone(&work);
+    let step = move || {
+        let (store, script) = &mut *stepping.lock().unwrap();
+        script.step(store).unwrap();
+    };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.tar");
-    let at_work: Arc<dyn Disk> = working.clone();
+    let at_work: Arc<dyn Disk> = Arc::new(Working::new(disk, every, step));
     let summary = match back_up(&at_work, &path, 0, &mut |_, _| {}) {
         Ok(summary) => summary,
         Err(BackupError::TooBusy { .. }) => {
@@ -147,8 +144,7 @@ fn back_up_at_work(every: u64, warm: u64) -> bool {
         "{case}"
     );
     assert_eq!(kept.lost_records, 0, "{case}");
-    let mut work = working.work();
-    let Work { store, script, .. } = &mut *work;
+    let (store, script) = &mut *work.lock().unwrap();
     let live = Kept::of(store);
     for (position, bytes) in &kept.entries {
         assert!(

@@ -9,10 +9,12 @@
 //! 2. Both are sealed under one key, `security.key`. Without it there is neither, and nothing that
 //!    would have to be noted there can be ordered.
 //! 3. Who is in quarantine is what the audit log says.
+//! 4. An audit log that is gone is not begun anew.
 //!
 //! The same is done by the running gateway and, on the files of a stopped one, by a command.
 
 mod acts;
+mod signing;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +24,8 @@ use std::sync::Arc;
 
 use tidegate_shared::ids::DeviceName;
 use tidegate_shared::seal::Key;
-use zeroize::Zeroizing;
 
-use crate::at_rest::{self, AtRest};
+use crate::at_rest;
 use crate::audit::{self, Act, AuditError, Entry, Log, Who};
 use crate::disk::Disk;
 use crate::registry::registrar::OrderError;
@@ -57,6 +58,16 @@ pub enum TrustError {
         "the data directory has an audit log, and its signing key ({SEED}) is gone: nothing was changed; bring the file back from a backup"
     )]
     NoSeed,
+    /// There is a key to sign an audit log that was begun, and no log.
+    #[error(
+        "the audit log is gone (audit/ in the data directory), and by a new one no device's key would be valid: nothing was changed; bring audit/ back from a backup"
+    )]
+    LogGone,
+    /// The signing key's file opens, and holds none.
+    #[error(
+        "what {SEED} in the data directory holds is no signing key: nothing was changed; bring the file back from a backup"
+    )]
+    SeedUnsound,
     /// The system has no entropy.
     #[error("the system has no random numbers; nothing was changed")]
     Random(#[source] getrandom::Error),
@@ -105,7 +116,7 @@ impl Trust {
         let at_rest = settings.key.as_ref().map(at_rest::key::read).transpose()?;
         let registrar = Registrar::open(Arc::clone(disk), at_rest.clone())?;
         let log = match &at_rest {
-            Some(at_rest) => Some(open_log(disk, at_rest, whose)?),
+            Some(at_rest) => Some(signing::open_log(disk, at_rest, whose)?),
             None => None,
         };
         let mut trust = Self {
@@ -319,29 +330,4 @@ impl Auditor for Notes {
         let acts = acts.iter().flat_map(|act| acts::of(act, self.retires));
         self.append(acts.collect())
     }
-}
-
-fn open_log(disk: &Arc<dyn Disk>, at_rest: &AtRest, whose: Whose<'_>) -> Result<Log, TrustError> {
-    let kept = at_rest::file::read(disk, SEED, SEED, Some(at_rest))?;
-    let kept = kept.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
-    match kept.map(Zeroizing::new) {
-        Some(seed) if Log::is_there(disk) => Ok(Log::open(Arc::clone(disk), &seed)?),
-        Some(seed) => create(disk, whose, &seed),
-        None if Log::is_there(disk) => Err(TrustError::NoSeed),
-        None => {
-            let mut seed = Zeroizing::new([0; 32]);
-            getrandom::fill(&mut *seed).map_err(TrustError::Random)?;
-            at_rest::file::write(disk, SEED, SEED, at_rest, &*seed)?;
-            create(disk, whose, &seed)
-        }
-    }
-}
-
-fn create(
-    disk: &Arc<dyn Disk>,
-    whose: Whose<'_>,
-    seed: &Zeroizing<[u8; 32]>,
-) -> Result<Log, TrustError> {
-    let origin = audit::origin_of(whose.site, whose.gateway);
-    Ok(Log::create(Arc::clone(disk), &origin, seed)?)
 }

@@ -196,6 +196,55 @@ fn a_log_whose_signing_key_is_gone_is_not_begun_anew() {
     assert!(matches!(opened, Err(TrustError::NoSeed)));
 }
 
+/// Without its folder a log that was begun is gone, which is not as if it had never been.
+#[test]
+fn a_log_that_is_gone_is_not_begun_anew() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    order(&mut trust, &Order::Add(name("a"))).unwrap();
+    let seed = rig.disk.content(SEED).unwrap();
+    let paths = rig.disk.paths().into_iter();
+    let log: BTreeMap<String, Vec<u8>> = paths
+        .filter(|path| path.starts_with("audit/"))
+        .map(|path| (path.clone(), rig.disk.content(&path).unwrap()))
+        .collect();
+    assert!(log.len() >= 4, "{log:?}");
+    for path in log.keys() {
+        rig.disk().remove(path).unwrap();
+    }
+    let opened = Trust::open(&rig.disk(), &rig.settings, WHOSE);
+    let why = opened.err().unwrap();
+    assert!(matches!(why, TrustError::LogGone), "{why}");
+    assert!(why.to_string().contains("from a backup"), "{why}");
+    assert_eq!(rig.disk.content(SEED).unwrap(), seed);
+    assert!(rig.disk.content("audit/checkpoint").is_err());
+    for (path, content) in log {
+        rig.disk.put(&path, content);
+    }
+    assert_eq!(ids(&rig.open().keyring().unwrap(), "a"), [1]);
+}
+
+/// A cut while the log is begun leaves one that is begun again, under the same key or another, and
+/// never one that is taken for gone.
+#[test]
+fn a_cut_while_the_log_is_begun_is_no_harm() {
+    let steps = {
+        let rig = Rig::new();
+        drop(rig.open());
+        rig.disk.mutations()
+    };
+    assert!(steps > 10, "{steps}");
+    for nth in 0..steps {
+        let mut rig = Rig::new();
+        rig.disk.cut_at(nth + 1);
+        assert!(Trust::open(&rig.disk(), &rig.settings, WHOSE).is_err());
+        rig.disk = rig.disk.after_cut(Torn::Sectors(nth));
+        let mut trust = rig.open();
+        order(&mut trust, &Order::Add(name("a"))).unwrap();
+        assert_eq!(ids(&rig.open().keyring().unwrap(), "a"), [1], "step {nth}");
+    }
+}
+
 /// Whatever step the power fails at, a key is in force only if its issue is noted, and an order
 /// that was answered holds.
 #[test]

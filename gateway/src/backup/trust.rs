@@ -1,0 +1,69 @@
+//! What trust needs: registry, audit log with its key, and what a witness knows.
+//!
+//! ```text
+//! written:  audit-key ──► entry in the audit log ──► registry
+//! read:     registry, audit-key, audit log, what the witness knows
+//! ```
+//! So the copied log has at least the entries of what the copied registry holds, and the key that
+//! signed it comes along.
+
+use super::{BackupError, Packer, READINGS_MAX};
+use crate::audit::{AuditError, copy, witness};
+use crate::log::LogError;
+use crate::registry::store;
+use crate::trust::SEED;
+
+/// Sealed files: for their owner alone.
+pub(super) const SEALED: [&str; 2] = [store::FILE, SEED];
+
+impl Packer<'_> {
+    pub(super) fn pack_trust(&mut self) -> Result<(), BackupError> {
+        self.pack_file(store::FILE, u64::MAX)?;
+        let has_seed = self.pack_file(SEED, u64::MAX)?;
+        let has_log = self.pack_audit()?;
+        if has_log && !has_seed {
+            // The log was begun just now.
+            self.pack_file(SEED, u64::MAX)?;
+        }
+        let known = self.disk.list(witness::FOLDER);
+        for name in known.map_err(|source| LogError::read(witness::FOLDER, source))? {
+            if witness::is_name(&name) {
+                self.pack_file(&format!("{}/{name}", witness::FOLDER), u64::MAX)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs the audit log as it is at one checkpoint; false where there is none.
+    fn pack_audit(&mut self) -> Result<bool, BackupError> {
+        let mut missing = String::new();
+        for _ in 0..READINGS_MAX {
+            let begin = self.bookmark()?;
+            let Some(parts) = copy::parts(self.disk)? else {
+                return Ok(false);
+            };
+            match self.pack_parts(parts)? {
+                None => return Ok(true),
+                Some(path) => missing = path,
+            }
+            self.back_to(begin)?;
+        }
+        Err(AuditError::TileMissing { path: missing }.into())
+    }
+
+    /// Packs them; gives the first that is not there, or not any more.
+    fn pack_parts(&mut self, parts: copy::Parts) -> Result<Option<String>, BackupError> {
+        for path in parts.tiles {
+            if !self.pack_file(&path, u64::MAX)? {
+                return Ok(Some(path));
+            }
+        }
+        for (path, bytes) in parts.small {
+            self.pack_bytes(&path, &bytes)?;
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;
