@@ -157,11 +157,12 @@ fn back_up_at_work(every: u64, warm: u32) -> bool {
 
 #[test]
 fn an_audit_log_at_work_is_copied_as_of_one_checkpoint() {
-    for warm in [1, 3, 254, 256] {
-        for every in [2, 3, 5] {
+    // The second is about to fill its first tile.
+    for warm in [3, 254] {
+        for every in [2, 5] {
             back_up_at_work(every, warm);
         }
-        for every in [9, 13, 16] {
+        for every in [9, 16] {
             assert!(back_up_at_work(every, warm), "every {every} after {warm}");
         }
     }
