@@ -203,3 +203,51 @@ fn slips_in_pages_are_found() {
         .is_ok()
     );
 }
+
+/// Functions of a folder's Rust files, by name.
+fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            functions(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let named = text.lines().filter_map(|line| {
+                let (_, rest) = line.split_once("fn ")?;
+                Some(rest.split_once('(')?.0.to_owned())
+            });
+            found.extend(named);
+        }
+    }
+}
+
+#[test]
+fn every_claim_about_security_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut known = BTreeSet::new();
+    for folder in ["gateway/src", "shared/tests", "firmware/src", "tests/tests"] {
+        functions(&root.join(folder), &mut known);
+    }
+    let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let (mut claims, mut is_claim) = (0, false);
+    for row in page.lines() {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        match cells[..] {
+            ["", "claim", "by", "tested by", ""] => is_claim = true,
+            ["", claim, _, tests, ""] if is_claim => {
+                let tests = tests.split('`').skip(1).step_by(2);
+                let tests: Vec<&str> = tests.filter(|name| !name.contains('/')).collect();
+                let is_rule = claim.starts_with("---");
+                assert!(is_rule || !tests.is_empty(), "{claim}: no test");
+                let gone: Vec<_> = tests
+                    .iter()
+                    .filter(|name| !known.contains(**name))
+                    .collect();
+                assert!(gone.is_empty(), "{claim}: no test {gone:?}");
+                claims += u32::from(!is_rule);
+            }
+            _ => is_claim = false,
+        }
+    }
+    assert!(claims > 20, "{claims} claims");
+}

@@ -125,6 +125,11 @@ const CONSOLE: &[(&str, &str, &str)] = &[
         "it needs a Pi whose gateway does not start",
     ),
     (
+        "docs/security.md",
+        "tidegate audit show --device",
+        "it needs a device in quarantine; `session::conduct` and `cli::audit` test their parts",
+    ),
+    (
         "firmware/README.md",
         "cd firmware/boards/nucleo-f429zi",
         "it needs a board on a debug probe; tests/boards builds it",
