@@ -44,11 +44,15 @@ pub enum Mutation {
     RevisionForgets,
     /// A second revision has the number of the first.
     RevisionNumberRepeated,
+    /// The gateway's counter stays what it was: two answers have one nonce.
+    DownCounterReused,
+    /// The gateway takes a sealed Hello as often as it comes.
+    CounterNotChecked,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeforeFsync,
         Self::RecordBeforeEntry,
         Self::DuplicatesLogged,
@@ -67,6 +71,8 @@ impl Mutation {
         Self::WindowsDroppedAtReload,
         Self::RevisionForgets,
         Self::RevisionNumberRepeated,
+        Self::DownCounterReused,
+        Self::CounterNotChecked,
     ];
 }
 

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use tidegate_shared::frame::{Frame, Header};
 use tidegate_shared::ids::{DeviceName, Incarnation};
+use tidegate_shared::mutation::{Mutation, is_on};
 use tidegate_shared::seal::{self, Key, Opening, SEAL_BYTES_MAX, SealError, Way};
 
 use super::intake::{read_frame, uncounted};
@@ -181,7 +182,7 @@ impl Session {
         device: &DeviceName,
         taken: &Taken<'_>,
     ) -> Result<(), Uncounted> {
-        if taken.key_id == 0 {
+        if taken.key_id == 0 || is_on(Mutation::CounterNotChecked) {
             return Ok(());
         }
         let header = &taken.frame.header;
@@ -264,7 +265,9 @@ impl Session {
                 let last = link.sealed.said.max(first_counter & (u32::MAX >> 1));
                 // Four thousand million answers to one device in one start: it hears no more.
                 let counter = last.checked_add(1)?;
-                link.sealed.said = counter;
+                if !is_on(Mutation::DownCounterReused) {
+                    link.sealed.said = counter;
+                }
                 let way = Way::Down {
                     boot: channel.boot,
                     term,

@@ -24,6 +24,7 @@ mod shapes;
 mod story;
 mod unit;
 mod upstream;
+mod vault;
 mod witness;
 mod world;
 

@@ -77,6 +77,8 @@ pub struct Network {
     numbers: u64,
     pub lost: u64,
     pub repeated: u64,
+    /// What clients have said, wills included, since somebody looked: topic and payload.
+    pub said: Vec<(String, Vec<u8>)>,
 }
 
 impl Network {
@@ -92,6 +94,7 @@ impl Network {
             numbers: 0,
             lost: 0,
             repeated: 0,
+            said: Vec::new(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Network {
         if let Some(thrown) = thrown {
             self.disconnect(thrown, true, now_us);
         }
+        self.said.push((will.topic.clone(), will.payload.clone()));
         let number = self.number();
         let connection = Connection {
             number,
@@ -191,6 +195,8 @@ impl Network {
     pub fn publish(&mut self, client: Client, message: Message, now_us: u64) {
         if let Some(connection) = self.connections.get(&client) {
             let number = connection.number;
+            let Message { topic, payload, .. } = &message;
+            self.said.push((topic.clone(), payload.clone()));
             self.send(now_us, &Arrival::Broker(client, number, message));
         }
     }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_gateway::conductor::service::{Request, serve};
-use tidegate_gateway::conductor::{Conductor, Draws, Effect, Event, Report, Start, start};
+use tidegate_gateway::conductor::{Conductor, Draws, Effect, Event, News, Report, Start, start};
 use tidegate_gateway::disk::fault::Torn;
 use tidegate_gateway::disk::{Disk, FaultDisk};
+use tidegate_gateway::entry::Uncounted;
 use tidegate_gateway::rules::settings::Settings;
-use tidegate_gateway::session::PENDING_BYTES_MAX;
+use tidegate_gateway::session::{PENDING_BYTES_MAX, Policy, Standing};
 use tidegate_gateway::store::Store;
 use tidegate_gateway::time::{Timestamp, Word};
 use tidegate_shared::frame;
@@ -24,6 +25,7 @@ use super::reload::ConfigurationFile;
 use super::story::Story;
 use super::unit::{SITE, UTC_US};
 use super::upstream::{Around, Sending, Upstream};
+use super::vault::{Heard, Vault, Word as Said, place_of};
 use super::witness::Witness;
 
 /// How a gateway ends.
@@ -50,6 +52,11 @@ struct Running {
     is_connected: bool,
     request: Option<(u64, Request)>,
     is_stopping: bool,
+    /// The edition of the registry that it has.
+    keys: u64,
+    heard: Heard,
+    /// Messages to devices.
+    answers: u64,
 }
 
 /// A machine.
@@ -75,6 +82,7 @@ pub struct Node {
 pub struct Surroundings<'a> {
     pub now_us: u64,
     pub network: &'a mut Network,
+    pub vault: &'a mut Vault,
     pub upstreams: &'a mut BTreeMap<String, Upstream>,
     pub story: &'a mut Story,
 }
@@ -164,7 +172,7 @@ impl Node {
         }
     }
 
-    fn start(&mut self, now_us: u64, story: &mut Story) {
+    fn start(&mut self, now_us: u64, vault: &Vault, story: &mut Story) {
         let now = self.timestamp(now_us, now_us);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let draws = Draws {
@@ -192,7 +200,7 @@ impl Node {
         let Start {
             identity,
             term,
-            conductor,
+            mut conductor,
             store,
             report,
             will,
@@ -217,6 +225,13 @@ impl Node {
             .iter()
             .map(|sink| Sending::new(sink, &store, self.dice.bits()))
             .collect();
+        if let Some(ring) = vault.ring() {
+            conductor.set_keys(ring.clone());
+            conductor.set_policy(Policy {
+                vouched: true,
+                ..Policy::default()
+            });
+        }
         self.running = Some(Running {
             conductor,
             store,
@@ -231,6 +246,9 @@ impl Node {
             is_connected: false,
             request: None,
             is_stopping: false,
+            keys: vault.edition,
+            heard: Heard::new(),
+            answers: 0,
         });
     }
 
@@ -312,7 +330,7 @@ impl Node {
     /// Does what is due.
     pub fn step(&mut self, around: &mut Surroundings<'_>) {
         if self.running.is_none() && self.start_at_us <= around.now_us {
-            self.start(around.now_us, around.story);
+            self.start(around.now_us, around.vault, around.story);
         }
         self.connect(around);
         let due = |running: &Running| {
@@ -391,10 +409,16 @@ impl Node {
 
     /// A message has come.
     pub fn receive(&mut self, message: &Message, around: &mut Surroundings<'_>) {
-        if let Some(running) = &self.running {
-            let own = (running.id, running.start);
-            let Message { topic, payload, .. } = message;
-            self.witness.hear(topic, payload, own, around.now_us);
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let own = (running.id, running.start);
+        let Message { topic, payload, .. } = message;
+        let takes = !running.conductor.session().is_standby();
+        let said = around.vault.hear(topic, payload, &mut running.heard, takes);
+        let before = (running.refused(), running.answers);
+        if let Some(plain) = said.plain.as_deref().filter(|_| !said.is_again) {
+            self.witness.hear(topic, plain, own, around.now_us);
         }
         self.handle(
             Event::Received {
@@ -403,6 +427,37 @@ impl Node {
                 payload: &message.payload,
             },
             around,
+        );
+        self.check_heard(topic, &said, before, around);
+    }
+
+    /// What an honest device says is opened, taken once, and held against nobody.
+    fn check_heard(
+        &self,
+        topic: &str,
+        said: &Said,
+        (refused, answers): ([u64; 3], u64),
+        around: &mut Surroundings<'_>,
+    ) {
+        let place = place_of(topic).filter(|_| around.vault.ring().is_some());
+        let (Some(running), Some((device, _))) = (&self.running, place) else {
+            return;
+        };
+        let [forged, plain, key] = running.refused();
+        let is_opened = [forged, plain] == refused[..2] && (key == refused[2] || said.is_retired);
+        let story = &mut *around.story;
+        story.check("an honest frame is opened", is_opened, || {
+            format!("{device}: {refused:?} became {:?}", running.refused())
+        });
+        let is_once = !said.is_again || running.answers == answers;
+        story.check("a sealed word is taken once", is_once, || {
+            format!("{device} was answered again")
+        });
+        let standing = running.conductor.session().standing(&device);
+        story.check(
+            "an honest device is free",
+            standing == Standing::Free,
+            || format!("{device} is {standing:?}"),
         );
     }
 
@@ -416,6 +471,11 @@ impl Node {
         let Some(running) = &mut self.running else {
             return;
         };
+        let edition = around.vault.edition;
+        if let Some(ring) = around.vault.ring().filter(|_| running.keys != edition) {
+            running.conductor.set_keys(ring.clone());
+            running.keys = edition;
+        }
         let mut effects = Vec::new();
         let mut is_in_force = false;
         running.conductor.hear(word);
@@ -436,6 +496,7 @@ impl Node {
                     payload,
                     ..
                 } => {
+                    running.answers += u64::from(matches!(topic, Topic::Down(_)));
                     note_published(&mut self.witness, &topic, &payload, client, around);
                     let site = &self.settings.site;
                     let message = Message {
@@ -445,10 +506,17 @@ impl Node {
                     };
                     around.network.publish(client, message, around.now_us);
                 }
-                Effect::KeyUsed { .. } => {}
+                Effect::KeyUsed { device, key_id } => {
+                    around.vault.confirm(&device, key_id, around.story);
+                }
                 Effect::InForce => is_in_force = true,
                 Effect::Tell(news) => {
                     let number = self.number;
+                    let is_ruling = matches!(news, News::Ruled(_));
+                    let story = &mut *around.story;
+                    story.check("nobody honest is ruled on", !is_ruling, || {
+                        format!("{news:?}")
+                    });
                     around.story.tell(|| format!("gateway {number}: {news:?}"));
                 }
             }
@@ -610,6 +678,14 @@ impl Node {
     }
 }
 
+impl Running {
+    /// Frames that no honest device says: forged, plain, of a key that nobody has.
+    fn refused(&self) -> [u64; 3] {
+        let tallies = self.conductor.session().tallies();
+        [Uncounted::Forged, Uncounted::Plain, Uncounted::Key].map(|reason| tallies.total(reason))
+    }
+}
+
 /// What a gateway says is held against what is true.
 fn note_published(
     witness: &mut Witness,
@@ -618,7 +694,11 @@ fn note_published(
     client: Client,
     around: &mut Surroundings<'_>,
 ) {
-    let Ok(frame) = frame::read(payload) else {
+    let plain = match topic {
+        Topic::Down(device) => around.vault.open_down(device, payload),
+        _ => Some(payload.to_vec()),
+    };
+    let Some(Ok(frame)) = plain.as_deref().map(frame::read) else {
         around
             .story
             .check("a gateway says frames", false, || format!("{topic:?}"));

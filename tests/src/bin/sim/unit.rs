@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use tidegate_firmware::batch::BatchConfig;
-use tidegate_firmware::device::{Channel, Device, DeviceConfig, Identity, Outgoing};
+use tidegate_firmware::device::{Channel, Device, DeviceConfig, Identity, Outgoing, Status};
 use tidegate_firmware::gate::GateConfig;
 use tidegate_firmware::link::{Event, LinkConfig};
-use tidegate_firmware::mqtt::{STATUS_BYTES_MAX, status_frame};
+use tidegate_firmware::mqtt::STATUS_BYTES_MAX;
 use tidegate_firmware::outbox::Outbox;
 use tidegate_firmware::sensor::Reading;
+use tidegate_firmware::settings::DeviceKey;
 use tidegate_firmware::time::Moment;
 use tidegate_shared::catalog::{self, Kind, Scale, SensorInfo};
 use tidegate_shared::frame::{self, Header};
@@ -17,6 +18,7 @@ use tidegate_shared::ids::{CatalogHash, Check, DeviceName, Incarnation, Mark, Se
 use tidegate_shared::message::{
     Ack, ClockSource, DeviceClock, Down, Refused, RefusedReason, ResetReason,
 };
+use tidegate_shared::seal::SEAL_BYTES_MAX;
 use tidegate_tests::dice::Dice;
 
 use super::network::{Client, Message, Network};
@@ -128,6 +130,10 @@ pub struct Unit {
     pub cut_short: u32,
     pub renames: u32,
     is_over: bool,
+    /// What it seals with from its next start on; none in a world without keys.
+    pub key: Option<DeviceKey>,
+    /// Whether it said goodbye on this connection.
+    has_left: bool,
     dice: Dice,
 }
 
@@ -160,13 +166,16 @@ impl Unit {
             cut_short: 0,
             renames: 0,
             is_over: false,
+            key: None,
+            has_left: false,
             dice,
         };
         unit.kept = unit.empty_outbox();
         unit
     }
 
-    /// Another unit with this one's name, incarnation and boot: a copied image.
+    /// Another unit with this one's name, incarnation and boot: a copied image. Without a key: two
+    /// that seal under one identity with one key repeat nonces, by what they are.
     pub fn copy(&mut self, number: usize) -> Self {
         let mut dice = Dice::new(self.dice.bits());
         Self {
@@ -193,6 +202,8 @@ impl Unit {
             cut_short: 0,
             renames: 0,
             is_over: false,
+            key: None,
+            has_left: false,
             dice,
         }
     }
@@ -276,6 +287,9 @@ impl Unit {
             };
             device.set_gate(1, gate);
         }
+        if let Some(key) = &self.key {
+            device.set_key(key);
+        }
         self.device = Some(device);
         self.outgoing.clear();
         self.connect_at_us = now_us + 500_000 + self.dice.below(3_000_000);
@@ -351,6 +365,9 @@ impl Unit {
         if device.wants_tick() || device.wants_rename() || (self.is_over && !device.is_stopped()) {
             return 0;
         }
+        if self.wants_goodbye() {
+            return 0;
+        }
         let mut next_us = if self.is_over {
             u64::MAX
         } else {
@@ -369,10 +386,11 @@ impl Unit {
     }
 
     fn connect(&mut self, now_us: u64, network: &mut Network) -> Option<Client> {
-        let will = self.status(false);
+        let will = self.status(Status::Will)?;
         let id = format!("tidegate-{SITE}-{}", self.name);
         let (number, thrown) = network.connect(self.client(), &id, will, now_us)?;
         self.connection = Some(number);
+        self.has_left = false;
         let down = format!("tidegate/v1/{SITE}/{}/down", self.name);
         let gateway = format!("tidegate/v1/{SITE}/gateway");
         network.subscribe(self.client(), &[down, gateway], now_us);
@@ -381,18 +399,31 @@ impl Unit {
         if let Some(device) = &mut self.device {
             device.handle(now, Event::Connected, &mut self.outgoing);
         }
-        let online = self.status(true);
-        network.publish(self.client(), online, now_us);
+        if let Some(online) = self.status(Status::Online) {
+            network.publish(self.client(), online, now_us);
+        }
         thrown
     }
 
-    fn status(&self, online: bool) -> Message {
+    fn status(&mut self, status: Status) -> Option<Message> {
         let mut out = [0; STATUS_BYTES_MAX];
-        let bytes = status_frame(online, &mut out).expect("a status fits its buffer");
-        Message {
+        let bytes = self.device.as_mut()?.write_status(status, &mut out)?;
+        Some(Message {
             topic: format!("tidegate/v1/{SITE}/{}/status", self.name),
             payload: out[..bytes].to_vec(),
             retained: true,
+        })
+    }
+
+    /// Whether all is done and it did not say so yet.
+    fn wants_goodbye(&self) -> bool {
+        self.key.is_some() && self.connection.is_some() && !self.has_left && self.is_drained()
+    }
+
+    fn say_goodbye(&mut self, now_us: u64, network: &mut Network) {
+        self.has_left = true;
+        if let Some(goodbye) = self.status(Status::Goodbye) {
+            network.publish(self.client(), goodbye, now_us);
         }
     }
 
@@ -496,7 +527,7 @@ impl Unit {
         }
         let client = Client::Device(self.number);
         while let Some(publish) = self.outgoing.pop() {
-            let mut out = [0; FRAME];
+            let mut out = [0; FRAME + SEAL_BYTES_MAX];
             if let Some(bytes) = device.write(publish, &mut out) {
                 let message = Message {
                     topic: format!("tidegate/v1/{SITE}/{}/up", self.name),
@@ -505,6 +536,9 @@ impl Unit {
                 };
                 network.publish(client, message, now_us);
             }
+        }
+        if self.wants_goodbye() {
+            self.say_goodbye(now_us, network);
         }
         thrown
     }

@@ -18,6 +18,7 @@ use super::profile::{Fault, Profile};
 use super::story::Story;
 use super::unit::Unit;
 use super::upstream::{Mood, Upstream};
+use super::vault::Vault;
 
 /// Longest time that draining may take once nothing is wrong any more, in µs: 2 h.
 const DRAIN_US: u64 = 7_200_000_000;
@@ -33,6 +34,7 @@ pub struct World {
     pub upstreams: BTreeMap<String, Upstream>,
     pub author: Author,
     network: Network,
+    vault: Vault,
     profile: &'static Profile,
     dice: Dice,
     now_us: u64,
@@ -52,6 +54,8 @@ enum Mend {
     Clock(usize),
     /// Of nothing: a gateway is killed while it takes another configuration.
     Reload(usize),
+    /// Of nothing: a device is to have another key.
+    Rotation(usize),
 }
 
 impl World {
@@ -61,7 +65,11 @@ impl World {
         let author = Author::new(&mut dice);
         let text = author.text();
         let units = (0..2 + dice.below(3) as usize).map(|number| Unit::new(number, &mut dice));
-        let units = units.collect();
+        let mut units: Vec<Unit> = units.collect();
+        let mut vault = Vault::new(seed);
+        for unit in &mut units {
+            unit.key = vault.draw(&unit.name);
+        }
         let nodes = (0..=usize::from(profile.second_gateway))
             .map(|number| Node::new(number, &text, &mut dice))
             .collect();
@@ -71,6 +79,17 @@ impl World {
             .map(|sink| (sink.name, Upstream::new()))
             .collect();
         let chaos_us = (10 + dice.below(30)) * 60 * SECOND_US;
+        let mends: BTreeMap<(u64, u64), Mend> = if vault.ring().is_some() {
+            let dice = vault.dice();
+            (0..1 + dice.below(6))
+                .map(|number| {
+                    let unit = dice.below(units.len() as u64) as usize;
+                    ((dice.below(chaos_us), number), Mend::Rotation(unit))
+                })
+                .collect()
+        } else {
+            BTreeMap::new()
+        };
         Self {
             story: Story::default(),
             units,
@@ -78,11 +97,12 @@ impl World {
             upstreams,
             author,
             network: Network::new(dice.bits()),
+            vault,
             profile,
             dice,
             now_us: 0,
-            mends: BTreeMap::new(),
-            mend_number: 0,
+            mend_number: mends.len() as u64,
+            mends,
             chaos_until_us: chaos_us,
         }
     }
@@ -193,12 +213,16 @@ impl World {
                 node.step(&mut around);
             }
         }
+        for (topic, payload) in std::mem::take(&mut self.network.said) {
+            self.vault.note(&topic, &payload, &mut self.story);
+        }
     }
 
     fn at(&mut self, number: usize) -> (&mut Node, Surroundings<'_>) {
         let around = Surroundings {
             now_us: self.now_us,
             network: &mut self.network,
+            vault: &mut self.vault,
             upstreams: &mut self.upstreams,
             story: &mut self.story,
         };
@@ -244,6 +268,7 @@ impl World {
             Mend::Reload(number) => {
                 self.end(*number, Ending::Killed, "gateway killed behind a reload");
             }
+            Mend::Rotation(unit) => self.rotate(*unit),
         }
     }
 
@@ -340,7 +365,25 @@ impl World {
         self.units[unit].switch_off(self.now_us, how, &mut self.network);
     }
 
+    /// The registry has another key for a device, which takes it at its next start: now, or when
+    /// its power goes anyway.
+    fn rotate(&mut self, unit: usize) {
+        let Some(key) = self.vault.draw(&self.units[unit].name) else {
+            return;
+        };
+        let name = &self.units[unit].name;
+        self.story.fault("key rotated", || name.to_string());
+        self.units[unit].key = Some(key);
+        if self.vault.dice().percent(70) {
+            self.reset(unit, (false, false), "device reset for its key");
+        }
+    }
+
+    /// Not in a world with keys: see [`Unit::copy`].
     fn copy(&mut self, unit: usize) {
+        if self.vault.ring().is_some() {
+            return;
+        }
         let name = self.units[unit].name.clone();
         let same = self.units.iter().filter(|other| other.name == name);
         if same.count() < 2 {
