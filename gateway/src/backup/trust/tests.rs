@@ -162,9 +162,11 @@ fn an_audit_log_at_work_is_copied_as_of_one_checkpoint() {
         for every in [2, 5] {
             back_up_at_work(every, warm);
         }
-        for every in [9, 16] {
-            assert!(back_up_at_work(every, warm), "every {every} after {warm}");
-        }
+        assert!(back_up_at_work(9, warm), "after {warm}");
+    }
+    // Wherever it is in reading when the log grows.
+    for every in 8..=24 {
+        assert!(back_up_at_work(every, 3), "every {every}");
     }
     assert!(!back_up_at_work(1, 10), "every tile went while it was read");
 }
