@@ -132,8 +132,8 @@ pub struct Unit {
     is_over: bool,
     /// What it seals with from its next start on; none in a world without keys.
     pub key: Option<DeviceKey>,
-    /// Whether it said goodbye on this connection.
-    has_left: bool,
+    /// The connection on which it said goodbye.
+    left: Option<u64>,
     dice: Dice,
 }
 
@@ -167,7 +167,7 @@ impl Unit {
             renames: 0,
             is_over: false,
             key: None,
-            has_left: false,
+            left: None,
             dice,
         };
         unit.kept = unit.empty_outbox();
@@ -203,7 +203,7 @@ impl Unit {
             renames: 0,
             is_over: false,
             key: None,
-            has_left: false,
+            left: None,
             dice,
         }
     }
@@ -390,7 +390,6 @@ impl Unit {
         let id = format!("tidegate-{SITE}-{}", self.name);
         let (number, thrown) = network.connect(self.client(), &id, will, now_us)?;
         self.connection = Some(number);
-        self.has_left = false;
         let down = format!("tidegate/v1/{SITE}/{}/down", self.name);
         let gateway = format!("tidegate/v1/{SITE}/gateway");
         network.subscribe(self.client(), &[down, gateway], now_us);
@@ -417,11 +416,14 @@ impl Unit {
 
     /// Whether all is done and it did not say so yet.
     fn wants_goodbye(&self) -> bool {
-        self.key.is_some() && self.connection.is_some() && !self.has_left && self.is_drained()
+        self.key.is_some()
+            && self.connection.is_some()
+            && self.left != self.connection
+            && self.is_drained()
     }
 
     fn say_goodbye(&mut self, now_us: u64, network: &mut Network) {
-        self.has_left = true;
+        self.left = self.connection;
         if let Some(goodbye) = self.status(Status::Goodbye) {
             network.publish(self.client(), goodbye, now_us);
         }

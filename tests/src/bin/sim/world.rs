@@ -81,7 +81,7 @@ impl World {
         let chaos_us = (10 + dice.below(30)) * 60 * SECOND_US;
         let mends: BTreeMap<(u64, u64), Mend> = if vault.ring().is_some() {
             let dice = vault.dice();
-            (0..1 + dice.below(6))
+            (0..=dice.below(6))
                 .map(|number| {
                     let unit = dice.below(units.len() as u64) as usize;
                     ((dice.below(chaos_us), number), Mend::Rotation(unit))
