@@ -28,7 +28,7 @@ const BEGAN_S: i64 = 1_581_163_200;
 /// 2100-01-01T00:00:00Z: beyond what is plausible.
 const FAR_FUTURE_S: i64 = 4_102_444_800;
 /// Event time of the honest device's trace: ten seconds at speed 60.
-const TRACE_S: i64 = 600;
+pub const TRACE_S: i64 = 600;
 
 #[test]
 fn bad_input_is_counted_and_hurts_nobody_else() {
@@ -203,7 +203,7 @@ fn honest_records(rig: &Rig, (mut gateway, mut simulation): (Process, Process)) 
 }
 
 /// Two columns that are no straight lines, a row a second.
-fn write_trace(dir: &Path) -> PathBuf {
+pub fn write_trace(dir: &Path) -> PathBuf {
     let mut text = "time,level,flow\n".to_owned();
     for second in 0..TRACE_S {
         let time = utc::text(BEGAN_S + second);

@@ -3,6 +3,7 @@
 //! One binary for all, so that the long tests, which mostly wait, run beside each other. Tests on
 //! the documented ports hold `FixedPorts`; the others take free ones.
 
+mod adversary;
 mod bad_config;
 mod bad_input;
 mod beside;

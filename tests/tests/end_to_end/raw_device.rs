@@ -18,7 +18,8 @@ const SECOND_US: i64 = 1_000_000;
 
 /// A device with one sensor, `level`, and a clock that it believes in.
 pub struct RawDevice<'w> {
-    wire: &'w Wire,
+    /// None of a device that somebody else speaks for.
+    wire: Option<&'w Wire>,
     name: String,
     incarnation: Incarnation,
     /// UTC at uptime zero.
@@ -29,6 +30,14 @@ pub struct RawDevice<'w> {
 impl<'w> RawDevice<'w> {
     /// A device whose uptime began at `began_s` seconds since 1970-01-01.
     pub fn new(wire: &'w Wire, name: &str, incarnation: u32, began_s: i64) -> Self {
+        Self {
+            wire: Some(wire),
+            ..Self::unconnected(name, incarnation, began_s)
+        }
+    }
+
+    /// One that makes frames, and leaves it to others to send them.
+    pub fn unconnected(name: &str, incarnation: u32, began_s: i64) -> Self {
         let level = SensorInfo {
             id: "level".try_into().expect("level is a name"),
             unit: "m",
@@ -40,7 +49,7 @@ impl<'w> RawDevice<'w> {
         let mut buffer = [0; 256];
         let catalog = catalog::write(&[level], &mut buffer).expect("one sensor fits");
         Self {
-            wire,
+            wire: None,
             name: name.to_owned(),
             incarnation: Incarnation(incarnation),
             began_us: began_s * SECOND_US,
@@ -71,7 +80,7 @@ impl<'w> RawDevice<'w> {
 
     /// Sends bytes as they are.
     pub fn send(&self, bytes: Vec<u8>) {
-        self.wire.publish(&format!("{}/up", self.name), bytes);
+        self.wire().publish(&format!("{}/up", self.name), bytes);
     }
 
     /// Says online and Hello.
@@ -79,14 +88,15 @@ impl<'w> RawDevice<'w> {
         let status = self.frame(0, |writer| {
             message::write(writer, up::STATUS, &Status { online: true })
         });
-        self.wire.publish(&format!("{}/status", self.name), status);
+        self.wire()
+            .publish(&format!("{}/status", self.name), status);
         self.send(self.hello());
     }
 
     /// Says Hello and waits for Welcome.
     pub fn enter(&self) {
         self.greet();
-        self.wire.answer(&self.name, "Welcome", |down| {
+        self.wire().answer(&self.name, "Welcome", |down| {
             matches!(down, Down::Welcome(_)).then_some(())
         });
     }
@@ -169,10 +179,14 @@ impl<'w> RawDevice<'w> {
     /// Waits until a sequence is acked.
     pub fn wait_acked(&self, sequence: u32) {
         let what = format!("Ack through {sequence}");
-        self.wire.answer(&self.name, &what, |down| match down {
+        self.wire().answer(&self.name, &what, |down| match down {
             Down::Ack(ack) if ack.through >= sequence => Some(()),
             _ => None,
         });
+    }
+
+    fn wire(&self) -> &Wire {
+        self.wire.expect("it was made with a wire")
     }
 
     fn catalog_hash(&self) -> CatalogHash {

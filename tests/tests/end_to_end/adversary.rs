@@ -1,0 +1,11 @@
+//! An adversary: what it tries with access to the broker and the key of one stolen device, and
+//! what comes of each attempt; two honest devices beside it must not notice.
+//!
+//! Everything is on loopback, and bounded in number and time.
+
+mod closed;
+mod field;
+mod open;
+mod packets;
+mod silent;
+mod table;

@@ -1,0 +1,128 @@
+//! The table: what was attempted, and what came of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+use tidegate_tests::report::say;
+use tidegate_tests::rig::Rig;
+use tidegate_tests::wall::poll_for;
+
+/// Longest time until the ledger has counted what was sent.
+const COUNTED: Duration = Duration::from_secs(15);
+
+/// Attempts with their outcomes, in order.
+#[derive(Debug, Default)]
+pub struct Table(Vec<(&'static str, String)>);
+
+impl Table {
+    /// Notes one.
+    pub fn note(&mut self, attempt: &'static str, outcome: impl Into<String>) {
+        self.0.push((attempt, outcome.into()));
+    }
+
+    /// Tells the table, and fails where it is not what is expected.
+    pub fn check(&self, title: &str, expected: &[(&str, &str)]) {
+        let mut text = format!("{title}\n| attempt | outcome |\n|---|---|");
+        for (attempt, outcome) in &self.0 {
+            let _ = write!(text, "\n| {attempt} | {outcome} |");
+        }
+        say(&text);
+        let found: Vec<(&str, &str)> = self.0.iter().map(|(a, o)| (*a, o.as_str())).collect();
+        let differs = found.iter().zip(expected).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "found and expected");
+        assert_eq!(found.len(), expected.len(), "as many attempts as expected");
+    }
+}
+
+/// What a reason code means, of CONNACK, PUBACK or SUBACK; none where the connection is closed.
+pub fn refusal(code: Option<u8>) -> String {
+    match code {
+        Some(0 | 1) => "let through".into(),
+        Some(0x85) => "refused by the broker: client id (0x85)".into(),
+        Some(0x86) => "refused by the broker: user or password (0x86)".into(),
+        Some(0x87) => "refused by the broker: not authorised (0x87)".into(),
+        Some(code) => format!("refused by the broker ({code:#04x})"),
+        None => "connection closed".into(),
+    }
+}
+
+/// Counts of what was not logged, by reason.
+pub type Counts = BTreeMap<String, u64>;
+
+/// Watches what the gateway counts instead of logging it.
+pub struct Watch<'r> {
+    rig: &'r Rig,
+    /// Whose counts are left out.
+    except: &'static [&'static str],
+    seen: Counts,
+}
+
+impl<'r> Watch<'r> {
+    /// Begins with what is counted by now.
+    pub fn new(rig: &'r Rig, except: &'static [&'static str]) -> Self {
+        Self {
+            rig,
+            except,
+            seen: counts(&rig.ledger(), except),
+        }
+    }
+
+    /// What was counted since the last look, once it is as many as were sent.
+    pub fn risen(&mut self, sent: u64) -> Counts {
+        let mut risen = Counts::new();
+        poll_for(COUNTED, || {
+            let now = counts(&self.rig.ledger(), self.except);
+            risen = now
+                .iter()
+                .map(|(reason, count)| {
+                    let before = self.seen.get(reason).copied().unwrap_or(0);
+                    (reason.clone(), count - before)
+                })
+                .filter(|(_, count)| *count > 0)
+                .collect();
+            let is_done = risen.values().sum::<u64>() >= sent;
+            if is_done {
+                self.seen = now;
+            }
+            is_done.then_some(())
+        });
+        risen
+    }
+
+    /// As [`Self::risen`], in words: each reason with how often.
+    pub fn told(&mut self, sent: u64) -> String {
+        let risen = self.risen(sent);
+        if risen.is_empty() {
+            return "taken".into();
+        }
+        let words = risen.iter().map(|(reason, count)| match count {
+            1 => reason.clone(),
+            _ => format!("{reason} {count}"),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// As [`Self::risen`], reasons alone.
+    pub fn reasons(&mut self, sent: u64) -> String {
+        let risen = self.risen(sent);
+        risen.into_keys().collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn counts(ledger: &Value, except: &[&str]) -> Counts {
+    let devices = ledger["devices"].as_object().into_iter().flatten();
+    let devices = devices.filter(|(name, _)| !except.contains(&name.as_str()));
+    let sections = devices
+        .map(|(_, device)| device)
+        .chain([&ledger["gateway"]]);
+    let mut counts = Counts::new();
+    for section in sections {
+        let reasons = section["uncounted"].as_object().into_iter().flatten();
+        for (reason, count) in reasons {
+            *counts.entry(reason.clone()).or_default() += count.as_u64().unwrap_or(0);
+        }
+    }
+    counts
+}
