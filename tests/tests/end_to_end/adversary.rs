@@ -7,5 +7,6 @@ mod closed;
 mod field;
 mod open;
 mod packets;
+mod secured;
 mod silent;
 mod table;

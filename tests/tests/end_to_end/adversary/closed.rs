@@ -10,7 +10,7 @@ use tidegate_tests::report::figure;
 
 use super::field::{Field, HONEST, OFFENCES, STOLEN, Thief, memory_mb, topic};
 use super::packets::{Client, Connect, packet, publish, subscribe};
-use super::table::{Table, Watch, refusal};
+use super::table::{Table, Watch, closed, refusal};
 use crate::passage;
 use crate::raw_device::RawDevice;
 
@@ -35,7 +35,7 @@ fn a_stolen_key_speaks_for_its_device_alone_and_not_for_long() {
     let mut disturbed = attacked.simulate();
     let began_mb = memory_mb(&gateway, "VmRSS:");
 
-    let mut table = Table::default();
+    let mut table = Table::new("The broker inside, devices registered, one key stolen:");
     let mut thief = attacked.stolen();
     let half = half_a_packet(attacked.port);
     knock(&attacked, &thief, &mut table);
@@ -59,10 +59,7 @@ fn a_stolen_key_speaks_for_its_device_alone_and_not_for_long() {
         assert!(process.stop(passage::STOP).success());
     }
     check_noted(&attacked);
-    table.check(
-        "The broker inside, devices registered, one key stolen:",
-        EXPECTED,
-    );
+    table.check(EXPECTED);
 }
 
 fn half_a_packet(port: u16) -> JoinHandle<String> {
@@ -72,14 +69,6 @@ fn half_a_packet(port: u16) -> JoinHandle<String> {
         let sent = client.send(&packet[..packet.len() / 2]);
         closed(sent.is_ok() && client.is_closed())
     })
-}
-
-fn closed(is_closed: bool) -> String {
-    if is_closed {
-        refusal(None)
-    } else {
-        "still connected".into()
-    }
 }
 
 /// Who comes in, and as whom.

@@ -33,8 +33,8 @@ pub const STOLEN: &str = "stolen";
 pub const OFFENCES: usize = 60;
 
 const SOON: Duration = Duration::from_secs(60);
-/// The trace of ten minutes takes 20 s.
-const SPEED: &str = "30";
+/// The trace of ten minutes takes 10 s.
+const SPEED: &str = "60";
 
 /// A rig with a registry.
 pub struct Field {
@@ -151,14 +151,13 @@ impl Field {
             let found = received.into_iter().find(|one| {
                 let record = &one.record;
                 let line: Value = serde_json::from_str(&one.line).unwrap_or_default();
-                let alert = &line["alert"];
                 (
                     record.rule.as_str(),
                     record.device.as_str(),
                     record.sensor.as_str(),
                 ) == ("tidegate.conduct", device, sensor)
-                    && alert["cause"] == "conduct"
-                    && alert["state"] == state
+                    && line["cause"] == "conduct"
+                    && line["alert"] == state
             });
             found.map(|one| one.record)
         })

@@ -34,7 +34,8 @@ fn on_an_open_broker_forgeries_are_counted_and_change_nothing() {
     let mut undisturbed = alone.simulate();
     let mut disturbed = attacked.simulate();
 
-    let mut table = Table::default();
+    let mut table =
+        Table::new("A broker that lets everyone in, devices registered, one key stolen:");
     take_over(&attacked, &wire, &disturbed, &mut table);
     let mut watch = Watch::new(&attacked.rig, &[]);
     replay(&wire, &mut watch, &mut table);
@@ -62,10 +63,7 @@ fn on_an_open_broker_forgeries_are_counted_and_change_nothing() {
         .command(&["audit", "show", "--config", "tidegate.toml"])
         .out;
     assert!(!audit.contains("device-quarantined"), "{audit}");
-    table.check(
-        "A broker that lets everyone in, devices registered, one key stolen:",
-        EXPECTED,
-    );
+    table.check(EXPECTED);
 }
 
 /// What a device said so far: whole frames, without repeats, by whether they are sequenced.

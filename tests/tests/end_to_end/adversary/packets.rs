@@ -1,13 +1,10 @@
 //! MQTT 5 by hand: packets that no library would send, and a client that reads what comes of them.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
+use tidegate_tests::connection::Connection;
 
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Messages on their way at once: the broker grants more.
 const IN_FLIGHT: usize = 500;
 
@@ -94,7 +91,7 @@ fn binary(bytes: &[u8]) -> Vec<u8> {
 
 /// A client's connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Connection,
     /// Payloads that came by PUBLISH and were not looked at yet.
     heard: Vec<Vec<u8>>,
 }
@@ -102,34 +99,40 @@ pub struct Client {
 impl Client {
     /// TCP alone.
     pub fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            heard: Vec::new(),
-        })
+        Connection::open(port).map(Self::over)
+    }
+
+    /// Over what stands.
+    pub fn over(stream: Connection) -> Self {
+        let heard = Vec::new();
+        Self { stream, heard }
     }
 
     /// Connects; the reason code with which it is refused, or none where the connection is closed.
     pub fn connect(port: u16, connect: &Connect) -> Result<Self, Option<u8>> {
-        let mut client = Self::open(port).map_err(|_| None)?;
-        client.send(&connect.packet()).map_err(|_| None)?;
-        match client.answer(CONNACK).map_err(|_| None)?.get(1) {
-            Some(0) => Ok(client),
+        Self::open(port).map_err(|_| None)?.greet(connect)
+    }
+
+    /// As [`Self::connect`], where TCP or TLS stands already.
+    pub fn greet(mut self, connect: &Connect) -> Result<Self, Option<u8>> {
+        self.send(&connect.packet()).map_err(|_| None)?;
+        match self.answer(CONNACK).map_err(|_| None)?.get(1) {
+            Some(0) => Ok(self),
             code => Err(code.copied()),
         }
     }
 
     /// The least that the kernel keeps for a reader who does not read.
     pub fn narrow(&self) {
-        let _ = set_socket_recv_buffer_size(&self.stream, 4_096);
+        if let Connection::Plain(stream) = &self.stream {
+            set_socket_recv_buffer_size(stream, 4_096).expect("a socket has a buffer");
+        }
     }
 
     /// Writes bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
     }
 
     /// Publishes by QoS 1; the reason code of each.

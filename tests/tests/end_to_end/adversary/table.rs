@@ -12,27 +12,42 @@ use tidegate_tests::wall::poll_for;
 /// Longest time until the ledger has counted what was sent.
 const COUNTED: Duration = Duration::from_secs(15);
 
-/// Attempts with their outcomes, in order.
-#[derive(Debug, Default)]
-pub struct Table(Vec<(&'static str, String)>);
+/// Attempts with their outcomes, in order; told when it goes, so that also a failed test tells it.
+#[derive(Debug)]
+pub struct Table {
+    title: &'static str,
+    rows: Vec<(&'static str, String)>,
+}
 
 impl Table {
-    /// Notes one.
-    pub fn note(&mut self, attempt: &'static str, outcome: impl Into<String>) {
-        self.0.push((attempt, outcome.into()));
+    /// An empty one.
+    pub fn new(title: &'static str) -> Self {
+        let rows = Vec::new();
+        Self { title, rows }
     }
 
-    /// Tells the table, and fails where it is not what is expected.
-    pub fn check(&self, title: &str, expected: &[(&str, &str)]) {
-        let mut text = format!("{title}\n| attempt | outcome |\n|---|---|");
-        for (attempt, outcome) in &self.0 {
-            let _ = write!(text, "\n| {attempt} | {outcome} |");
-        }
-        say(&text);
-        let found: Vec<(&str, &str)> = self.0.iter().map(|(a, o)| (*a, o.as_str())).collect();
+    /// Notes one.
+    pub fn note(&mut self, attempt: &'static str, outcome: impl Into<String>) {
+        self.rows.push((attempt, outcome.into()));
+    }
+
+    /// Fails where it is not what is expected.
+    pub fn check(&self, expected: &[(&str, &str)]) {
+        let rows = self.rows.iter();
+        let found: Vec<(&str, &str)> = rows.map(|(one, other)| (*one, other.as_str())).collect();
         let differs = found.iter().zip(expected).find(|(one, other)| one != other);
         assert_eq!(differs, None, "found and expected");
         assert_eq!(found.len(), expected.len(), "as many attempts as expected");
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let mut text = format!("{}\n| attempt | outcome |\n|---|---|", self.title);
+        for (attempt, outcome) in &self.rows {
+            let _ = write!(text, "\n| {attempt} | {outcome} |");
+        }
+        say(&text);
     }
 }
 
@@ -45,6 +60,15 @@ pub fn refusal(code: Option<u8>) -> String {
         Some(0x87) => "refused by the broker: not authorised (0x87)".into(),
         Some(code) => format!("refused by the broker ({code:#04x})"),
         None => "connection closed".into(),
+    }
+}
+
+/// Whether a connection was closed, in words.
+pub fn closed(is_closed: bool) -> String {
+    if is_closed {
+        refusal(None)
+    } else {
+        "still connected".into()
     }
 }
 
