@@ -4,6 +4,7 @@
 //! Everything is on loopback, and bounded in number and time.
 
 mod closed;
+mod expected;
 mod field;
 mod open;
 mod packets;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tidegate_shared::frame;
 use tidegate_shared::ids::Incarnation;
-use tidegate_shared::message::{Ack, Down, Refused, RefusedReason};
+use tidegate_shared::message::{self, Ack, Down, Refused, RefusedReason, Status, up};
 use tidegate_shared::seal::{self, Opening};
 use tidegate_tests::process::Process;
 use tidegate_tests::simulation::progress;
 use tidegate_tests::wall::wait_for;
 
+use super::expected;
 use super::field::{Field, HONEST, OFFENCES, memory_mb, topic};
 use super::packets::{Client, Connect};
 use super::table::{Table, Watch};
@@ -22,8 +23,6 @@ const SOON: Duration = Duration::from_secs(20);
 const MB_MAX: f64 = 64.0;
 /// Garbage in an honest device's name.
 const GARBAGE: usize = 500;
-
-const EXPECTED: &[(&str, &str)] = &[];
 
 #[test]
 fn on_an_open_broker_forgeries_are_counted_and_change_nothing() {
@@ -41,12 +40,12 @@ fn on_an_open_broker_forgeries_are_counted_and_change_nothing() {
     replay(&wire, &mut watch, &mut table);
     forge(&attacked, &wire, &mut watch, &mut table);
     let answered = answer_in_its_place(&attacked, &wire);
-    field_is_suspicious(&attacked, &wire, &mut watch, &mut table);
+    raise_suspicion(&attacked, &wire, &mut watch, &mut table);
 
     let expected = alone.outcome(&mut undisturbed);
     assert_eq!(attacked.outcome(&mut disturbed), expected);
     for attempt in answered {
-        table.note(attempt, "ignored by the device");
+        table.note(attempt, expected::IGNORED);
     }
     let counts = attacked.rig.ledger().to_string();
     assert!(!counts.contains("\"quarantined\":") && !counts.contains("\"throttled\":"));
@@ -60,10 +59,11 @@ fn on_an_open_broker_forgeries_are_counted_and_change_nothing() {
     }
     let audit = attacked
         .rig
-        .command(&["audit", "show", "--config", "tidegate.toml"])
+        .command(&["audit", "show", "--config", "tidegate.toml", "--json"])
         .out;
+    assert!(audit.contains("device-enrolled"), "{audit}");
     assert!(!audit.contains("device-quarantined"), "{audit}");
-    table.check(EXPECTED);
+    table.check(&expected::OPEN);
 }
 
 /// What a device said so far: whole frames, without repeats, by whether they are sequenced.
@@ -172,8 +172,11 @@ fn forge(field: &Field, wire: &Wire, watch: &mut Watch<'_>, table: &mut Table) {
     drop(client);
 
     // A will is published when its client vanishes without a word.
+    let offline = plain.frame(0, |writer| {
+        message::write(writer, up::STATUS, &Status { online: false })
+    });
     let status = topic(&format!("{}/status", HONEST[0]));
-    let willed = stranger(field, Some((status, plain.hello())));
+    let willed = stranger(field, Some((status, offline)));
     drop(willed);
     table.note("a will in its name", watch.told(1));
     let garbage = vec![vec![0x55; 64]; GARBAGE];
@@ -249,7 +252,7 @@ fn spoken(incarnation: Incarnation, word: &Down<'_>) -> Vec<u8> {
 }
 
 /// As much as would put a device in quarantine, if it were known who speaks.
-fn field_is_suspicious(field: &Field, wire: &Wire, watch: &mut Watch<'_>, table: &mut Table) {
+fn raise_suspicion(field: &Field, wire: &Wire, watch: &mut Watch<'_>, table: &mut Table) {
     let frame = recorded(wire, HONEST[0], true).swap_remove(0);
     for _ in 0..OFFENCES {
         wire.publish(&format!("{}/up", HONEST[0]), changed(&frame));

@@ -10,12 +10,11 @@ use tidegate_tests::ports;
 use tidegate_tests::rig::{CONFIGURATION, Rig};
 use tidegate_tests::wall::wait_until;
 
+use super::expected;
 use super::packets::{Client, Connect};
 use super::table::{Table, closed, refusal};
 use crate::passage;
 use crate::wire::SITE;
-
-const EXPECTED: &[(&str, &str)] = &[];
 
 #[test]
 fn over_tls_nobody_comes_in_without_a_certificate_or_as_another() {
@@ -80,7 +79,7 @@ fn over_tls_nobody_comes_in_without_a_certificate_or_as_another() {
     let mut inside = Client::over(shaken.expect("its certificate is good"));
     let _ = inside.send(&[0x55; 4_096]);
     table.note("garbage inside TLS", closed(inside.is_closed()));
-    table.check(EXPECTED);
+    table.check(&expected::SECURED);
     assert!(gateway.stop(passage::STOP).success());
 }
 

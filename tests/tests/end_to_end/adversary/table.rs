@@ -9,6 +9,8 @@ use tidegate_tests::report::say;
 use tidegate_tests::rig::Rig;
 use tidegate_tests::wall::poll_for;
 
+use super::expected;
+
 /// Longest time until the ledger has counted what was sent.
 const COUNTED: Duration = Duration::from_secs(15);
 
@@ -54,12 +56,12 @@ impl Drop for Table {
 /// What a reason code means, of CONNACK, PUBACK or SUBACK; none where the connection is closed.
 pub fn refusal(code: Option<u8>) -> String {
     match code {
-        Some(0 | 1) => "let through".into(),
-        Some(0x85) => "refused by the broker: client id (0x85)".into(),
-        Some(0x86) => "refused by the broker: user or password (0x86)".into(),
-        Some(0x87) => "refused by the broker: not authorised (0x87)".into(),
+        Some(0 | 1) => expected::LET.into(),
+        Some(0x85) => expected::CLIENT_ID.into(),
+        Some(0x86) => expected::LOGIN.into(),
+        Some(0x87) => expected::RIGHTS.into(),
         Some(code) => format!("refused by the broker ({code:#04x})"),
-        None => "connection closed".into(),
+        None => expected::ENDED.into(),
     }
 }
 
