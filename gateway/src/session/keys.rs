@@ -22,7 +22,7 @@ use super::intake::{read_frame, uncounted};
 use super::{Link, Session, SessionConfig};
 use crate::entry::Uncounted;
 
-/// Incarnations of a device whose counters are remembered.
+/// Incarnations of a device whose counters are remembered, the living one among them.
 pub const HEARD_MAX: usize = 8;
 
 /// `security.frames`: which frames are taken.
@@ -186,6 +186,8 @@ impl Session {
             return Ok(());
         }
         let header = &taken.frame.header;
+        let lives = self.live.devices.get(device);
+        let lives = lives.and_then(|marks| marks.current).map(|(of, _)| of);
         let heard = &mut self.link(device).sealed.heard;
         let said = (header.mark.boot, taken.counter);
         match heard.get(&header.incarnation) {
@@ -194,7 +196,9 @@ impl Session {
             _ => {}
         }
         if heard.len() >= HEARD_MAX && !heard.contains_key(&header.incarnation) {
-            heard.pop_first();
+            // Not how far the living one counted: its old words would count again.
+            let former = heard.keys().copied().find(|of| Some(*of) != lives);
+            former.and_then(|former| heard.remove(&former));
         }
         heard.insert(header.incarnation, said);
         Ok(())

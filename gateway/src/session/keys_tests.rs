@@ -236,6 +236,33 @@ fn an_unsequenced_frame_is_taken_once() {
     assert_eq!(counted(&bench, Uncounted::Replayed), 2);
 }
 
+/// Who recorded what a device said under many incarnations can have some of them forgotten, but
+/// not the one that lives.
+#[test]
+fn words_of_former_incarnations_do_not_bring_back_those_of_the_living_one() {
+    let mut bench = bench(Frames::Require, &[key(3)]);
+    let word = |incarnation, counter| {
+        let hello = hello(progress(mark(1, 1), mark(0, 0), 0));
+        let hello = unsequenced(Incarnation(incarnation), 1, up::HELLO, &hello);
+        sealed(3, counter, &hello)
+    };
+    let formers = 101..=100 + HEARD_MAX as u32;
+    for former in formers.clone().rev() {
+        bench.receive("d", &word(former, 1));
+        bench.commit();
+    }
+    for counter in [1, 2] {
+        bench.receive("d", &word(100, counter));
+        bench.commit();
+    }
+    for former in formers {
+        bench.receive("d", &word(former, 1));
+    }
+    let before = counted(&bench, Uncounted::Replayed);
+    assert!(bench.receive("d", &word(100, 1)).is_empty());
+    assert_eq!(counted(&bench, Uncounted::Replayed), before + 1);
+}
+
 #[test]
 fn a_will_counts_for_its_own_connection() {
     let mut bench = bench(Frames::Require, &[key(3)]);
