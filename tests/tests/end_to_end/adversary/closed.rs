@@ -209,7 +209,7 @@ fn reach(client: &mut Client, watch: &mut Watch<'_>, table: &mut Table) {
         ("ack in the gateway's place", "pump-1/down"),
         ("speak as the gateway", "gateway"),
     ] {
-        let codes = client.publish(&topic(rest), &[ack.clone()]);
+        let codes = client.publish(&topic(rest), std::slice::from_ref(&ack));
         table.note(
             attempt,
             refusal(codes.ok().and_then(|codes| codes.first().copied())),
@@ -229,7 +229,7 @@ fn speak(thief: &mut Thief, client: &mut Client, watch: &mut Watch<'_>, table: &
     let up = topic(&format!("{STOLEN}/up"));
     let hello = thief.hello();
     client
-        .publish(&up, &[hello.clone()])
+        .publish(&up, std::slice::from_ref(&hello))
         .expect("its own topic");
     let welcomed = thief.hear(client, |down| matches!(down, Down::Welcome(_)));
     table.note(

@@ -32,7 +32,7 @@ pub const STOLEN: &str = "stolen";
 /// So many offences are one too many.
 pub const OFFENCES: usize = 60;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// The trace of ten minutes takes 10 s.
 const SPEED: &str = "60";
 

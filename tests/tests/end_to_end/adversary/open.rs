@@ -83,7 +83,7 @@ fn recorded(wire: &Wire, device: &str, sequenced: bool) -> Vec<Vec<u8>> {
 fn take_over(field: &Field, wire: &Wire, simulations: &[Process], table: &mut Table) {
     wait_for("the devices to speak", SOON, || {
         let has_spoken = |device: &&str| recorded(wire, device, true).len() > 2;
-        HONEST.iter().all(|device| has_spoken(device)).then_some(())
+        HONEST.iter().all(has_spoken).then_some(())
     });
     let said = recorded(wire, HONEST[0], false).len();
     let connect = Connect {

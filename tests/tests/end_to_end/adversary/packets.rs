@@ -161,7 +161,7 @@ impl Client {
     pub fn hear(&mut self) -> io::Result<Vec<u8>> {
         while self.heard.is_empty() {
             let (head, body) = self.read()?;
-            self.keep(head, body)?;
+            self.keep(head, &body)?;
         }
         Ok(self.heard.remove(0))
     }
@@ -190,17 +190,17 @@ impl Client {
             if head & 0xf0 == kind {
                 return Ok(body);
             }
-            self.keep(head, body)?;
+            self.keep(head, &body)?;
         }
     }
 
-    fn keep(&mut self, head: u8, body: Vec<u8>) -> io::Result<()> {
+    fn keep(&mut self, head: u8, body: &[u8]) -> io::Result<()> {
         if head & 0xf0 != 0x30 {
             return Ok(());
         }
-        let payload = payload(head, &body).ok_or(io::ErrorKind::InvalidData)?;
+        let payload = payload(head, body).ok_or(io::ErrorKind::InvalidData)?;
         self.heard.push(payload.to_vec());
-        if let (0x02, Some(number)) = (head & 0x06, number(&body)) {
+        if let (0x02, Some(number)) = (head & 0x06, number(body)) {
             self.send(&packet(PUBACK, number))?;
         }
         Ok(())

@@ -22,7 +22,7 @@ fn over_tls_nobody_comes_in_without_a_certificate_or_as_another() {
     let rig = Rig::free(CONFIGURATION);
     let port = inside_over_tls(&rig, &certificates);
     let mut gateway = rig.gateway(&[]);
-    wait_until("the broker to answer", Duration::from_secs(60), || {
+    wait_until("the broker to answer", Duration::from_mins(1), || {
         ports::answers(port)
     });
     let mut table = Table::new("The broker inside over TLS, one certificate stolen:");

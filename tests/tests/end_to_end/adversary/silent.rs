@@ -14,7 +14,7 @@ use super::field::{memory_mb, topic};
 use super::packets::{Client, Connect};
 use crate::passage;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// Clients who do not read.
 const SILENT: usize = 4;
 /// Clients who speak all the time.
