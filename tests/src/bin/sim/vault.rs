@@ -194,11 +194,12 @@ impl Vault {
             let incarnation = said.header.incarnation.0;
             let this = (said.header.mark.boot, said.counter);
             let known = newest.get(&incarnation).copied();
-            // A gateway remembers as many, and forgets one for another.
-            if known < Some(this) && (known.is_some() || newest.len() < HEARD_MAX) {
+            if known < Some(this) {
                 newest.insert(incarnation, this);
             }
-            known.is_some_and(|known| known >= this)
+            // Of more incarnations a gateway forgets some.
+            let is_remembered = newest.len() <= HEARD_MAX;
+            is_remembered && known.is_some_and(|known| known >= this)
         };
         Word {
             plain,
