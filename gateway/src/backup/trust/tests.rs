@@ -136,6 +136,7 @@ fn back_up_at_work(every: u64, warm: u32) -> bool {
         let newest = disk.content("audit/checkpoint").unwrap();
         disk.put("audit/cosigned/0123abcd", newest);
     };
+    step();
     let working: Arc<dyn Disk> = Arc::new(Working::new(rig.disk.clone(), every, step));
     match back_up(&working, &rig.tar(), 0, &mut |_, _| {}) {
         Ok(_) => {}
