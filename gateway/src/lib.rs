@@ -14,6 +14,7 @@ pub mod at_rest;
 #[cfg(feature = "network")]
 pub mod audit;
 pub mod backoff;
+#[cfg(feature = "network")]
 pub mod backup;
 pub mod budget;
 pub mod causes;
