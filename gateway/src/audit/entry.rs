@@ -54,6 +54,15 @@ pub enum Who {
     Gateway,
 }
 
+impl Who {
+    /// Whoever runs this command.
+    pub fn this_user() -> Self {
+        Self::Control {
+            uid: Some(rustix::process::getuid().as_raw()),
+        }
+    }
+}
+
 /// What was done. Times are UTC in µs, fingerprints and hashes are hex.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

@@ -28,10 +28,11 @@ use tidegate_shared::seal::Key;
 use crate::at_rest;
 use crate::audit::{self, Act, AuditError, Entry, Log, Who};
 use crate::disk::Disk;
+use crate::identity::{self, IdentityUnwritten};
 use crate::registry::registrar::OrderError;
 use crate::registry::store::StoreError;
 use crate::registry::{Answer, Auditor, Order, Registrar, RegistryAct, RegistryError};
-use crate::rules::settings::SecuritySettings;
+use crate::rules::settings::{SecuritySettings, Settings};
 use crate::session::{DeviceKey, Keyring, Ruling, Turn};
 use crate::time::Timestamp;
 
@@ -44,6 +45,9 @@ pub enum TrustError {
     /// The key that they are sealed under.
     #[error("registry and audit log cannot be opened; nothing was changed")]
     Key(#[from] at_rest::key::KeyError),
+    /// The gateway's identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityUnwritten),
     /// The registry's file.
     #[error(transparent)]
     Registry(#[from] StoreError),
@@ -133,6 +137,22 @@ impl Trust {
         };
         trust.held = trust.standing()?.held();
         Ok(trust)
+    }
+
+    /// Opens both for a command that holds the data directory of a stopped gateway; one that never
+    /// ran is given its id.
+    ///
+    /// # Errors
+    /// As [`Trust::open`], or the gateway's identity cannot be written.
+    pub fn of_stopped(disk: &Arc<dyn Disk>, settings: &Settings) -> Result<Self, TrustError> {
+        let drawn = getrandom::u64().map_err(TrustError::Random)?;
+        let identity = identity::known(disk, drawn)?;
+        let whose = Whose {
+            site: settings.site.as_str(),
+            gateway: identity.gateway,
+            start: identity.start,
+        };
+        Self::open(disk, &settings.security, whose)
     }
 
     /// Whether acts are noted.

@@ -9,12 +9,11 @@ use crate::cli::failure::Failure;
 use crate::control::{self, AskError};
 use crate::disk::data_dir::{DataDir, DataDirError};
 use crate::disk::{Disk, RealDisk};
-use crate::identity;
 use crate::registry::registrar::Unaudited;
 use crate::registry::{Answer, Order, Registrar};
 use crate::rules::settings::Settings;
 use crate::time::{Clock, SystemClock};
-use crate::trust::{Trust, Whose};
+use crate::trust::Trust;
 
 use super::failed;
 
@@ -60,18 +59,8 @@ impl Desk {
             let answer = registrar.carry_out(order, now.wall_us, &mut Unaudited);
             return answer.map_err(failed);
         }
-        let drawn = getrandom::u64().map_err(failed)?;
-        let identity = identity::known(&disk, drawn).map_err(failed)?;
-        let whose = Whose {
-            site: self.settings.site.as_str(),
-            gateway: identity.gateway,
-            start: identity.start,
-        };
-        let mut trust = Trust::open(&disk, &self.settings.security, whose).map_err(failed)?;
-        let who = Who::Control {
-            uid: Some(rustix::process::getuid().as_raw()),
-        };
-        let answer = trust.carry_out(now, who, order);
+        let mut trust = Trust::of_stopped(&disk, &self.settings).map_err(failed)?;
+        let answer = trust.carry_out(now, Who::this_user(), order);
         answer.map_err(failed)
     }
 }
