@@ -301,13 +301,6 @@ impl Session {
         self.conduct.standing(device, &self.config.policy)
     }
 
-    /// Devices that are not free, each with how it is taken.
-    pub fn held(&self) -> impl Iterator<Item = (&DeviceName, Standing)> {
-        let accounts = self.conduct.accounts.iter();
-        let held = accounts.filter(|(_, account)| account.held.is_some());
-        held.map(|(device, _)| (device, self.standing(device)))
-    }
-
     /// From here on offences are answered so.
     pub fn set_policy(&mut self, policy: Policy) {
         self.config.policy = policy;
@@ -338,6 +331,9 @@ impl Session {
     }
 
     pub(super) fn expire(&mut self) {
+        if !self.may_log() {
+            return;
+        }
         let rulings = self.conduct.expire(self.now.mono_us);
         self.out
             .extend(rulings.into_iter().map(super::Effect::Ruled));
@@ -345,11 +341,13 @@ impl Session {
 
     pub(super) fn free(&mut self, device: &DeviceName) {
         let ruling = self.conduct.release(device);
+        // A standby logs nothing: it frees without a word.
+        let ruling = ruling.filter(|_| self.may_log());
         self.out.extend(ruling.map(super::Effect::Ruled));
     }
 
     pub(super) fn conduct_deadline(&self) -> Option<u64> {
-        self.conduct.next_deadline()
+        self.conduct.next_deadline().filter(|_| self.may_log())
     }
 
     /// Whether a message of this device is looked at; counts it when it is not.

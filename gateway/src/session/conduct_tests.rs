@@ -1,10 +1,13 @@
 //! Conduct: who is throttled, held and freed, and who never is.
 
 use proptest::prelude::*;
-use tidegate_shared::message::{Status, up};
+use tidegate_shared::ids::Incarnation;
+use tidegate_shared::message::{Down, Presence, Status, up};
 use tidegate_shared::seal::{self, Key, SEAL_BYTES_MAX, Way};
 
-use super::tests::{Bench, INC, config, hello, mark, name, progress, sequenced, unsequenced};
+use super::tests::{
+    Bench, INC, config, frame_with, hello, mark, name, progress, sequenced, unsequenced,
+};
 use super::*;
 use crate::entry::Uncounted;
 
@@ -204,6 +207,44 @@ fn a_quarantine_of_an_earlier_start_goes_on() {
     assert!(bench.receive("d", &batch(1)).is_empty());
     wait(&mut bench, 5_000_000);
     assert!(rulings(&bench.event(Event::Deadline))[0].is_over);
+}
+
+/// Another gateway owns the site, and says so.
+fn stand_by(bench: &mut Bench) {
+    let owner = Presence {
+        gateway: 100,
+        term: Term(9),
+        start: 1,
+        online: true,
+    };
+    let (owner, _) = frame_with(Incarnation(0), mark(0, 0), |writer| {
+        Down::Presence(owner).write(writer)
+    });
+    bench.event(Event::Received {
+        topic: "tidegate/v1/plant/gateway",
+        retained: false,
+        payload: &owner,
+    });
+    assert!(bench.session.is_standby());
+}
+
+#[test]
+fn a_standby_frees_nobody_by_an_entry_and_waits_for_no_such_deadline() {
+    let mut bench = bench(POLICY);
+    for _ in 0..100 {
+        bench.receive("d", &forged());
+    }
+    assert_eq!(bench.session.standing(&name("d")), Standing::Quarantined);
+    stand_by(&mut bench);
+    wait(&mut bench, 3_600_000_000);
+    // The owner is still there.
+    stand_by(&mut bench);
+    let now_us = bench.now.mono_us;
+    assert!(rulings(&bench.event(Event::Deadline)).is_empty());
+    let due = bench.session.next_deadline();
+    assert!(due.is_none_or(|due| due > now_us), "{due:?} at {now_us}");
+    assert!(rulings(&bench.event(Event::Release(&name("d")))).is_empty());
+    assert_eq!(bench.session.standing(&name("d")), Standing::Free);
 }
 
 /// One word of a device over a network that is as bad as they come.
