@@ -41,6 +41,75 @@ pub(super) struct Scene<'a> {
     pub logged: &'a Logged,
 }
 
+/// Whom a decision's record is about.
+pub(super) struct About<'a> {
+    pub rule: &'a str,
+    pub device: &'a str,
+    pub sensor: &'a str,
+    pub unit: &'a str,
+}
+
+impl Scene<'_> {
+    /// The record that tells of a decision, for these sinks.
+    pub fn tell(
+        &self,
+        about: &About<'_>,
+        (cause, state): (AlertCause, AlertState),
+        values: Vec<(String, Value)>,
+        sinks: &[String],
+    ) -> Emitted {
+        let About {
+            rule,
+            device,
+            sensor,
+            unit,
+        } = *about;
+        let origin = Origin {
+            site: self.site,
+            log_incarnation: self.log_incarnation,
+            rule,
+            version: 1,
+            device,
+            sensor,
+            epoch: 0,
+        };
+        let at = self.logged.at;
+        let record = Record {
+            id: of_decision(&origin, (cause, state), (self.position, at.wall_us)),
+            site: self.site.to_owned(),
+            device: device.to_owned(),
+            sensor: sensor.to_owned(),
+            unit: unit.to_owned(),
+            rule: rule.to_owned(),
+            version: 1,
+            epoch: 0,
+            start_us: at.wall_us,
+            end_us: at.wall_us,
+            revision: 0,
+            samples: 0,
+            fresh: 0,
+            clock: if at.wall_trusted {
+                ClockQuality::Learnt
+            } else {
+                ClockQuality::Untrusted
+            },
+            partial: false,
+            alert: Some(AlertNote {
+                cause,
+                state,
+                historic: false,
+            }),
+            values,
+        };
+        Emitted {
+            place: Place::default(),
+            forward: sinks.to_vec(),
+            priority: Priority::High,
+            record,
+        }
+    }
+}
+
 impl Budget {
     /// What was decided last.
     pub fn decided(&self) -> Option<&Decision> {
@@ -111,54 +180,18 @@ impl Budget {
 }
 
 fn tell(scene: &Scene<'_>, decision: &Decision, sensor: &str, state: AlertState) -> Emitted {
-    let origin = Origin {
-        site: scene.site,
-        log_incarnation: scene.log_incarnation,
-        rule: RULE,
-        version: 1,
-        device: GROUP,
-        sensor,
-        epoch: 0,
-    };
-    let at = scene.logged.at;
-    let cause = AlertCause::Budget;
     let bytes = |name: &str, bytes: u64| (name.to_owned(), Value::Count(bytes));
     let forecast = decision.forecast_bytes;
     let values = [bytes("used", decision.used_bytes)]
         .into_iter()
         .chain(forecast.map(|forecast| bytes("forecast", forecast)))
         .chain([bytes("cap", decision.cap_bytes)]);
-    let record = Record {
-        id: of_decision(&origin, (cause, state), (scene.position, at.wall_us)),
-        site: scene.site.to_owned(),
-        device: GROUP.to_owned(),
-        sensor: sensor.to_owned(),
-        unit: "B".to_owned(),
-        rule: RULE.to_owned(),
-        version: 1,
-        epoch: 0,
-        start_us: at.wall_us,
-        end_us: at.wall_us,
-        revision: 0,
-        samples: 0,
-        fresh: 0,
-        clock: if at.wall_trusted {
-            ClockQuality::Learnt
-        } else {
-            ClockQuality::Untrusted
-        },
-        partial: false,
-        alert: Some(AlertNote {
-            cause,
-            state,
-            historic: false,
-        }),
-        values: values.collect(),
+    let about = About {
+        rule: RULE,
+        device: GROUP,
+        sensor,
+        unit: "B",
     };
-    Emitted {
-        place: Place::default(),
-        forward: decision.sinks.clone(),
-        priority: Priority::High,
-        record,
-    }
+    let alert = (AlertCause::Budget, state);
+    scene.tell(&about, alert, values.collect(), &decision.sinks)
 }
