@@ -6,6 +6,7 @@ mod books;
 mod budget;
 mod chains;
 mod closes;
+mod conduct;
 mod epochs;
 mod memory;
 mod model;
