@@ -195,7 +195,7 @@ impl Sink {
         let request = Request {
             body_bytes: bytes_after,
             head_bytes: self.head_bytes.map_or(0, |bytes| bytes + digits),
-            opens: self.framing.opens(idle_us),
+            idle_us,
         };
         let cost = Cost {
             bytes_before,

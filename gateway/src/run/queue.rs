@@ -61,7 +61,7 @@ impl SpoolQueue {
         self.framing.estimate(&Request {
             body_bytes: delivery.bytes_after,
             head_bytes: delivery.header_bytes,
-            opens: self.framing.opens(idle_us),
+            idle_us,
         })
     }
 

@@ -52,7 +52,7 @@ fn a_connection_over_tls_costs_what_the_model_says_but_for_its_certificates() {
         let estimated = framing(&sink).estimate(&Request {
             body_bytes: answer.sent_bytes,
             head_bytes: answer.header_bytes,
-            opens: true,
+            idle_us: None,
         });
         let found = link - answer.sent_bytes - chain_bytes + CHAIN_BYTES;
         let off = 100.0 * (estimated as f64 / found as f64 - 1.0);
