@@ -105,19 +105,22 @@ impl Process {
     /// Asks it to stop (SIGTERM) and waits for its end.
     pub fn stop(&mut self, limit: Duration) -> ExitStatus {
         if self.ended().is_none() {
-            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-            let pid = pid.expect("a child's process id is a positive i32");
             // It may end by itself in between; its status says how.
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid_of(self.id()), Signal::TERM);
         }
         self.wait(limit)
     }
 
     /// Sends SIGHUP to the process of an id.
     pub fn hang_up(id: u32) {
-        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-        let pid = pid.expect("a child's process id is a positive i32");
-        kill_process(pid, Signal::HUP).expect("a child of this process takes signals");
+        kill_process(pid_of(id), Signal::HUP).expect("a child of this process takes signals");
+    }
+
+    /// Has it stand still (SIGSTOP) until the guard is dropped.
+    pub fn hold(&self) -> Held<'_> {
+        // One that has ended by itself stands still anyway.
+        let _ = kill_process(pid_of(self.id()), Signal::STOP);
+        Held(self)
     }
 
     /// What it wrote to stdout so far.
@@ -151,6 +154,22 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// A process that stands still; it goes on (SIGCONT) when this is dropped.
+#[derive(Debug)]
+pub struct Held<'p>(&'p Process);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let _ = kill_process(pid_of(self.0.id()), Signal::CONT);
+    }
+}
+
+/// The system's name of a child that was not waited for yet.
+fn pid_of(id: u32) -> Pid {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+    pid.expect("a child's process id is a positive i32")
 }
 
 /// Whether a process ended by SIGKILL.

@@ -82,6 +82,8 @@ pub struct Watch<'r> {
     rig: &'r Rig,
     /// Whose counts are left out.
     except: &'static [&'static str],
+    /// Reasons that are left out.
+    beside: &'static [&'static str],
     seen: Counts,
 }
 
@@ -91,12 +93,23 @@ impl<'r> Watch<'r> {
         Self {
             rig,
             except,
+            beside: &[],
             seen: counts(&rig.ledger(), except),
         }
     }
 
+    /// Leaves reasons out from now on: those of what devices do beside the attempts.
+    pub fn leave_out(&mut self, reasons: &'static [&'static str]) {
+        self.beside = reasons;
+    }
+
     /// What was counted since the last look, once it is as many as were sent.
     pub fn risen(&mut self, sent: u64) -> Counts {
+        self.risen_by(sent, |_| true)
+    }
+
+    /// As [`Self::risen`], once what was counted for these reasons is as many.
+    pub fn risen_by(&mut self, sent: u64, is_own: impl Fn(&str) -> bool) -> Counts {
         let mut risen = Counts::new();
         poll_for(COUNTED, || {
             let now = counts(&self.rig.ledger(), self.except);
@@ -106,9 +119,10 @@ impl<'r> Watch<'r> {
                     let before = self.seen.get(reason).copied().unwrap_or(0);
                     (reason.clone(), count - before)
                 })
-                .filter(|(_, count)| *count > 0)
+                .filter(|(reason, count)| *count > 0 && !self.beside.contains(&reason.as_str()))
                 .collect();
-            let is_done = risen.values().sum::<u64>() >= sent;
+            let own = risen.iter().filter(|(reason, _)| is_own(reason));
+            let is_done = own.map(|(_, count)| count).sum::<u64>() >= sent;
             if is_done {
                 self.seen = now;
             }
