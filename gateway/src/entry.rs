@@ -10,7 +10,7 @@ use tidegate_shared::ids::{DeviceName, Incarnation, Mark};
 use crate::time::Timestamp;
 
 /// The engine's number: it grows when the same log gives other records.
-pub const ENGINE: u32 = 4;
+pub const ENGINE: u32 = 5;
 
 /// An entry with the moment it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,6 +18,7 @@ pub mod backoff;
 pub mod backup;
 pub mod budget;
 pub mod causes;
+pub mod checkpoint;
 #[cfg(feature = "network")]
 pub mod cli;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Records: what leaves the gateway. A closed window, a sample passed through, or an alert.
+//! Records: what leaves the gateway. A closed window, a sample passed through, an alert, or a note.
 
 pub mod id;
 mod json;
@@ -6,7 +6,7 @@ mod json;
 use std::fmt;
 
 pub use json::{rfc3339, to_json};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The sensor of a record that stands for all sensors of a device, and the device of one that
 /// stands for all devices.
@@ -91,7 +91,7 @@ pub enum Value {
     Counts(Vec<u64>),
 }
 
-/// A closed window, a passed-through sample or an alert.
+/// A closed window, a passed-through sample, an alert or a note.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Identity.
@@ -128,6 +128,16 @@ pub struct Record {
     pub alert: Option<AlertNote>,
     /// Values by name, in the rule's order; absent ones (stddev of one sample) are left out.
     pub values: Vec<(String, Value)>,
+    /// A text that it carries, of several lines: a checkpoint ([`mod@crate::checkpoint`]).
+    #[serde(deserialize_with = "absent_is_none")]
+    pub note: Option<String>,
+}
+
+/// A record that an earlier version stored ends before the note. What is stored has a check of its
+/// own, so whatever cannot be read here is not there.
+#[expect(clippy::unnecessary_wraps, reason = "serde calls it by this shape")]
+fn absent_is_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::deserialize(deserializer).unwrap_or(None))
 }
 
 /// A record's place in the order of emission: replay gives every record the same place.
@@ -176,5 +186,22 @@ pub(crate) fn example(number: u8) -> Record {
         partial: false,
         alert: None,
         values: vec![("count".into(), Value::Count(1))],
+        note: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_earlier_version_has_no_note() {
+        let mut record = example(1);
+        let mut bytes = postcard::to_stdvec(&record).unwrap();
+        assert_eq!(bytes.pop(), Some(0), "the note stands last");
+        assert_eq!(postcard::from_bytes::<Record>(&bytes).unwrap(), record);
+        record.note = Some("a\nb\n".into());
+        let bytes = postcard::to_stdvec(&record).unwrap();
+        assert_eq!(postcard::from_bytes::<Record>(&bytes).unwrap(), record);
     }
 }

@@ -49,6 +49,7 @@ mod snapshot;
 mod source;
 mod standing;
 mod tiles;
+pub mod told;
 pub mod verify;
 pub mod witness;
 mod words;

@@ -7,8 +7,8 @@
 //! 2. Each bundle holds whole entries, and their hashes are those in the tiles of level 0; each tile
 //!    above has the hashes of the full tiles below it.
 //! 3. The root hash of all that is the checkpoint's.
-//! 4. What witnesses cosigned, and the checkpoint that the caller kept from before, are earlier
-//!    states of this log.
+//! 4. What witnesses cosigned, the checkpoint that the caller kept from before, and those that went
+//!    upstream, are earlier states of this log.
 //! 5. What other files there are: older partial tiles begin as the newer ones do; the rest was never
 //!    in the log, and is told as not covered.
 //! 6. Every entry can be understood and is in canonical form.
@@ -22,6 +22,7 @@ use super::keys::{LogKey, WitnessKey};
 use super::snapshot::{Signed, Snapshot, read_tile};
 use super::source::{Source, find};
 use super::tiles::{self, Growth, HEIGHT, WIDTH, bundle_of};
+use super::told::{Told, ToldReport, hold};
 use super::{AuditError, Entry};
 
 /// What a log is held against.
@@ -33,6 +34,8 @@ pub struct Trusted<'a> {
     pub witnesses: &'a [WitnessKey],
     /// A checkpoint that was seen before.
     pub seen: Option<&'a [u8]>,
+    /// Checkpoints that went upstream.
+    pub told: &'a [Told],
 }
 
 /// What was verified.
@@ -50,6 +53,8 @@ pub struct Report {
     pub by_others: usize,
     /// How many entries the checkpoint had that was seen before.
     pub seen: Option<u64>,
+    /// Checkpoints that went upstream; none where none were given.
+    pub told: Option<ToldReport>,
     /// Files that are not part of the log.
     pub not_covered: Vec<String>,
 }
@@ -120,6 +125,31 @@ pub enum Wrong {
         /// Why.
         why: String,
     },
+    /// Checkpoints that went upstream are of another history.
+    #[error(
+        "of {of} checkpoints that went upstream, {wrong} are not of the log that is here: it was rewritten or cut back since. Keep both"
+    )]
+    Told {
+        /// How many.
+        wrong: usize,
+        /// Of how many.
+        of: usize,
+        /// What is wrong with the first.
+        #[source]
+        first: Box<Wrong>,
+    },
+    /// Two checkpoints that went upstream are of two histories.
+    #[error(
+        "two histories: the checkpoints upstream in lines {} and {} are both of {size} entries, both signed with the log's key, and not the same. Keep both",
+        lines.0,
+        lines.1
+    )]
+    TwoTold {
+        /// How many entries they have.
+        size: u64,
+        /// Where they begin.
+        lines: (usize, usize),
+    },
     /// A witness has not cosigned.
     #[error("{witness} has cosigned no checkpoint that is kept here")]
     NotCosigned {
@@ -166,6 +196,10 @@ pub fn verify(
         Ok::<_, Wrong>(seen.size())
     });
     let seen = seen.transpose()?;
+    let told = match trusted.told {
+        [] => None,
+        told => Some(hold(&snapshot, told)?),
+    };
     let not_covered = walk.others(paths)?;
     let (tiles, span_us) = (walk.expected.len(), understand(&snapshot)?);
     Ok(Report {
@@ -175,6 +209,7 @@ pub fn verify(
         cosigned,
         by_others,
         seen,
+        told,
         not_covered,
     })
 }
@@ -334,8 +369,8 @@ fn check_cosigned(
 }
 
 /// Whether a checkpoint is an earlier state of a log, or the same.
-fn check_earlier(
-    snapshot: &Snapshot<&dyn Source>,
+pub(super) fn check_earlier<S: Source>(
+    snapshot: &Snapshot<S>,
     what: &str,
     earlier: &Signed,
 ) -> Result<(), Wrong> {

@@ -58,6 +58,7 @@ pub(super) fn record(epoch: u32, start_us: i64, values: &[(&str, f64)]) -> Recor
         values: values
             .map(|(name, value)| ((*name).to_owned(), Value::Number(*value)))
             .collect(),
+        note: None,
     }
 }
 

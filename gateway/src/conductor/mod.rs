@@ -37,6 +37,7 @@ pub use start::{Draws, Start, StartError, start};
 use reconfiguration::{Step, Underway};
 
 use crate::budget::{self, Budget, Decision, Spent, Standing};
+use crate::checkpoint::{self, Checkpoint, Herald};
 use crate::clock::trust::{STEP_US, Trust, TrustWatch};
 use crate::conduct;
 use crate::entry::{ENGINE, Entry, Logged};
@@ -230,6 +231,7 @@ pub struct Conductor {
     clock_since_us: i64,
     standby_since_us: i64,
     reconfiguration: Option<Underway>,
+    herald: Herald,
     stopping: bool,
 }
 
@@ -279,6 +281,7 @@ impl Conductor {
             clock_since_us: now.wall_us,
             standby_since_us: now.wall_us,
             reconfiguration: None,
+            herald: Herald::default(),
             stopping: false,
         };
         for entry in first {
@@ -345,6 +348,11 @@ impl Conductor {
         self.session.hold(now, device, until_us);
     }
 
+    /// The audit log is this from now on, and that goes upstream.
+    pub fn take_checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.herald.hear(checkpoint);
+    }
+
     /// What the machine says of its wall clock from now on.
     pub fn hear(&mut self, word: Word) {
         self.word = word;
@@ -408,7 +416,8 @@ impl Conductor {
             Out::RefusedUntil(at) | Out::UnsettledUntil(at) => Some(at),
         };
         let tick = self.tick_at_us.filter(|_| self.out == Out::Ready);
-        let others = [out, tick, self.session.next_deadline()];
+        let told = self.herald.next_deadline().filter(|_| self.may_decide());
+        let others = [out, tick, told, self.session.next_deadline()];
         others
             .into_iter()
             .flatten()
@@ -519,7 +528,7 @@ impl Conductor {
 
     /// Brings a reconfiguration that waits on its way, unless nothing may be logged here.
     fn reconfigure(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.stopping || self.session.is_standby() {
+        if !self.may_decide() {
             return;
         }
         let word = self.word;
@@ -539,10 +548,21 @@ impl Conductor {
         }
     }
 
-    /// Logs what the budget asks for, unless nothing may be logged here.
+    /// Whether decisions of the gateway's own may be logged here.
+    fn may_decide(&self) -> bool {
+        !self.stopping && !self.session.is_standby()
+    }
+
+    /// Logs what the budget asks for, and the audit log's newest checkpoint when that is due.
     fn decide(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.stopping || self.session.is_standby() {
+        if !self.may_decide() {
             return;
+        }
+        if let Some(checkpoint) = self.herald.tell(now.mono_us) {
+            let told = self.config.budget.told().to_vec();
+            let text = checkpoint::Decision::of(checkpoint, told).to_json();
+            let kind = checkpoint::KIND.to_owned();
+            self.push(now, Entry::Decision { kind, text });
         }
         if let Some(decision) = self.config.budget.decide(now) {
             let text = decision.to_json();

@@ -15,6 +15,8 @@ use crate::rules::settings::BudgetSettings;
 use crate::session::{Marks, SessionConfig};
 use crate::spool::bill::Month;
 
+mod checkpoints;
+
 const MS: u64 = 1_000;
 const S: u64 = 1_000 * MS;
 
@@ -108,6 +110,32 @@ impl Script {
             why,
         };
         self.event(mono_us, Event::Report(report));
+    }
+
+    /// A gateway with a lower id says that it owns the site.
+    fn stand_by(&mut self, mono_us: u64) {
+        let header = Header {
+            key_id: 0,
+            incarnation: Incarnation(0),
+            mark: Mark {
+                boot: 0,
+                sequence: 0,
+            },
+        };
+        let presence = Down::Presence(Presence {
+            gateway: 1,
+            term: Term(5),
+            start: 1,
+            online: true,
+        });
+        let mut buffer = [0; 128];
+        let written = frame::write(&header, &mut buffer, |writer| presence.write(writer));
+        let event = Event::Received {
+            topic: "tidegate/v1/plant/gateway",
+            retained: false,
+            payload: written.unwrap().0,
+        };
+        self.event(mono_us, event);
     }
 
     /// A device's message arrives.
@@ -339,28 +367,7 @@ fn a_tick_is_written_only_when_nothing_else_carries_the_time() {
 fn a_standby_writes_no_tick() {
     let mut script = Script::begun();
     script.settled(2 * S, Some(5 * S));
-    let header = Header {
-        key_id: 0,
-        incarnation: Incarnation(0),
-        mark: Mark {
-            boot: 0,
-            sequence: 0,
-        },
-    };
-    let presence = Down::Presence(Presence {
-        gateway: 1,
-        term: Term(5),
-        start: 1,
-        online: true,
-    });
-    let mut buffer = [0; 128];
-    let (payload, _) = frame::write(&header, &mut buffer, |writer| presence.write(writer)).unwrap();
-    let event = Event::Received {
-        topic: "tidegate/v1/plant/gateway",
-        retained: false,
-        payload,
-    };
-    script.event(3 * S, event);
+    script.stand_by(3 * S);
     assert!(matches!(script.told()[..], [News::Standby(true)]));
     assert_eq!(script.names(), ["standby"]);
     script.event(4 * S, Event::Deadline);
@@ -568,28 +575,7 @@ fn limits_hold_for_devices_that_come_when_they_are_durable() {
 #[test]
 fn a_standby_takes_its_reconfiguration_when_the_site_is_its_own() {
     let mut script = Script::begun();
-    let header = Header {
-        key_id: 0,
-        incarnation: Incarnation(0),
-        mark: Mark {
-            boot: 0,
-            sequence: 0,
-        },
-    };
-    let presence = Down::Presence(Presence {
-        gateway: 1,
-        term: Term(5),
-        start: 1,
-        online: true,
-    });
-    let mut buffer = [0; 128];
-    let (payload, _) = frame::write(&header, &mut buffer, |writer| presence.write(writer)).unwrap();
-    let heard = Event::Received {
-        topic: "tidegate/v1/plant/gateway",
-        retained: false,
-        payload,
-    };
-    script.event(3 * S, heard);
+    script.stand_by(3 * S);
     script.event(4 * S, Event::Deadline);
     let last = script.batch().expect("it says that it hears no more");
     script.durable(4 * S, last);

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{Action, Decision, Level, RULE, coarsened};
 use crate::entry::Logged;
 use crate::ledger::counters::{Cut, Cuts};
-use crate::record::id::{Origin, of_decision};
+use crate::record::id::{Origin, of_decision, of_note};
 use crate::record::{
-    AlertCause, AlertNote, AlertState, ClockQuality, Emitted, GROUP, Place, Record, Value,
+    AlertCause, AlertNote, AlertState, ClockQuality, Emitted, GROUP, Place, Record, RecordId, Value,
 };
 use crate::rules::{Priority, RuleSet};
 
@@ -58,29 +58,61 @@ impl Scene<'_> {
         values: Vec<(String, Value)>,
         sinks: &[String],
     ) -> Emitted {
-        let About {
-            rule,
-            device,
-            sensor,
-            unit,
-        } = *about;
-        let origin = Origin {
+        let id = of_decision(&self.origin(about), (cause, state), self.place());
+        let mut told = self.record(id, about, values, sinks);
+        told.record.alert = Some(AlertNote {
+            cause,
+            state,
+            historic: false,
+        });
+        told
+    }
+
+    /// The record that carries a note, for these sinks.
+    pub fn carry(
+        &self,
+        about: &About<'_>,
+        note: String,
+        values: Vec<(String, Value)>,
+        sinks: &[String],
+    ) -> Emitted {
+        let id = of_note(&self.origin(about), self.place());
+        let mut told = self.record(id, about, values, sinks);
+        told.record.note = Some(note);
+        told
+    }
+
+    fn origin<'a>(&'a self, about: &About<'a>) -> Origin<'a> {
+        Origin {
             site: self.site,
             log_incarnation: self.log_incarnation,
-            rule,
+            rule: about.rule,
             version: 1,
-            device,
-            sensor,
+            device: about.device,
+            sensor: about.sensor,
             epoch: 0,
-        };
+        }
+    }
+
+    fn place(&self) -> (u64, i64) {
+        (self.position, self.logged.at.wall_us)
+    }
+
+    fn record(
+        &self,
+        id: RecordId,
+        about: &About<'_>,
+        values: Vec<(String, Value)>,
+        sinks: &[String],
+    ) -> Emitted {
         let at = self.logged.at;
         let record = Record {
-            id: of_decision(&origin, (cause, state), (self.position, at.wall_us)),
+            id,
             site: self.site.to_owned(),
-            device: device.to_owned(),
-            sensor: sensor.to_owned(),
-            unit: unit.to_owned(),
-            rule: rule.to_owned(),
+            device: about.device.to_owned(),
+            sensor: about.sensor.to_owned(),
+            unit: about.unit.to_owned(),
+            rule: about.rule.to_owned(),
             version: 1,
             epoch: 0,
             start_us: at.wall_us,
@@ -94,12 +126,9 @@ impl Scene<'_> {
                 ClockQuality::Untrusted
             },
             partial: false,
-            alert: Some(AlertNote {
-                cause,
-                state,
-                historic: false,
-            }),
+            alert: None,
             values,
+            note: None,
         };
         Emitted {
             place: Place::default(),

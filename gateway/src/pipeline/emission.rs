@@ -162,6 +162,7 @@ impl Emission {
             partial: false,
             alert: None,
             values: vec![value(passed.raw, &output)],
+            note: None,
         };
         self.push(stage.deadline(time_us), plan, record);
     }
@@ -202,6 +203,7 @@ impl Emission {
                 .map(|raw| value(raw, &output))
                 .into_iter()
                 .collect(),
+            note: None,
         };
         self.push(stage.deadline(told.end_us), plan, record);
     }
@@ -320,6 +322,7 @@ fn of_held(
         partial: held.partial,
         alert: None,
         values,
+        note: None,
     }
 }
 

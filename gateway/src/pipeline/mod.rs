@@ -26,6 +26,7 @@ mod budget;
 mod calendar;
 mod catalogs;
 mod chain;
+mod checkpoint;
 mod closing;
 mod conduct;
 mod decimal;
@@ -381,6 +382,11 @@ impl Pipeline {
             && let Ok(decision) = serde_json::from_str(text)
         {
             return self.emission.tell(conduct::tell(&scene, &decision));
+        }
+        if kind == crate::checkpoint::KIND
+            && let Some(decision) = crate::checkpoint::Decision::parse(text)
+        {
+            return self.emission.tell(checkpoint::tell(&scene, decision));
         }
         let decision = serde_json::from_str::<Decision>(text).ok();
         let Some(decision) = decision.filter(|_| kind == crate::budget::KIND) else {

@@ -11,6 +11,7 @@
 //!   alert (kind 3): cause u8 | state u8 | start i64 | end i64 | sample as in kind 2
 //!   count window (kind 4): revision u32 | its first sample as in kind 2
 //!   decision (kind 5): cause u8 | state u8 | log position u64 | time i64
+//!   note (kind 6): log position u64 | time i64
 //! text = length u32 LE, bytes; numbers are little-endian
 //! ```
 
@@ -106,6 +107,14 @@ pub fn of_decision(
 ) -> RecordId {
     let mut hash = begin(5, origin);
     hash.update([cause as u8, state as u8]);
+    hash.update(position.to_le_bytes());
+    hash.update(time_us.to_le_bytes());
+    finish(hash)
+}
+
+/// The id of the record that carries a note: where that stands in the log is the sample.
+pub fn of_note(origin: &Origin<'_>, (position, time_us): (u64, i64)) -> RecordId {
+    let mut hash = begin(6, origin);
     hash.update(position.to_le_bytes());
     hash.update(time_us.to_le_bytes());
     finish(hash)

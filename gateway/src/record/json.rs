@@ -2,7 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC (`2020-02-08T13:30:00Z`, with as many decimals as they need).
 //! `"partial":true` stands before the values, and only when it is true; so do an alert's
-//! `"alert":"opened"`, `"cause":"condition"` and `"historic":true`.
+//! `"alert":"opened"`, `"cause":"condition"` and `"historic":true`, and a `"note"`.
 
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
@@ -32,7 +32,7 @@ struct Line<'a>(&'a Record);
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let record = self.0;
-        let mut line = serializer.serialize_struct("Record", 19)?;
+        let mut line = serializer.serialize_struct("Record", 20)?;
         line.serialize_field("id", &format_args!("{}", record.id))?;
         line.serialize_field("site", &record.site)?;
         line.serialize_field("device", &record.device)?;
@@ -56,6 +56,9 @@ impl Serialize for Line<'_> {
             if alert.historic {
                 line.serialize_field("historic", &true)?;
             }
+        }
+        if let Some(note) = &record.note {
+            line.serialize_field("note", note)?;
         }
         line.serialize_field("values", &Values(&record.values))?;
         line.end()
@@ -108,6 +111,7 @@ mod tests {
                 ("mean".into(), Value::Number(0.21)),
                 ("p95".into(), Value::Number(0.37)),
             ],
+            note: None,
         }
     }
 
@@ -135,6 +139,16 @@ mod tests {
             ..record()
         });
         assert!(json.ends_with(r#""clock":"bounded","partial":true,"values":{}}"#));
+    }
+
+    #[test]
+    fn a_note_keeps_its_lines() {
+        let json = to_json(&Record {
+            note: Some("log\n3\n".into()),
+            values: vec![("entries".into(), Value::Count(3))],
+            ..record()
+        });
+        assert!(json.ends_with(r#""clock":"device","note":"log\n3\n","values":{"entries":3}}"#));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::trust::{self, Task};
 use super::writer::{Question as StoreQuestion, Writer};
 use crate::audit::{Act, Who};
 use crate::budget::{Billed, Decision, Level};
+use crate::checkpoint::Checkpoint;
 use crate::clock::trust::Trust;
 use crate::conductor::service::Request;
 use crate::conductor::{Condition, Conductor, Effect, Event, News, Reconfiguration, Report};
@@ -33,6 +34,8 @@ pub enum Question {
     Status(oneshot::Sender<(CorePart, Option<oneshot::Receiver<StorePart>>)>),
     /// Other keys are in force.
     Keys(Keyring),
+    /// The audit log has become this.
+    Checkpoint(Checkpoint),
     /// A device is to come out of quarantine.
     Release(DeviceName),
     /// What the store alone answers; it drops the answer when it has too much to do.
@@ -151,6 +154,7 @@ impl Core {
                 });
             }
             Question::Keys(keys) => self.conductor.set_keys(keys),
+            Question::Checkpoint(newest) => self.conductor.take_checkpoint(newest),
             Question::Release(device) => self.handle(Event::Release(&device)),
             Question::Store(question) => {
                 let _ = self.writer.ask(question);

@@ -195,7 +195,7 @@ impl Gateway {
             will,
             ..
         } = begun;
-        secure(&mut conductor, &settings, (&trust, &keys), clock.now());
+        secure(&mut conductor, &settings, (&trust, &keys), clock.now())?;
         let will = Will {
             topic: tidegate_shared::topic::Topic::Gateway
                 .text(&settings.site)
@@ -409,23 +409,28 @@ fn begin(settings: &Settings, now: (Timestamp, Word)) -> Result<(Start, Trust), 
     Ok((start, trust))
 }
 
-/// Gives the conductor the keys in force, and what is to be done about offences.
+/// Gives the conductor the keys in force, what is to be done about offences, and the audit log's
+/// checkpoint.
 fn secure(
     conductor: &mut Conductor,
     settings: &Settings,
     (trust, keys): (&Trust, &Keyring),
     now: Timestamp,
-) {
+) -> Result<(), TrustError> {
     conductor.set_keys(keys.clone());
     conductor.set_policy(settings.policy());
     for (device, until_us) in trust.held() {
         conductor.hold_device(now, device.clone(), *until_us);
+    }
+    if let Some(newest) = trust.checkpoint()? {
+        conductor.take_checkpoint(newest);
     }
     if !trust.is_noted() {
         tracing::info!(
             "there is no audit log: name a key under [security] to have one, and to register devices"
         );
     }
+    Ok(())
 }
 
 fn draw() -> Result<u64, RunError> {

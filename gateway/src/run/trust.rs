@@ -105,8 +105,13 @@ pub fn spawn(mut trust: Trust, hearers: Hearers, clock: Arc<dyn Clock>) -> std::
     thread::Builder::new()
         .name("trust".to_owned())
         .spawn(move || {
+            let mut told = trust.entries();
             while let Some(task) = given.blocking_recv() {
                 carry_out(&mut trust, &hearers, &*clock, task);
+                if trust.entries() != told {
+                    told = trust.entries();
+                    hand_on_checkpoint(&trust, &hearers);
+                }
             }
         })?;
     Ok(Handle(tasks))
@@ -148,6 +153,21 @@ fn hand_on(trust: &Trust, hearers: &Hearers) {
         Err(why) => tracing::error!(
             why = causes::told(&why),
             "the audit log cannot be read: the keys in force stay those of before"
+        ),
+    }
+}
+
+/// Has the checkpoint go upstream.
+fn hand_on_checkpoint(trust: &Trust, hearers: &Hearers) {
+    match trust.checkpoint() {
+        Ok(Some(newest)) => {
+            // When the core stops there is nothing to tell: the next start does.
+            let _ = hearers.core.blocking_send(Question::Checkpoint(newest));
+        }
+        Ok(None) => {}
+        Err(why) => tracing::warn!(
+            why = causes::told(&why),
+            "the audit log's checkpoint cannot be read: it goes upstream with the next act, or start"
         ),
     }
 }

@@ -128,6 +128,7 @@ fn record(site: &str, id: [u8; 16], now_us: i64) -> Record {
         partial: false,
         alert: None,
         values: vec![("value".to_owned(), Value::Number(1.0))],
+        note: None,
     }
 }
 

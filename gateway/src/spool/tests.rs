@@ -47,6 +47,7 @@ pub(super) fn emitted(at: Place, sinks: &[&str], priority: Priority) -> Emitted 
                 ("count".into(), Value::Count(60)),
                 ("mean".into(), Value::Number(at.position as f64 / 7.0)),
             ],
+            note: None,
         },
     }
 }

@@ -29,6 +29,7 @@ use crate::at_rest;
 use crate::audit::{self, Act, AuditError, Entry, Log, Who};
 use crate::disk::Disk;
 use crate::identity::{self, IdentityUnwritten};
+use crate::checkpoint::Checkpoint;
 use crate::registry::registrar::OrderError;
 use crate::registry::store::StoreError;
 use crate::registry::{Answer, Auditor, Order, Registrar, RegistryAct, RegistryError};
@@ -307,12 +308,22 @@ impl Trust {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn checkpoint(&self) -> Result<Option<String>, TrustError> {
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, TrustError> {
         let Some(log) = &self.notes.log else {
             return Ok(None);
         };
-        let signed = log.snapshot()?.into_signed().to_bytes();
-        Ok(String::from_utf8(signed).ok())
+        let signed = log.snapshot()?.into_signed();
+        let note = String::from_utf8(signed.to_bytes()).ok();
+        Ok(note.map(|note| Checkpoint {
+            entries: signed.size(),
+            note,
+        }))
+    }
+
+    /// How many entries the audit log has; none without one, and after a failure until the next
+    /// act.
+    pub fn entries(&self) -> Option<u64> {
+        self.notes.log.as_ref().and_then(Log::size)
     }
 
     fn begin(&mut self, now: Timestamp, who: Who) {

@@ -167,6 +167,22 @@ fn a_quarantine_outlives_a_restart_and_ends_once() {
 
 #[test]
 fn without_a_key_nothing_is_registered_and_nothing_noted() {
+#[test]
+fn the_checkpoint_that_goes_upstream_is_the_newest_and_signed() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    let empty = trust.checkpoint().unwrap().unwrap();
+    assert_eq!((empty.entries, trust.entries()), (0, Some(0)));
+    order(&mut trust, &Order::Add(name("tank"))).unwrap();
+    let newest = trust.checkpoint().unwrap().unwrap();
+    assert_eq!((newest.entries, trust.entries()), (1, Some(1)));
+    let key = trust.notes.log.as_ref().unwrap().key().clone();
+    let signed = audit::Signed::read(newest.note.as_bytes(), &key, &[]).unwrap();
+    assert_eq!(signed.size(), 1);
+    assert!(newest.note.len() < 400, "as limits.md says");
+    assert_eq!(rig.open().checkpoint().unwrap(), Some(newest));
+}
+
     let rig = Rig::new();
     let settings = SecuritySettings::default();
     let mut trust = Trust::open(&rig.disk(), &settings, WHOSE).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_gateway::checkpoint::{Checkpoint, Decision, KIND};
 use tidegate_gateway::entry::{
     ENGINE, Entry, FrameEntry, GapEntry, LinkChange, LinkEntry, Logged, Verdict,
 };
@@ -109,6 +110,18 @@ impl Script {
         };
         let text = serde_json::to_string(&set).expect(INVARIANT);
         self.push(Entry::Rules { text });
+    }
+
+    /// The audit log has so many entries.
+    pub fn checkpoint(&mut self, entries: u64) {
+        let note =
+            format!("golden.0123456789abcdef.tidegate\n{entries}\ncm9vdA==\n\n— golden c2ln\n");
+        let checkpoint = Checkpoint { entries, note };
+        let decision = Decision::of(checkpoint, vec!["cloud".into()]);
+        self.push(Entry::Decision {
+            kind: KIND.to_owned(),
+            text: decision.to_json(),
+        });
     }
 
     /// The gateway's own subscription.

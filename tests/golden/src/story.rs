@@ -251,6 +251,7 @@ impl Story {
             kind: "none".into(),
             text: "{}".into(),
         });
+        self.script.checkpoint(3);
     }
 
     fn set_clocks(&mut self) {

@@ -108,6 +108,8 @@ fn everything_happens_in_the_golden_log() {
         r#""unit":"MJ""#,
         r#""device":"meter""#,
         r#""samples":400"#,
+        r#""rule":"tidegate.audit""#,
+        r#""note":"golden.0123456789abcdef.tidegate\n3\n"#,
     ] {
         assert!(having(part) > 0, "no record with {part}");
     }

@@ -147,5 +147,6 @@ fn probe() -> record::Record {
         partial: false,
         alert: None,
         values: vec![("mean".into(), record::Value::Number(1.5))],
+        note: None,
     }
 }

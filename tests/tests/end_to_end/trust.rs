@@ -1,6 +1,8 @@
 //! Who may speak: a device is registered, heard under its key alone, given another, and revoked;
 //! what was done is in an audit log that verifies offline.
 
+mod upstream;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;

@@ -5,7 +5,11 @@ use crate::audit::witness::{Refusal, Request, WitnessError};
 use crate::disk::fault::Torn;
 
 /// Two logs under one name and key that differ from an entry on.
-fn two_histories(same: u64, first: u64, second: u64) -> (Log, FaultDisk, Log, FaultDisk) {
+pub(super) fn two_histories(
+    same: u64,
+    first: u64,
+    second: u64,
+) -> (Log, FaultDisk, Log, FaultDisk) {
     let (one, mut log_one) = log_of(same);
     let two = one.after_cut(Torn::Nothing);
     let mut log_two = Log::open(disk_of(&two), &seed(1)).unwrap();

@@ -64,6 +64,7 @@ impl Rig {
             key: &key,
             witnesses: &[],
             seen: None,
+            told: &[],
         };
         let report = verify(&folder, &folder.paths().unwrap(), trusted);
         let report = report.unwrap_or_else(|wrong| panic!("{case}: {wrong}"));

@@ -47,7 +47,7 @@ pub struct VerifyArgs {
     /// The log's folder, or a data directory, or a copy of either
     #[arg(
         value_name = "DIR",
-        required_unless_present = "proof",
+        required_unless_present_any = ["proof", "upstream"],
         conflicts_with = "proof"
     )]
     pub dir: Option<PathBuf>,
@@ -60,6 +60,10 @@ pub struct VerifyArgs {
     /// A checkpoint kept from before: the log must continue it
     #[arg(long, value_name = "FILE", conflicts_with = "proof")]
     pub from: Option<PathBuf>,
+    /// What a sink received, - for stdin: records or checkpoints, each of which the log must
+    /// continue. Without a log they are held against each other
+    #[arg(long, value_name = "FILE", conflicts_with = "proof")]
+    pub upstream: Option<PathBuf>,
     /// Instead of a log, a proof that prove wrote
     #[arg(long, value_name = "FILE", requires = "entry")]
     pub proof: Option<PathBuf>,

@@ -9,8 +9,10 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::audit::{Act, Diff, Entry, Log, Who, origin_of};
+use crate::checkpoint::RULE;
 use crate::disk::{Disk, RealDisk};
 use crate::identity;
+use crate::record::{Record, example, to_json};
 use crate::time::Timestamp;
 
 /// A gateway's configuration and data directory, with a log of some acts.
@@ -203,6 +205,71 @@ fn a_copy_is_verified_and_what_is_wrong_with_one_is_told() {
 fn two_gateways_witness_each_other_by_files() {
     let (site, other) = (Site::new("house"), Site::new("shed"));
     let key = site.log.key().text().to_owned();
+/// The newest checkpoint of a log, as a sink receives it.
+fn upstream(log: &Log) -> String {
+    let signed = log.snapshot().unwrap().into_signed();
+    let note = String::from_utf8(signed.to_bytes()).unwrap();
+    let record = Record {
+        rule: RULE.into(),
+        note: Some(note),
+        ..example(1)
+    };
+    format!("{}\n", to_json(&record))
+}
+
+#[test]
+fn what_went_upstream_is_held_against_the_log() {
+    let act = |device: &str| {
+        let device = device.to_owned();
+        Entry::new(
+            Timestamp::default(),
+            1,
+            Who::Gateway,
+            Act::DeviceRevoked { device },
+        )
+    };
+    let (mut site, mut rewritten) = (Site::new("house"), Site::new("house"));
+    let key = site.log.key().text().to_owned();
+    let first = upstream(&site.log);
+    site.log.append(&act("pump-3")).unwrap();
+    let received = format!("{first}{}", upstream(&site.log));
+    fs::write(site.path("received"), &received).unwrap();
+    let line = format!("verify @data --key {key} --upstream @received");
+    let told = site.run(&line).unwrap();
+    assert!(
+        told.contains("continues every checkpoint upstream: 2, of 3 to 4 entries"),
+        "{told}"
+    );
+    let json = site.run(&format!("{line} --json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["upstream"]["checkpoints"], 2);
+    let alone = format!("verify --key {key} --upstream @received");
+    let told = site.run(&alone).unwrap();
+    assert!(told.contains("signed all 2 checkpoints upstream"), "{told}");
+
+    rewritten.log.append(&act("pump-4")).unwrap();
+    fs::write(rewritten.path("received"), &received).unwrap();
+    rewritten.run(&format!("verify @data --key {key}")).unwrap();
+    let told = wrong(rewritten.run(&line));
+    assert!(
+        told.contains("of 2 checkpoints that went upstream, 1 are not"),
+        "{told}"
+    );
+    assert!(told.contains("upstream in line 2 has 4 entries"), "{told}");
+    let both = received + &upstream(&rewritten.log);
+    fs::write(site.path("received"), both).unwrap();
+    let told = wrong(site.run(&alone));
+    assert!(
+        told.contains("in lines 2 and 3 are both of 4 entries"),
+        "{told}"
+    );
+    let told = wrong(site.run(&format!("verify --key {key} --upstream @seed")));
+    assert!(
+        told.contains("the checkpoint in line 1 is not one of this log"),
+        "{told}"
+    );
+}
+
     fs::write(
         site.path("first"),
         site.log.snapshot().unwrap().signed().to_bytes(),

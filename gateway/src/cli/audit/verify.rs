@@ -1,6 +1,8 @@
 //! `tidegate audit verify`: a whole log, or one entry by its proof.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use serde_json::json;
@@ -8,6 +10,7 @@ use serde_json::json;
 use super::args::VerifyArgs;
 use super::{failed, key, read_file};
 use crate::audit::proof::Proof;
+use crate::audit::told::{self, Told, ToldReport, Unread};
 use crate::audit::verify::{Report, Trusted, Wrong, verify as verify_log};
 use crate::audit::{Entry, Folder, LogKey, Signed, WitnessKey};
 use crate::cli::failure::Failure;
@@ -29,18 +32,73 @@ pub(super) fn verdict(args: &VerifyArgs) -> Result<String, Failure> {
     let log = key(&args.key, LogKey::parse)?;
     let witnesses = args.witness.iter().map(|text| key(text, WitnessKey::parse));
     let witnesses: Vec<WitnessKey> = witnesses.collect::<Result<_, _>>()?;
+    let told = match &args.upstream {
+        Some(path) => read_told(path, &log)?,
+        None => Vec::new(),
+    };
     match (&args.dir, &args.proof, &args.entry) {
-        (Some(dir), _, _) => whole(args, dir, &log, &witnesses),
+        (Some(dir), _, _) => whole(args, dir, &log, (&witnesses, &told)),
         (None, Some(proof), Some(entry)) => one(args, proof, entry, &log, &witnesses),
-        _ => Ok(String::new()),
+        _ => alone(args, &log, &told),
     }
+}
+
+/// The checkpoints in what a sink received.
+fn read_told(path: &Path, log: &LogKey) -> Result<Vec<Told>, Failure> {
+    let read = if path == Path::new("-") {
+        told::read(std::io::stdin().lock(), log)
+    } else {
+        let file = File::open(path).map_err(|source| Failure::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        told::read(BufReader::new(file), log)
+    };
+    read.map_err(|why| match why {
+        Unread::Foreign { .. } => not_verified(why),
+        why => failed(why),
+    })
+}
+
+fn not_verified(why: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::NotVerified {
+        source: Box::new(why),
+    }
+}
+
+/// Checkpoints that went upstream, without their log.
+fn alone(args: &VerifyArgs, log: &LogKey, told: &[Told]) -> Result<String, Failure> {
+    let report = told::compare(told).map_err(not_verified)?;
+    Ok(if args.json {
+        let told = json!({"origin": log.origin(), "upstream": told_json(report)});
+        format!("{told:#}\n")
+    } else {
+        let ToldReport {
+            checkpoints,
+            from,
+            to,
+        } = report;
+        format!(
+            "{} has signed all {checkpoints} checkpoints upstream, of {from} to {to} entries\n  \
+             no two of one size differ; that one has grown into the other only the log can show\n",
+            log.origin()
+        )
+    })
+}
+
+fn told_json(report: ToldReport) -> serde_json::Value {
+    json!({
+        "checkpoints": report.checkpoints,
+        "from_entries": report.from,
+        "to_entries": report.to,
+    })
 }
 
 fn whole(
     args: &VerifyArgs,
     dir: &Path,
     log: &LogKey,
-    witnesses: &[WitnessKey],
+    (witnesses, told): (&[WitnessKey], &[Told]),
 ) -> Result<String, Failure> {
     Failure::need_data(dir)?;
     let folder = Folder::of(dir);
@@ -53,10 +111,9 @@ fn whole(
         key: log,
         witnesses,
         seen: seen.as_deref(),
+        told,
     };
-    let report = verify_log(&folder, &paths, trusted).map_err(|wrong| Failure::NotVerified {
-        source: Box::new(wrong),
-    })?;
+    let report = verify_log(&folder, &paths, trusted).map_err(not_verified)?;
     Ok(if args.json {
         format!("{:#}\n", as_json(log, &report))
     } else {
@@ -94,6 +151,13 @@ fn as_text(log: &LogKey, report: &Report) -> String {
             "  continues the checkpoint seen before: {seen} entries"
         );
     }
+    if let Some(told) = report.told {
+        let _ = writeln!(
+            text,
+            "  continues every checkpoint upstream: {}, of {} to {} entries",
+            told.checkpoints, told.from, told.to
+        );
+    }
     for path in &report.not_covered {
         let _ = writeln!(text, "  not part of the log: {path}");
     }
@@ -123,6 +187,7 @@ fn as_json(log: &LogKey, report: &Report) -> serde_json::Value {
         "cosigned": cosigned,
         "cosigned_by_others": report.by_others,
         "continues_entries": report.seen,
+        "upstream": report.told.map(told_json),
         "not_covered": report.not_covered,
     })
 }
@@ -135,18 +200,13 @@ fn one(
     witnesses: &[WitnessKey],
 ) -> Result<String, Failure> {
     let (proof, bytes) = (read_file(proof)?, read_file(entry)?);
-    let unproved = |why| Failure::NotVerified {
-        source: Box::new(why),
-    };
-    let proof = Proof::parse(&proof).map_err(unproved)?;
-    let signed = proof.check(&bytes, log, witnesses).map_err(unproved)?;
+    let proof = Proof::parse(&proof).map_err(not_verified)?;
+    let signed = proof.check(&bytes, log, witnesses).map_err(not_verified)?;
     let by = signed.cosignatures();
     let has_cosigned = |witness: &&WitnessKey| by.iter().any(|(name, _)| name == witness.name());
     if let Some(missing) = witnesses.iter().find(|witness| !has_cosigned(witness)) {
         let witness = missing.name().to_owned();
-        return Err(Failure::NotVerified {
-            source: Box::new(Wrong::NotCosigned { witness }),
-        });
+        return Err(not_verified(Wrong::NotCosigned { witness }));
     }
     let entry = Entry::parse(proof.index, &bytes).map_err(failed)?;
     Ok(if args.json {

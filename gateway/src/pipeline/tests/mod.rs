@@ -5,6 +5,7 @@ mod balance;
 mod books;
 mod budget;
 mod chains;
+mod checkpoint;
 mod closes;
 mod conduct;
 mod epochs;

@@ -2,20 +2,21 @@
 //!
 //! Long rather than wide: rules have values of any names, and a new one must not change the
 //! columns of a file that is there. A record without a value (silence began) is a line with
-//! `name` and `value` empty; the parts of a histogram are lines `NAME.0`, `NAME.1`, …
+//! `name` and `value` empty; the parts of a histogram are lines `NAME.0`, `NAME.1`, … A note stands
+//! on every line of its record, its line ends as `\n` and its backslashes as `\\`.
 //!
 //! Quoting is RFC 4180's, but a line is always a line: line ends within texts become blanks, so
 //! that a file can be cut behind any of them.
 
 use crate::record::{Record, Value, rfc3339};
 
-use super::words::{cause_name, clock_name, state_name};
+use super::words::{cause_name, clock_name, in_one_line, state_name};
 
 /// The columns, in order.
-pub const COLUMNS: [&str; 20] = [
+pub const COLUMNS: [&str; 21] = [
     "id", "site", "device", "sensor", "unit", "rule", "version", "epoch", "start", "end",
-    "revision", "samples", "fresh", "clock", "partial", "alert", "cause", "historic", "name",
-    "value",
+    "revision", "samples", "fresh", "clock", "partial", "alert", "cause", "historic", "note",
+    "name", "value",
 ];
 
 /// The line of names, with its end.
@@ -53,7 +54,7 @@ pub fn encode(record: &Record, into: &mut Vec<u8>) {
 }
 
 /// What every line of a record has.
-fn common(record: &Record) -> [String; 18] {
+fn common(record: &Record) -> [String; 19] {
     let alert = record.alert.as_ref();
     [
         record.id.to_string(),
@@ -74,6 +75,7 @@ fn common(record: &Record) -> [String; 18] {
         alert.map_or_else(String::new, |alert| state_name(alert.state).to_owned()),
         alert.map_or_else(String::new, |alert| cause_name(alert.cause).to_owned()),
         alert.map_or_else(String::new, |alert| alert.historic.to_string()),
+        record.note.as_deref().map_or_else(String::new, in_one_line),
     ]
 }
 

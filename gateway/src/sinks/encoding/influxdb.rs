@@ -8,7 +8,8 @@
 //!   `version` (from 2), and of alerts `alert`, the cause. Sorted, as the server likes them.
 //! - Fields: one per value, counts as integers, numbers as floats, the parts of a histogram as
 //!   `NAME.0`, `NAME.1`, …; `samples`, `clock`, `duration_s` (end less start; not of a sample),
-//!   `partial` (where true); of alerts `state`, `open` and `historic` (where true). No name of a
+//!   `partial` (where true); of alerts `state`, `open` and `historic` (where true); `note` (where
+//!   there is one, its line ends as `\n`: the protocol knows no others in a field). No name of a
 //!   user's choice has a dot in it, so a value that is called like one of ours is `NAME.value`.
 //! - Not `fresh`: a revision's counts what was added since, and takes the place of the first
 //!   emission's, so that their sum at the receiver would be wrong. Not the id: as a tag it would
@@ -36,12 +37,12 @@ use std::fmt::Write;
 
 use super::point::is_open;
 use super::template::{measurement_part, render};
-use super::words::{cause_name, clock_name, state_name};
+use super::words::{cause_name, clock_name, in_one_line, state_name};
 use crate::record::{Record, Value};
 use crate::rules::settings::Template;
 
 /// Fields that are not values.
-const OWN_FIELDS: [&str; 7] = [
+const OWN_FIELDS: [&str; 8] = [
     "samples",
     "clock",
     "duration_s",
@@ -49,6 +50,7 @@ const OWN_FIELDS: [&str; 7] = [
     "state",
     "open",
     "historic",
+    "note",
 ];
 
 /// Appends a record's line.
@@ -133,6 +135,9 @@ fn fields(record: &Record, line: &mut String) {
             field("historic", "true");
         }
     }
+    if let Some(note) = &record.note {
+        field("note", &text(note));
+    }
 }
 
 fn time_ns(record: &Record) -> i64 {
@@ -151,6 +156,12 @@ fn integer(count: u64) -> String {
 /// A text of ours, without quotes and backslashes in it, as a string field.
 fn quoted(word: &str) -> String {
     format!("\"{word}\"")
+}
+
+/// A note as a string field.
+fn text(note: &str) -> String {
+    let line = in_one_line(note).replace('\\', "\\\\");
+    format!("\"{}\"", line.replace('"', "\\\""))
 }
 
 /// Appends a text with a backslash before each of `special`. A backslash of its own becomes `/`

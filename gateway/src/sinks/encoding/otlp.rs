@@ -7,7 +7,8 @@
 //!   as the catalog has it; gauges, also counts: what a window counted is not a sum that goes on,
 //!   and overlapping windows count a sample twice. Beside them `tidegate.record.samples`;
 //!   `tidegate.record.partial`, 1 and only where it is so; of alerts `tidegate.alert.open`, 1 or 0.
-//!   No value of a user's choice has a dot in its name, so these are ours alone.
+//!   No value of a user's choice has a dot in its name, so these are ours alone. A note has no
+//!   place among metrics: its record's values go without it.
 //! - Attributes of each point: `device`, `sensor`, `site` (again: receivers that make series of
 //!   points, as Prometheus, leave a resource's attributes out), `rule`, `epoch` (from 1), `version`
 //!   (from 2), `revision` (from 1), `cause` of alerts, `bucket` of a histogram's part, counted

@@ -9,7 +9,7 @@
 //!   specification demands.
 //! - Beside the values: `PREFIX_samples`; `PREFIX_partial`, 1 and only where it is so; of alerts
 //!   `PREFIX_alert_open`, 1 or 0. A value of the user's choice with such a name is
-//!   `PREFIX_value_NAME`.
+//!   `PREFIX_value_NAME`. A note has no place here: its record's values go without it.
 //! - A histogram is `PREFIX_NAME_bucket` with the label `bucket`, counted from 0: its bounds stand
 //!   in the rule and not in the record, so that there is no `le`, nor are the counts cumulative.
 //! - Time: a window's end, in ms. A sample of Prometheus says how something was at its time, and a

@@ -9,6 +9,7 @@
 //! | `SENSOR/RULE/NAME/0`, … | Int64 | the parts of a histogram |
 //! | `SENSOR/RULE/record/samples` | Int64 | samples that the record stands for |
 //! | `SENSOR/RULE/record/partial` | Boolean | whether some of them were lost with a damaged store |
+//! | `SENSOR/RULE/record/note` | String | a text that the record carries |
 //! | `SENSOR/RULE/alert/CAUSE` | Boolean | whether the alert is open |
 //!
 //! - A metric's time is a window's end (or when an alert was told), in ms: a host shows it as the
@@ -232,6 +233,14 @@ fn of_record(record: &Record, time_ms: u64) -> Vec<Metric> {
             MetricValue::Boolean(record.partial),
         ),
     ];
+    if let Some(note) = &record.note {
+        metrics.push(metric(
+            format!("{place}/record/note"),
+            time_ms,
+            data_type::STRING,
+            MetricValue::Text(note.clone()),
+        ));
+    }
     if let Some((alert, open)) = record.alert.zip(is_open(record)) {
         metrics.push(metric(
             format!("{place}/alert/{}", cause_name(alert.cause)),

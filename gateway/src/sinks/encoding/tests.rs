@@ -124,6 +124,19 @@ pub(in crate::sinks) fn examples() -> Vec<Record> {
         clock: ClockQuality::Untrusted,
         ..plain()
     };
+    let noted = Record {
+        id: RecordId([10; 16]),
+        device: GROUP.into(),
+        sensor: "audit.checkpoint".into(),
+        unit: String::new(),
+        rule: "tidegate.audit".into(),
+        end_us: 1_581_168_600_000_000,
+        samples: 0,
+        fresh: 0,
+        values: vec![("entries".into(), Value::Count(3))],
+        note: Some("log\n3\nhash=\n\n— log \\\"sig\"\n".into()),
+        ..plain()
+    };
     let odd = Record {
         id: RecordId([9; 16]),
         unit: "a, \"b\" =\\é".into(),
@@ -144,6 +157,7 @@ pub(in crate::sinks) fn examples() -> Vec<Record> {
         silent,
         revised,
         later,
+        noted,
         odd,
     ]
 }

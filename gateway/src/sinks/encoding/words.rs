@@ -1,4 +1,5 @@
-//! Words: how causes, states and clocks are called, in every encoding alike and as in JSON.
+//! Words: how causes, states and clocks are called, in every encoding alike and as in JSON; and
+//! notes where a text has one line.
 
 use crate::record::{AlertCause, AlertState, ClockQuality};
 
@@ -29,6 +30,11 @@ pub fn clock_name(clock: ClockQuality) -> &'static str {
         ClockQuality::Bounded => "bounded",
         ClockQuality::Untrusted => "untrusted",
     }
+}
+
+/// A note where a text cannot have several lines: line ends as `\n`, backslashes as `\\`.
+pub fn in_one_line(note: &str) -> String {
+    note.replace('\\', "\\\\").replace('\n', "\\n")
 }
 
 #[cfg(test)]

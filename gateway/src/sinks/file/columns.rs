@@ -1,8 +1,8 @@
 //! Parquet of lines: the columns of the CSV, a row per value, compressed with snappy.
 //!
 //! Texts are UTF-8 strings, numbers 64 bits, times UTC in µs. `alert`, `cause` and `historic` are
-//! null where a record is no alert, `name` and `value` where it has no value. A row group has at
-//! most [`GROUP_ROWS`] rows, so that writing takes no more memory than that.
+//! null where a record is no alert, `name` and `value` where it has no value, `note` where it has
+//! none. A row group has at most [`GROUP_ROWS`] rows, so that writing takes no more memory than that.
 
 use std::fmt;
 use std::fs::File;
@@ -47,6 +47,7 @@ const SCHEMA: &str = "message records {
     optional binary alert (string);
     optional binary cause (string);
     optional boolean historic;
+    optional binary note (string);
     optional binary name (string);
     optional double value;
 }";
@@ -76,6 +77,7 @@ struct Line {
     cause: Option<String>,
     #[serde(default)]
     historic: bool,
+    note: Option<String>,
     values: Values,
 }
 
@@ -130,7 +132,7 @@ struct Column<T> {
 #[derive(Debug, Default)]
 struct Rows {
     count: usize,
-    texts: [Column<ByteArray>; 10],
+    texts: [Column<ByteArray>; 11],
     wholes: [Column<i64>; 7],
     truths: [Column<bool>; 2],
     values: Column<f64>,
@@ -145,7 +147,7 @@ enum Kind {
 }
 
 /// The columns of [`SCHEMA`], in order.
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 21] = [
     Kind::Text(0),
     Kind::Text(1),
     Kind::Text(2),
@@ -165,6 +167,7 @@ const KINDS: [Kind; 20] = [
     Kind::Text(8),
     Kind::Truth(1),
     Kind::Text(9),
+    Kind::Text(10),
     Kind::Value,
 ];
 
@@ -267,7 +270,7 @@ impl Rows {
         ]
         .map(|text| Some(ByteArray::from(text.into_bytes())));
         let bytes = |text: Option<String>| text.map(|text| ByteArray::from(text.into_bytes()));
-        let (alert, cause) = (bytes(line.alert), bytes(line.cause));
+        let (alert, cause, note) = (bytes(line.alert), bytes(line.cause), bytes(line.note));
         let wholes = [
             line.version,
             line.epoch,
@@ -278,7 +281,7 @@ impl Rows {
             line.fresh,
         ];
         for (name, value) in rows {
-            let last = [alert.clone(), cause.clone(), bytes(name)];
+            let last = [alert.clone(), cause.clone(), note.clone(), bytes(name)];
             let texts = texts.iter().cloned().chain(last);
             for (column, text) in self.texts.iter_mut().zip(texts) {
                 column.push(text);

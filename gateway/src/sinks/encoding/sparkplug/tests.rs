@@ -63,6 +63,7 @@ fn every_metric_has_name_time_type_and_value_and_no_name_comes_twice() {
                 (Some(data_type::INT64), Some(MetricValue::Long(_)))
                     | (Some(data_type::DOUBLE), Some(MetricValue::Double(_)))
                     | (Some(data_type::BOOLEAN), Some(MetricValue::Boolean(_)))
+                    | (Some(data_type::STRING), Some(MetricValue::Text(_)))
             );
             assert!(fits, "{metric:?}");
         }

@@ -176,8 +176,8 @@ mod parquet {
             let row = row.unwrap();
             (
                 row.get_string(0).unwrap().clone(),
-                row.get_string(18).cloned().unwrap_or_default(),
-                row.get_double(19).unwrap_or(f64::NAN),
+                row.get_string(19).cloned().unwrap_or_default(),
+                row.get_double(20).unwrap_or(f64::NAN),
             )
         });
         rows.collect()
@@ -232,10 +232,19 @@ mod parquet {
         deliver(&mut sink, &[99]);
         let file = fs::File::open(path.with_file_name(FIRST)).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();
+        let at_note = csv::COLUMNS
+            .iter()
+            .position(|name| *name == "note")
+            .unwrap();
         let found: Vec<Vec<String>> = reader
             .get_row_iter(None)
             .unwrap()
             .map(|row| row.unwrap().get_column_iter().map(shown).collect())
+            .map(|mut row: Vec<String>| {
+                // A column has texts as they are, the CSV's are of one line.
+                row[at_note] = row[at_note].replace('\\', "\\\\").replace('\n', "\\n");
+                row
+            })
             .collect();
         let mut lines = csv::header().into_bytes();
         for record in examples() {
