@@ -2,19 +2,20 @@
 //!
 //! ```text
 //! written:  audit-key ──► entry in the audit log ──► registry
-//! read:     registry, audit-key, audit log, what the witness knows
+//!           witness-key ──► what the witness knows
+//! read:     registry, audit-key, audit log, what the witness knows, witness-key
 //! ```
-//! So the copied log has at least the entries of what the copied registry holds, and the key that
-//! signed it comes along.
+//! So the copied log has at least the entries of what the copied registry holds, and the keys that
+//! signed and cosigned come along.
 
 use super::{BackupError, Packer, READINGS_MAX};
 use crate::audit::{AuditError, copy, witness};
 use crate::log::LogError;
 use crate::registry::store;
-use crate::trust::SEED;
+use crate::trust::{SEED, WITNESS_SEED};
 
 /// Sealed files: for their owner alone.
-pub(super) const SEALED: [&str; 2] = [store::FILE, SEED];
+pub(super) const SEALED: [&str; 3] = [store::FILE, SEED, WITNESS_SEED];
 
 impl Packer<'_> {
     pub(super) fn pack_trust(&mut self) -> Result<(), BackupError> {
@@ -31,6 +32,7 @@ impl Packer<'_> {
                 self.pack_file(&format!("{}/{name}", witness::FOLDER), u64::MAX)?;
             }
         }
+        self.pack_file(WITNESS_SEED, u64::MAX)?;
         Ok(())
     }
 

@@ -6,8 +6,9 @@
 //! Invariants:
 //! 1. A key is in force only if the audit log has its issue and not its end, whatever the
 //!    registry says.
-//! 2. Both are sealed under one key, `security.key`. Without it there is neither, and nothing that
-//!    would have to be noted there can be ordered.
+//! 2. Both are sealed under one key, `security.key`, and so is the secret by which this gateway is
+//!    a witness of others. Without it there is none of them, and nothing that would have to be
+//!    noted there can be ordered.
 //! 3. Who is in quarantine is what the audit log says.
 //! 4. An audit log that is gone is not begun anew.
 //!
@@ -17,6 +18,7 @@ mod acts;
 mod signing;
 #[cfg(test)]
 mod tests;
+mod witnessing;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,17 +27,19 @@ use std::sync::Arc;
 use tidegate_shared::ids::DeviceName;
 use tidegate_shared::seal::Key;
 
-use crate::at_rest;
+use crate::at_rest::{self, KEY_HELP};
 use crate::audit::{self, Act, AuditError, Entry, Log, Who};
+use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
 use crate::identity::{self, IdentityUnwritten};
-use crate::checkpoint::Checkpoint;
 use crate::registry::registrar::OrderError;
 use crate::registry::store::StoreError;
 use crate::registry::{Answer, Auditor, Order, Registrar, RegistryAct, RegistryError};
 use crate::rules::settings::{SecuritySettings, Settings};
 use crate::session::{DeviceKey, Keyring, Ruling, Turn};
 use crate::time::Timestamp;
+
+pub use self::witnessing::{WITNESS_SEED, WitnessSeed, witness_signer};
 
 /// File of the audit log's signing key, sealed.
 pub const SEED: &str = "audit-key";
@@ -73,6 +77,26 @@ pub enum TrustError {
         "what {SEED} in the data directory holds is no signing key: nothing was changed; bring the file back from a backup"
     )]
     SeedUnsound,
+    /// There is no key to seal the witness's secret under.
+    #[error(
+        "a witness's secret is sealed under security.key, and the configuration names none: nothing was cosigned or changed; {KEY_HELP}"
+    )]
+    NoKeyForWitness,
+    /// A secret was given, and the witness has another.
+    #[error(
+        "this gateway's witness has a secret ({WITNESS_SEED} in the data directory), and the one given is another: nothing was cosigned or changed; leave --seed out"
+    )]
+    OtherWitnessSeed,
+    /// The gateway has been a witness, and its secret is gone.
+    #[error(
+        "this gateway knows the audit logs of others (witness/ in the data directory), and its secret as their witness ({WITNESS_SEED}) is gone: nothing was cosigned or changed; bring the file back from a backup, or give the secret with --seed if it stands in a file"
+    )]
+    WitnessSeedGone,
+    /// The witness's file opens, and holds no secret.
+    #[error(
+        "what {WITNESS_SEED} in the data directory holds is no secret of a witness: nothing was cosigned or changed; bring the file back from a backup"
+    )]
+    WitnessSeedUnsound,
     /// The system has no entropy.
     #[error("the system has no random numbers; nothing was changed")]
     Random(#[source] getrandom::Error),

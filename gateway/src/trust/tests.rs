@@ -1,5 +1,7 @@
 //! Registry and audit log together: what is in force is what both say.
 
+mod witness;
+
 use super::*;
 use crate::disk::FaultDisk;
 use crate::disk::fault::Torn;
@@ -166,8 +168,6 @@ fn a_quarantine_outlives_a_restart_and_ends_once() {
 }
 
 #[test]
-fn without_a_key_nothing_is_registered_and_nothing_noted() {
-#[test]
 fn the_checkpoint_that_goes_upstream_is_the_newest_and_signed() {
     let rig = Rig::new();
     let mut trust = rig.open();
@@ -183,6 +183,8 @@ fn the_checkpoint_that_goes_upstream_is_the_newest_and_signed() {
     assert_eq!(rig.open().checkpoint().unwrap(), Some(newest));
 }
 
+#[test]
+fn without_a_key_nothing_is_registered_and_nothing_noted() {
     let rig = Rig::new();
     let settings = SecuritySettings::default();
     let mut trust = Trust::open(&rig.disk(), &settings, WHOSE).unwrap();

@@ -7,11 +7,11 @@ use crate::audit::verify::{Trusted, verify};
 use crate::audit::{Folder, LogKey, Who};
 use crate::backup::tests::Working;
 use crate::backup::*;
-use crate::disk::FaultDisk;
+use crate::disk::{FaultDisk, RealDisk};
 use crate::registry::Order;
 use crate::rules::settings::{Secret, SecuritySettings};
 use crate::time::Timestamp;
-use crate::trust::{Trust, Whose};
+use crate::trust::{Trust, Whose, witness_signer};
 
 const WHOSE: Whose<'static> = Whose {
     site: "plant",
@@ -100,6 +100,12 @@ fn a_restored_gateway_has_the_keyring_of_the_original() {
     }
     order(&mut trust, &Order::Rotate("pump-0".parse().unwrap()));
     order(&mut trust, &Order::Revoke("pump-1".parse().unwrap()));
+    let cosigns = |disk: &Arc<dyn Disk>| {
+        let whose = (WHOSE.site, WHOSE.gateway);
+        let signer = witness_signer(disk, &rig.settings, whose, None).unwrap();
+        signer.public()
+    };
+    let by = cosigns(&rig.disk());
     let known = "witness/0123456789abcdef.json";
     rig.disk.put(known, b"of another's log".to_vec());
     rig.disk.put("witness/0123456789abcdef.json.new", vec![1]);
@@ -111,6 +117,8 @@ fn a_restored_gateway_has_the_keyring_of_the_original() {
     assert_eq!((keyring.devices.len(), keys), (3, 3));
     assert_eq!(fs::read(data.join(known)).unwrap(), b"of another's log");
     assert!(!data.join("witness/0123456789abcdef.json.new").exists());
+    let restored: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data).unwrap());
+    assert_eq!(cosigns(&restored), by);
     for name in SEALED {
         let mode = fs::metadata(data.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");

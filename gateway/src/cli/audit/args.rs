@@ -115,9 +115,10 @@ pub struct WitnessArgs {
     /// Watch the log of this key from now on: its text, or a file that has it
     #[arg(long, value_name = "FILE|TEXT")]
     pub watch: Option<String>,
-    /// The witness's secret: 64 hex digits in a file that only its owner may read
+    /// A secret that this witness had before, 64 hex digits in a file that only its owner may read:
+    /// it is kept sealed from now on, and the file is not needed any more
     #[arg(long, value_name = "FILE")]
-    pub seed: PathBuf,
+    pub seed: Option<PathBuf>,
     /// Print this witness's key, for those who verify
     #[arg(long, conflicts_with_all = ["request", "watch"])]
     pub show_key: bool,

@@ -27,8 +27,10 @@ impl Site {
         let data = dir.path().join("data");
         let config = format!(
             "[gateway]\nsite = \"{name}\"\ndata_dir = {:?}\n[mqtt]\nurl = \"mqtt://127.0.0.1\"\n\
-             [sink.cloud]\ntype = \"file\"\npath = \"records\"\n",
-            data.display().to_string()
+             [sink.cloud]\ntype = \"file\"\npath = \"records\"\n\
+             [security]\nkey = {{ file = {:?} }}\n",
+            data.display().to_string(),
+            dir.path().join("key").display().to_string()
         );
         fs::write(dir.path().join("tidegate.toml"), config).unwrap();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&data).unwrap());
@@ -67,9 +69,11 @@ impl Site {
             };
             log.append(&Entry::new(now, 1, who, act)).unwrap();
         }
-        let seed = dir.path().join("seed");
-        fs::write(&seed, format!("{}\n", "5a".repeat(32))).unwrap();
-        fs::set_permissions(&seed, fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, digits) in [("seed", "5a"), ("other-seed", "5b"), ("key", "07")] {
+            let path = dir.path().join(name);
+            fs::write(&path, format!("{}\n", digits.repeat(32))).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
         Self { dir, log }
     }
 
@@ -201,10 +205,6 @@ fn a_copy_is_verified_and_what_is_wrong_with_one_is_told() {
     assert!(told.contains("there is no data directory"), "{told}");
 }
 
-#[test]
-fn two_gateways_witness_each_other_by_files() {
-    let (site, other) = (Site::new("house"), Site::new("shed"));
-    let key = site.log.key().text().to_owned();
 /// The newest checkpoint of a log, as a sink receives it.
 fn upstream(log: &Log) -> String {
     let signed = log.snapshot().unwrap().into_signed();
@@ -270,6 +270,10 @@ fn what_went_upstream_is_held_against_the_log() {
     );
 }
 
+#[test]
+fn two_gateways_witness_each_other_by_files() {
+    let (site, other) = (Site::new("house"), Site::new("shed"));
+    let key = site.log.key().text().to_owned();
     fs::write(
         site.path("first"),
         site.log.snapshot().unwrap().signed().to_bytes(),
@@ -278,18 +282,16 @@ fn what_went_upstream_is_held_against_the_log() {
     site.run("request --out @request").unwrap();
     fs::copy(site.path("request"), other.path("request")).unwrap();
 
-    let told = wrong(other.run("witness --request @request --seed @seed"));
+    let told = wrong(other.run("witness --request @request"));
     assert!(
         told.contains("does not watch house.0000000000000007.tidegate"),
         "{told}"
     );
     let line = other
-        .run(&format!(
-            "witness --request @request --seed @seed --watch {key}"
-        ))
+        .run(&format!("witness --request @request --watch {key}"))
         .unwrap();
     fs::write(site.path("answer"), line).unwrap();
-    let by = other.run("witness --show-key --seed @seed").unwrap();
+    let by = other.run("witness --show-key").unwrap();
     fs::write(site.path("witness"), &by).unwrap();
     site.run("cosign @answer --request @request --witness @witness")
         .unwrap();
@@ -316,7 +318,7 @@ fn what_went_upstream_is_held_against_the_log() {
     assert!(told.contains("does not reach 4"), "{told}");
     site.run("request --old 1 --out @stale").unwrap();
     fs::copy(site.path("stale"), other.path("stale")).unwrap();
-    let told = wrong(other.run("witness --request @stale --seed @seed"));
+    let told = wrong(other.run("witness --request @stale"));
     assert!(told.contains("ask again with old 3"), "{told}");
 }
 
@@ -332,4 +334,20 @@ fn a_secret_that_others_may_read_or_that_is_none_is_not_used() {
     let told = wrong(site.run("witness --show-key --seed @seed"));
     assert!(told.contains("64 hex digits"), "{told}");
     assert!(!told.contains("5a\n"), "{told}");
+}
+
+#[test]
+fn a_secret_that_stood_in_a_file_is_kept_sealed_and_needs_the_file_no_more() {
+    let site = Site::new("house");
+    let key = site.run("witness --show-key --seed @seed").unwrap();
+    fs::remove_file(site.path("seed")).unwrap();
+    assert_eq!(site.run("witness --show-key").unwrap(), key);
+    let told = wrong(site.run("witness --show-key --seed @other-seed"));
+    assert!(told.contains("the one given is another"), "{told}");
+    assert_eq!(site.run("witness --show-key").unwrap(), key);
+    let mode = fs::metadata(site.path("data/witness-key"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
 }

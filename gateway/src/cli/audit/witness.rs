@@ -11,13 +11,14 @@ use zeroize::Zeroizing;
 use super::args::{CosignArgs, RequestArgs, WitnessArgs};
 use super::{data_dir, failed, key, own_key, read_file, with_newest, write};
 use crate::audit::witness::{REQUEST_BYTES_MAX, Request, Witness, WitnessError};
-use crate::audit::{Folder, LogKey, WitnessKey, WitnessSigner, cosigned, origin_of};
+use crate::audit::{Folder, LogKey, WitnessKey, WitnessSigner, cosigned};
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
 use crate::cli::output::print_as_is;
 use crate::disk::{Disk, RealDisk};
 use crate::identity;
 use crate::time::{Clock, SECOND_US, SystemClock};
+use crate::trust::{WitnessSeed, witness_signer};
 
 /// Writes what a witness is asked.
 pub(super) fn request(args: &RequestArgs) -> Result<(), Failure> {
@@ -73,15 +74,13 @@ fn signer(args: &WitnessArgs, disk: &Arc<dyn Disk>) -> Result<WitnessSigner, Fai
             path: settings.data_dir,
         });
     };
-    let origin = origin_of(settings.site.as_str(), identity.gateway);
-    Ok(WitnessSigner::new(
-        &format!("{origin}/witness"),
-        &seed(&args.seed)?,
-    ))
+    let given = args.seed.as_deref().map(seed).transpose()?;
+    let whose = (settings.site.as_str(), identity.gateway);
+    witness_signer(disk, &settings.security, whose, given).map_err(failed)
 }
 
 /// Reads a seed that nobody else may read.
-fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
+fn seed(path: &Path) -> Result<WitnessSeed, Failure> {
     let unusable = |why: &str| Failure::SeedUnusable {
         path: path.to_owned(),
         why: why.to_owned(),
