@@ -16,11 +16,13 @@ use tidegate_gateway::http::Door;
 use tidegate_gateway::http::answer::HEADERS;
 use tidegate_gateway::rules::settings::{Secret, ServeSettings};
 use tidegate_gateway::time::{Clock, Timestamp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use crate::plant::{MadeUp, TELLTALE};
-use crate::{converse, holds, runtime};
+use crate::{PATIENCE, converse, holds, runtime};
 
 /// What opens the guarded server.
 const TOKEN: &str = "sesame";
@@ -114,9 +116,30 @@ pub fn feed(bytes: &[u8]) {
     };
     let heard = running.runtime.block_on(async {
         let stream = TcpStream::connect(at).await.expect("it listens");
-        converse(stream, &said).await
+        match way {
+            Way::Open | Way::Guarded => converse(stream, &said).await,
+            Way::Target | Way::Authorization => ask(stream, &said).await,
+        }
     });
     check(way, &said, &heard);
+}
+
+/// Says a request and hears its answer. Until then the client's end stays open: one that is closed
+/// may be nobody who waits for an answer any more. Of a stream of events the head is enough.
+async fn ask(mut stream: TcpStream, request: &[u8]) -> Vec<u8> {
+    let mut heard = Vec::new();
+    let answered = async {
+        let _ = stream.write_all(request).await;
+        // What was refused is cut off: the rest of its answer is what came.
+        while let Ok(1..) = stream.read_buf(&mut heard).await {
+            if head_of(&heard).is_some_and(|(head, _)| holds(head, b"text/event-stream")) {
+                break;
+            }
+        }
+    };
+    let ended = timeout(PATIENCE, answered).await;
+    assert!(ended.is_ok(), "a request without an answer");
+    heard
 }
 
 /// A request of which nothing but these parts is chosen.
@@ -152,8 +175,7 @@ fn check(way: Way, said: &[u8], heard: &[u8]) {
         return;
     }
     // A request that is one has an answer.
-    let end = heard.windows(4).position(|four| four == b"\r\n\r\n");
-    let (head, body) = heard.split_at(end.expect("an answer has a head") + 4);
+    let (head, body) = head_of(heard).expect("an answer has a head");
     let head = String::from_utf8_lossy(head).to_lowercase();
     let status = head.get(9..12).expect("a status");
     match status {
@@ -175,6 +197,12 @@ fn check(way: Way, said: &[u8], heard: &[u8]) {
         let read = serde_json::from_slice::<Value>(body);
         assert!(read.is_ok(), "{:?}", String::from_utf8_lossy(body));
     }
+}
+
+/// An answer's head with its empty line, and what is behind it.
+fn head_of(heard: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = heard.windows(4).position(|four| four == b"\r\n\r\n")?;
+    heard.split_at_checked(end + 4)
 }
 
 /// Whether a request may show the token: not whether it does so where it has to.
@@ -274,7 +302,7 @@ mod tests {
         };
         let heard = running.runtime.block_on(async {
             let stream = TcpStream::connect(at).await.unwrap();
-            converse(stream, &said).await
+            ask(stream, &said).await
         });
         String::from_utf8_lossy(&heard).into_owned()
     }
