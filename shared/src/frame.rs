@@ -17,6 +17,9 @@ use crate::limits::FRAME_BYTES_MAX;
 pub const VERSION: u8 = 1;
 /// Flag: the frame is sealed ([`crate::seal`]).
 pub const FLAG_SEALED: u8 = 0x01;
+/// Flag: no frame of a registered device, but a claim, or the grant that answers it
+/// (`claim`, behind the feature of that name). Never together with another flag.
+pub const FLAG_CLAIM: u8 = 0x02;
 /// Bytes of a plain frame's trailer.
 pub const TRAILER_BYTES: usize = 4;
 /// Fewest bytes of a header.

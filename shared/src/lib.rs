@@ -8,6 +8,8 @@ mod bits;
 pub mod block;
 pub mod body;
 pub mod catalog;
+#[cfg(feature = "claim")]
+pub mod claim;
 pub mod frame;
 pub mod ids;
 pub mod limits;

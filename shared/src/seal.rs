@@ -49,7 +49,7 @@ pub const SEALED_BYTES_MAX: usize = FRAME_BYTES_MAX + SEAL_BYTES_MAX;
 /// Bytes of a password made of a key.
 pub const PASSWORD_BYTES: usize = 16;
 
-const NONCE_BYTES: usize = 24;
+pub(crate) const NONCE_BYTES: usize = 24;
 const WAY_UP: u8 = 1;
 const WAY_DOWN: u8 = 2;
 const WAY_PASSWORD: u8 = 3;
@@ -84,7 +84,7 @@ impl Key {
         password
     }
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
+    pub(crate) fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&self.0.into())
     }
 }
