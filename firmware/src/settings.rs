@@ -1,24 +1,30 @@
-//! Settings: whose device this is, where its broker listens and the key it seals with, from a page
-//! in flash that a user writes without compiling anything. Boards read it, the gateway writes it.
+//! Settings: whose device this is, where its broker listens, and the key it seals with or the claim
+//! that it gets one by, from a page in flash that a user writes without compiling anything. Boards
+//! read it, the gateway writes it.
 //!
 //! ```text
 //! "TGcf" | version u8 | length u16 LE of what follows up to the check
 //! length u8, site | length u8, device | length u8, broker host | broker port u16 LE
 //! key id u8, 0 for no key | 32 bytes of key, unless the id is 0
+//! claim id u32 LE, 0 for no claim | 32 bytes of its code, unless the id is 0
 //! CRC-32C u32 LE over all bytes before it
 //! ```
-//! The key may be absent with all of its bytes: pages without it end at the port, and say no key.
+//! Key and claim may be absent with all of their bytes: pages without them end at the port, or behind
+//! the key, and say none. A page is of a device with a key, or of all that enrol by one claim: then
+//! its device is a prefix, behind which each adds a number of its own ([`Settings::name_of`]). A key
+//! beside a claim is the one that counts.
 //!
 //! A page that was never written (all bytes equal, 0xff or 0) is no fault: the board's built-in
 //! settings hold. One that is written and wrong is: the built-in settings hold as well, and the
-//! board says why. Fields that a later version adds stand behind the key; a reader skips what it does
-//! not know.
+//! board says why. Fields that a later version adds stand behind the claim; a reader skips what it
+//! does not know.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use heapless::String;
 use tidegate_shared::frame::crc32c;
 use tidegate_shared::ids::{DeviceName, SiteName};
+use tidegate_shared::limits::DEVICE_BYTES_MAX;
 
 /// What every page begins with.
 pub const MAGIC: [u8; 4] = *b"TGcf";
@@ -27,10 +33,15 @@ pub const VERSION: u8 = 1;
 /// Most bytes of a broker's host.
 pub const HOST_BYTES_MAX: usize = 64;
 /// Most bytes of a page of this version.
-pub const PAGE_BYTES_MAX: usize =
-    HEAD_BYTES + 25 + 33 + 1 + HOST_BYTES_MAX + 2 + 1 + KEY_BYTES + CHECK_BYTES;
-/// Bytes of a device's key.
+pub const PAGE_BYTES_MAX: usize = HEAD_BYTES
+    + (25 + 33 + 1 + HOST_BYTES_MAX + 2)
+    + (1 + KEY_BYTES)
+    + (4 + KEY_BYTES)
+    + CHECK_BYTES;
+/// Bytes of a device's key, and of a claim's code.
 pub const KEY_BYTES: usize = 32;
+/// Most bytes of the prefix that devices of one claim share: a name, less `-` and eight digits.
+pub const PREFIX_BYTES_MAX: usize = DEVICE_BYTES_MAX - 9;
 
 const HEAD_BYTES: usize = 7;
 const CHECK_BYTES: usize = 4;
@@ -61,17 +72,37 @@ impl fmt::Debug for DeviceKey {
     }
 }
 
+/// What a device without a key gets one by (`tidegate_shared::claim`).
+#[derive(Clone, PartialEq, Eq)]
+pub struct PageClaim {
+    /// Which claim; 0 stands for none wherever a claim's id is written.
+    pub id: u32,
+    /// Its code, the same for all devices of the claim.
+    pub code: [u8; KEY_BYTES],
+}
+
+/// Without the code: what is printed is read by others.
+impl fmt::Debug for PageClaim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("PageClaim");
+        shown.field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// What a user sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The site whose gateway takes the samples.
     pub site: SiteName,
-    /// This device's name, unlike any other's at the site.
+    /// This device's name, unlike any other's at the site; with a claim and no key, the prefix of
+    /// its name.
     pub device: DeviceName,
     /// The site's broker.
     pub broker: Broker,
-    /// The device's key; none: it speaks plainly.
+    /// The device's key; none, and no claim either: it speaks plainly.
     pub key: Option<DeviceKey>,
+    /// The claim by which it gets a key of its own, unless it has one.
+    pub claim: Option<PageClaim>,
 }
 
 /// What is wrong with a page.
@@ -90,7 +121,7 @@ pub enum PageFault {
     Check,
     /// The site is not 1 to 24 of `[A-Za-z0-9._-]`.
     Site,
-    /// The device's name is not 1 to 32 of `[A-Za-z0-9._-]`.
+    /// The device's name is not 1 to 32 of `[A-Za-z0-9._-]`; a prefix, not 1 to 23 of them.
     Device,
     /// The broker's host is empty, too long or no text, or its port is 0.
     Broker,
@@ -116,6 +147,7 @@ impl Settings {
             device: DeviceName::try_from(device).ok()?,
             broker: Broker::new(host, port)?,
             key: None,
+            claim: None,
         })
     }
 
@@ -151,13 +183,34 @@ impl Settings {
         let site = text(&mut fields)?.ok_or(PageFault::Site)?;
         let device = text(&mut fields)?.ok_or(PageFault::Device)?;
         let host = text(&mut fields)?.ok_or(PageFault::Broker)?;
-        let (port, fields) = fields.split_first_chunk().ok_or(PageFault::Length)?;
-        Ok(Some(Self {
+        let (port, mut fields) = fields.split_first_chunk().ok_or(PageFault::Length)?;
+        let settings = Self {
             site: SiteName::try_from(site).map_err(|_| PageFault::Site)?,
             device: DeviceName::try_from(device).map_err(|_| PageFault::Device)?,
             broker: Broker::new(host, u16::from_le_bytes(*port)).ok_or(PageFault::Broker)?,
-            key: key(fields)?,
-        }))
+            key: key(&mut fields)?,
+            claim: claim(fields)?,
+        };
+        if settings.enrols().is_some() && device.len() > PREFIX_BYTES_MAX {
+            return Err(PageFault::Device);
+        }
+        Ok(Some(settings))
+    }
+
+    /// The claim by which a device of this page gets its key; none of one that has a key.
+    pub fn enrols(&self) -> Option<&PageClaim> {
+        self.claim.as_ref().filter(|_| self.key.is_none())
+    }
+
+    /// The name of the device with this number, which has to be its own: what the page says, or
+    /// with a claim `PREFIX-` and the number as eight hexadecimal digits.
+    pub fn name_of(&self, number: u32) -> DeviceName {
+        let mut name = String::<DEVICE_BYTES_MAX>::new();
+        let written = write!(name, "{}-{number:08x}", self.device);
+        match DeviceName::try_from(name.as_str()) {
+            Ok(name) if written.is_ok() && self.enrols().is_some() => name,
+            _ => self.device.clone(),
+        }
     }
 
     /// The page that says these settings.
@@ -170,10 +223,16 @@ impl Settings {
             self.device.as_str(),
             self.broker.host.as_str(),
         ];
-        let key = self.key.as_ref();
+        let (key, claim) = (self.key.as_ref(), self.claim.as_ref());
+        let key_bytes = match (key, claim) {
+            (Some(_), _) => 1 + KEY_BYTES,
+            (None, Some(_)) => 1,
+            (None, None) => 0,
+        };
         let length: usize = texts.iter().map(|text| 1 + text.len()).sum::<usize>()
             + 2
-            + key.map_or(0, |_| 1 + KEY_BYTES);
+            + key_bytes
+            + claim.map_or(0, |_| 4 + KEY_BYTES);
         put(&MAGIC);
         put(&[VERSION]);
         put(&(length as u16).to_le_bytes());
@@ -185,6 +244,13 @@ impl Settings {
         if let Some(key) = key {
             put(&[key.id]);
             put(&key.bytes);
+        }
+        if let Some(claim) = claim {
+            if key.is_none() {
+                put(&[0]);
+            }
+            put(&claim.id.to_le_bytes());
+            put(&claim.code);
         }
         let check = crc32c(&page);
         page.extend_from_slice(&check.to_le_bytes()).unwrap_or(());
@@ -215,15 +281,32 @@ fn text<'a>(fields: &mut &'a [u8]) -> Result<Option<&'a str>, PageFault> {
     Ok(core::str::from_utf8(text).ok())
 }
 
-/// The key that stands behind the port; `None` when there is none.
-fn key(fields: &[u8]) -> Result<Option<DeviceKey>, PageFault> {
-    match fields.split_first() {
-        None | Some((0, _)) => Ok(None),
-        Some((&id, rest)) => {
-            let (&bytes, _) = rest.split_first_chunk().ok_or(PageFault::Length)?;
-            Ok(Some(DeviceKey { id, bytes }))
-        }
+/// Takes the key behind the port off `fields`; `None` when there is none.
+fn key(fields: &mut &[u8]) -> Result<Option<DeviceKey>, PageFault> {
+    let Some((&id, rest)) = fields.split_first() else {
+        return Ok(None);
+    };
+    *fields = rest;
+    if id == 0 {
+        return Ok(None);
     }
+    let (&bytes, rest) = rest.split_first_chunk().ok_or(PageFault::Length)?;
+    *fields = rest;
+    Ok(Some(DeviceKey { id, bytes }))
+}
+
+/// The claim behind the key; `None` when there is none.
+fn claim(fields: &[u8]) -> Result<Option<PageClaim>, PageFault> {
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let (&id, rest) = fields.split_first_chunk().ok_or(PageFault::Length)?;
+    let id = u32::from_le_bytes(id);
+    if id == 0 {
+        return Ok(None);
+    }
+    let (&code, _) = rest.split_first_chunk().ok_or(PageFault::Length)?;
+    Ok(Some(PageClaim { id, code }))
 }
 
 #[cfg(test)]

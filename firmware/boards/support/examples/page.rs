@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             device,
             broker,
             key: None,
+            claim: None,
         },
         (Err(error), ..) => return refuse("site", site, &error.to_string()),
         (_, Err(error), _) => return refuse("device", device, &error.to_string()),

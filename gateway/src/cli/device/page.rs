@@ -104,6 +104,7 @@ pub(super) fn page(settings: &Settings, broker: Broker, issued: &Issued) -> Zero
             id: issued.mark.id,
             bytes: *issued.key.bytes(),
         }),
+        claim: None,
     };
     Zeroizing::new(page.page().to_vec())
 }
