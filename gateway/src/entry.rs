@@ -253,6 +253,24 @@ pub enum Uncounted {
     Throttled,
     /// A frame of a device in quarantine; the device keeps it.
     Quarantined,
+    /// A claim by an id that no claim has here.
+    ClaimUnknown,
+    /// A claim whose tag does not hold: of who does not have the code, or changed on its way.
+    ClaimForged,
+    /// A claim behind the time of its claim.
+    ClaimExpired,
+    /// A claim of one device more than its claim is for.
+    ClaimUsedUp,
+    /// A claim behind the closing of its claim.
+    ClaimClosed,
+    /// A claim of a name that a device has.
+    ClaimTaken,
+    /// A claim of a name that does not begin as its claim says.
+    ClaimOutside,
+    /// A claim that an earlier start of the device had answered: somebody recorded it.
+    ClaimReplayed,
+    /// A claim more than is carried out at a time; the device says it again.
+    ClaimThrottled,
 }
 
 impl Uncounted {

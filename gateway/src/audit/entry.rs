@@ -87,14 +87,19 @@ pub enum Act {
     DeviceRevoked { device: String },
     /// A device has another name; its keys go with it.
     DeviceRenamed { from: String, to: String },
-    /// Devices may enrol by a claim code.
+    /// Devices whose names begin so may enrol by a claim's code.
     ClaimOpened {
         claim: String,
+        prefix: String,
         devices_max: u32,
         expires_us: i64,
     },
-    /// They may not any more.
-    ClaimClosed { claim: String },
+    /// They may not any more: it was used up, expired or closed.
+    ClaimClosed {
+        claim: String,
+        why: String,
+        enrolled: u32,
+    },
     /// The registry left this gateway.
     RegistryExported { devices: u32 },
     /// A registry was taken in; each key that came with it is an enrolment of its own behind this.

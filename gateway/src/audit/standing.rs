@@ -1,9 +1,9 @@
-//! Standing: which keys are valid, as a fold over the entries of the log.
+//! Standing: which keys are valid and which claims open, as a fold over the entries of the log.
 //!
 //! A key is valid when its issue is in the log and neither it was retired nor its device revoked
-//! behind that. A rename carries the keys over.
+//! behind that. A rename carries the keys over. A claim is open from its opening to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_shared::ids::DeviceName;
 
@@ -18,6 +18,7 @@ pub struct Standing {
     devices: BTreeMap<String, BTreeMap<u8, Fingerprint>>,
     /// Devices in quarantine, and until when in µs.
     held: BTreeMap<String, Option<i64>>,
+    claims: BTreeSet<String>,
 }
 
 impl Standing {
@@ -72,9 +73,13 @@ impl Standing {
             Act::DeviceReleased { device } => {
                 self.held.remove(device);
             }
-            Act::ClaimOpened { .. }
-            | Act::ClaimClosed { .. }
-            | Act::RegistryExported { .. }
+            Act::ClaimOpened { claim, .. } => {
+                self.claims.insert(claim.clone());
+            }
+            Act::ClaimClosed { claim, .. } => {
+                self.claims.remove(claim);
+            }
+            Act::RegistryExported { .. }
             | Act::RegistryImported { .. }
             | Act::RulesChanged { .. }
             | Act::CommandSent { .. }
@@ -90,6 +95,11 @@ impl Standing {
         let keys = self.devices.get(device);
         keys.and_then(|keys| keys.get(&key_id))
             .is_some_and(|known| known == fingerprint)
+    }
+
+    /// Whether a claim is open.
+    pub fn is_open(&self, claim: &str) -> bool {
+        self.claims.contains(claim)
     }
 
     /// Every device in quarantine, and until when, UTC in µs; none until it is released.

@@ -39,14 +39,22 @@ impl fmt::Display for Act {
             Self::DeviceRenamed { from, to } => write!(f, "renamed {from} to {to}"),
             Self::ClaimOpened {
                 claim,
+                prefix,
                 devices_max,
                 expires_us,
             } => write!(
                 f,
-                "opened claim {claim} for {devices_max} devices until {}",
+                "opened claim {claim} for {devices_max} devices {prefix}-… until {}",
                 rfc3339(*expires_us)
             ),
-            Self::ClaimClosed { claim } => write!(f, "closed claim {claim}"),
+            Self::ClaimClosed {
+                claim,
+                why,
+                enrolled,
+            } => write!(
+                f,
+                "ended claim {claim} behind {enrolled} enrolled devices: {why}"
+            ),
             Self::RegistryExported { devices } => {
                 write!(f, "exported the registry of {devices} devices")
             }

@@ -40,7 +40,7 @@ use crate::budget::{self, Budget, Decision, Spent, Standing};
 use crate::checkpoint::{self, Checkpoint, Herald};
 use crate::clock::trust::{STEP_US, Trust, TrustWatch};
 use crate::conduct;
-use crate::entry::{ENGINE, Entry, Logged};
+use crate::entry::{ENGINE, Entry, Logged, Uncounted};
 use crate::session::{self, Keyring, Policy, Session};
 use crate::time::{Timestamp, Word};
 
@@ -99,6 +99,20 @@ pub enum Event<'e> {
     Foreign(&'e DeviceName),
     /// Somebody releases a device from quarantine.
     Release(&'e DeviceName),
+    /// What [`Effect::Claimed`] handed out was granted.
+    Granted {
+        /// To which device.
+        device: &'e DeviceName,
+        /// What it is to be told.
+        grant: &'e [u8],
+    },
+    /// What [`Effect::Claimed`] handed out was refused, or could not be carried out.
+    ClaimRefused {
+        /// In whose name it came.
+        device: &'e DeviceName,
+        /// Why.
+        reason: Uncounted,
+    },
     /// A clean stop begins: nothing more waits.
     Stop,
 }
@@ -163,6 +177,13 @@ pub enum Effect {
         /// Which.
         key_id: u8,
     },
+    /// Somebody who has a claim's code asks for a key: the registry is to decide.
+    Claimed {
+        /// In this device's name.
+        device: DeviceName,
+        /// What was said.
+        claim: Vec<u8>,
+    },
     /// A person should know.
     Tell(News),
 }
@@ -172,6 +193,15 @@ pub enum Effect {
 pub enum News {
     /// A device went into quarantine or under suspicion, or came out.
     Ruled(session::Ruling),
+    /// Claims are refused.
+    ClaimRefused {
+        /// In whose name the last one came; anybody may have said it.
+        device: DeviceName,
+        /// Why.
+        reason: Uncounted,
+        /// How often so far; told at the first, the second, the fourth and so on.
+        times: u64,
+    },
     /// The wall clock jumped: before and after, in µs.
     ClockStepped {
         /// What it would read.
@@ -368,6 +398,13 @@ impl Conductor {
             }
             Event::Foreign(device) => self.drive(now, session::Event::Foreign(device), effects),
             Event::Release(device) => self.drive(now, session::Event::Release(device), effects),
+            Event::Granted { device, grant } => {
+                self.drive(now, session::Event::Granted { device, grant }, effects);
+            }
+            Event::ClaimRefused { device, reason } => {
+                let event = session::Event::ClaimRefused { device, reason };
+                self.drive(now, event, effects);
+            }
             Event::Disconnected => {
                 self.connected = false;
                 self.drive(now, session::Event::Disconnected, effects);
@@ -649,6 +686,18 @@ impl Conductor {
                 session::Effect::KeyUsed { device, key_id } => {
                     effects.push(Effect::KeyUsed { device, key_id });
                 }
+                session::Effect::Claimed { device, claim } => {
+                    effects.push(Effect::Claimed { device, claim });
+                }
+                session::Effect::ClaimRefused {
+                    device,
+                    reason,
+                    times,
+                } => effects.push(Effect::Tell(News::ClaimRefused {
+                    device,
+                    reason,
+                    times,
+                })),
                 session::Effect::Restored => {
                     effects.push(Effect::Tell(News::Restored));
                     if !is_on(Mutation::RestoredReusesIds) {

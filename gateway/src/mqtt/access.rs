@@ -4,6 +4,8 @@
 //! - *access*: the accounts in force, one value that [`Doorkeeper::set`] swaps as a whole while
 //!   the broker runs. Every connection looks at it again after a swap, and with each message.
 //! - *claim*: what a client says of itself as it connects; *identity*: what of it was proved.
+//! - *claimant*: who has the code of an open claim ([`crate::registry`]) and comes under a name that
+//!   it may enrol. That is who it says as little as anybody's: what it does is nobody's.
 //! - *refusal*: something that was not let through, told to whoever watches. It says whether the
 //!   device was proved or only claimed: what somebody without its key does must not be held
 //!   against a device.
@@ -11,6 +13,7 @@
 //! # Invariants
 //! - While no device is registered, everyone may do everything, but a certificate binds its
 //!   holder to the name in it. From the first account on, only who has one may connect.
+//! - A claimant says its one word and hears the answer, and nothing else.
 //! - A client's id is that of its name, so that nobody takes another's session.
 //! - The gateway's user is let in by the inner listener alone, and nobody else is there.
 //! - Passwords are kept as digests; comparing digests tells nothing about a password.
@@ -24,6 +27,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use tidegate_shared::ids::{DeviceName, SiteName};
 use tidegate_shared::topic::{PREFIX, Topic, device_client_id};
+
+use crate::session::OpenClaim;
 
 pub use doorkeeper::Doorkeeper;
 pub use refusal::{REFUSALS_MAX, Refusal, RefusalCounts, Speaker, Why};
@@ -71,7 +76,25 @@ impl FromIterator<Password> for Account {
 
 /// Who may connect.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub enum Access {
+pub struct Access {
+    /// Devices.
+    pub accounts: Accounts,
+    /// Who may become one, a claim each.
+    pub admissions: Vec<Admission>,
+}
+
+/// Whom an open claim lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Made of its code.
+    pub password: Password,
+    /// The claim.
+    pub claim: OpenClaim,
+}
+
+/// Which devices may connect.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum Accounts {
     /// Anyone.
     #[default]
     Everyone,
@@ -79,7 +102,7 @@ pub enum Access {
     Registered(BTreeMap<DeviceName, Account>),
 }
 
-impl FromIterator<(DeviceName, Account)> for Access {
+impl FromIterator<(DeviceName, Account)> for Accounts {
     /// Everyone when there is no account, a revoked one being one.
     fn from_iter<I: IntoIterator<Item = (DeviceName, Account)>>(accounts: I) -> Self {
         let accounts: BTreeMap<_, _> = accounts.into_iter().collect();
@@ -87,6 +110,16 @@ impl FromIterator<(DeviceName, Account)> for Access {
             Self::Everyone
         } else {
             Self::Registered(accounts)
+        }
+    }
+}
+
+impl FromIterator<(DeviceName, Account)> for Access {
+    /// With no claim open.
+    fn from_iter<I: IntoIterator<Item = (DeviceName, Account)>>(accounts: I) -> Self {
+        Self {
+            accounts: accounts.into_iter().collect(),
+            admissions: Vec::new(),
         }
     }
 }
@@ -122,6 +155,13 @@ pub enum Identity {
         /// How it proved that.
         proof: Proof,
     },
+    /// Who has a claim's code.
+    Claimant {
+        /// The name that it wants or just got.
+        name: DeviceName,
+        /// The claim's password.
+        password: Password,
+    },
 }
 
 /// How a device proved its name.
@@ -145,10 +185,11 @@ pub struct Denial {
 impl Access {
     /// Whether an identity that was let in once still is.
     pub fn still_admits(&self, identity: &Identity) -> bool {
-        match (self, identity) {
-            (_, Identity::Gateway) | (Self::Everyone, _) => true,
-            (Self::Registered(_), Identity::Stranger) => false,
-            (Self::Registered(accounts), Identity::Device { name, proof }) => {
+        match (&self.accounts, identity) {
+            (_, Identity::Claimant { name, password }) => self.admits(name, password),
+            (_, Identity::Gateway) | (Accounts::Everyone, _) => true,
+            (Accounts::Registered(_), Identity::Stranger) => false,
+            (Accounts::Registered(accounts), Identity::Device { name, proof }) => {
                 match (accounts.get(name), proof) {
                     (Some(Account::Open(passwords)), Proof::Password(one)) => {
                         passwords.contains(one)
@@ -160,15 +201,37 @@ impl Access {
         }
     }
 
+    /// Whether a claim lets somebody with this password in under this name.
+    fn admits(&self, name: &DeviceName, password: &Password) -> bool {
+        let is_known = match &self.accounts {
+            Accounts::Everyone => false,
+            Accounts::Registered(accounts) => accounts.contains_key(name),
+        };
+        let mut admissions = self.admissions.iter();
+        admissions.any(|one| one.password == *password && one.claim.admits(name, is_known))
+    }
+
+    /// Who comes by a claim's code.
+    fn claimant(&self, name: &DeviceName, password: Option<&[u8]>) -> Option<Identity> {
+        let password = Password::of(password?);
+        let name = name.clone();
+        self.admits(&name, &password)
+            .then_some(Identity::Claimant { name, password })
+    }
+
     /// Who a client is that came from outside, its client id and will not yet looked at.
     fn prove(&self, site: &SiteName, claim: &Claim<'_>) -> Result<Identity, Denial> {
         if let Some(names) = claim.certified {
             return self.prove_certified(site, claim, names);
         }
-        let Self::Registered(accounts) = self else {
+        let named = claim.user.and_then(|user| DeviceName::try_from(user).ok());
+        let claimant = named.as_ref();
+        if let Some(claimant) = claimant.and_then(|name| self.claimant(name, claim.password)) {
+            return Ok(claimant);
+        }
+        let Accounts::Registered(accounts) = &self.accounts else {
             return Ok(Identity::Stranger);
         };
-        let named = claim.user.and_then(|user| DeviceName::try_from(user).ok());
         let denied = |why| {
             let who = match &named {
                 Some(name) => Speaker::Claimed(name.clone()),
@@ -220,7 +283,10 @@ impl Access {
         if claim.user.is_some_and(|user| user != name.as_str()) {
             return denied(Why::ForeignName);
         }
-        if let Self::Registered(accounts) = self {
+        if let Some(claimant) = self.claimant(name, claim.password) {
+            return Ok(claimant);
+        }
+        if let Accounts::Registered(accounts) = &self.accounts {
             match accounts.get(name) {
                 None => return denied(Why::UnknownDevice),
                 Some(Account::Revoked) => return denied(Why::Revoked),
@@ -244,6 +310,9 @@ impl Identity {
                 Topic::parse(site, topic),
                 Ok(Topic::Up(device) | Topic::Status(device)) if device == *name
             ),
+            Self::Claimant { name, .. } => {
+                matches!(Topic::parse(site, topic), Ok(Topic::Up(device)) if device == *name)
+            }
         }
     }
 
@@ -253,11 +322,13 @@ impl Identity {
         match self {
             Self::Stranger => true,
             Self::Gateway => is_of_site(site, filter),
-            Self::Device { name, .. } => match Topic::parse(site, filter) {
-                Ok(Topic::Down(device)) => device == *name,
-                Ok(Topic::Gateway) => true,
-                _ => false,
-            },
+            Self::Device { name, .. } | Self::Claimant { name, .. } => {
+                match Topic::parse(site, filter) {
+                    Ok(Topic::Down(device)) => device == *name,
+                    Ok(Topic::Gateway) => true,
+                    _ => false,
+                }
+            }
         }
     }
 
@@ -265,6 +336,8 @@ impl Identity {
     pub fn speaker(&self) -> Speaker {
         match self {
             Self::Device { name, .. } => Speaker::Proved(name.clone()),
+            // The code is that of a whole batch.
+            Self::Claimant { name, .. } => Speaker::Claimed(name.clone()),
             Self::Stranger | Self::Gateway => Speaker::Unknown,
         }
     }
@@ -277,5 +350,7 @@ fn is_of_site(site: &SiteName, topic: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
+#[cfg(test)]
+mod claimant_tests;
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::access::{Access, Doorkeeper};
+use super::access::{Accounts, Doorkeeper};
 use super::client::risen;
 use super::{Broker, PACKET_BYTES_MAX, RECEIVE_MAXIMUM};
 use crate::rules::settings::BrokerTls;
@@ -191,7 +191,7 @@ async fn start_within(
         None => None,
     };
     let asks_nobody = tls.is_none_or(|tls| tls.client_ca.is_none())
-        && matches!(*doorkeeper.access(), Access::Everyone);
+        && doorkeeper.access().accounts == Accounts::Everyone;
     if asks_nobody && !listen.ip().is_loopback() {
         tracing::warn!(
             %listen,

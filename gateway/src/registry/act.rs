@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::DeviceName;
 
-use super::Fingerprint;
+use super::{ClaimEnd, Fingerprint};
 
 /// What a key is called without showing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,8 @@ pub enum RegistryAct {
         /// The one in whose place it came, which was never heard.
         replaced: Option<KeyMark>,
     },
-    /// A device uses its next key, so the former one has ended.
+    /// A device uses its next key, so the former one has ended; or one that enrols by a claim asked
+    /// again before it was heard, so that it gets another.
     Retired {
         /// The device.
         device: DeviceName,
@@ -57,6 +58,26 @@ pub enum RegistryAct {
         to: DeviceName,
         /// Its keys.
         keys: Vec<KeyMark>,
+    },
+    /// Devices may enrol by themselves.
+    ClaimOpened {
+        /// The claim, which is not its code.
+        claim: String,
+        /// What their names begin with, before a `-`.
+        prefix: DeviceName,
+        /// How many may.
+        devices_max: u32,
+        /// Until when, UTC in µs.
+        expires_us: i64,
+    },
+    /// They may not any more.
+    ClaimClosed {
+        /// The claim.
+        claim: String,
+        /// Why.
+        why: ClaimEnd,
+        /// How many did.
+        enrolled: u32,
     },
     /// All keys were given out, sealed.
     Exported {

@@ -73,6 +73,7 @@ impl Registry {
             }
         };
         let keys: Vec<KeyMark> = taken.live().iter().map(|key| key.mark(name)).collect();
+        self.settle(name);
         self.devices.insert(name.clone(), taken);
         let device = name.clone();
         Some(RegistryAct::Imported {

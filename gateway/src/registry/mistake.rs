@@ -1,8 +1,11 @@
 //! Why the registry does not do what was ordered. Nothing was changed then.
 
+use tidegate_shared::claim::ClaimId;
 use tidegate_shared::ids::DeviceName;
 
-use super::REGISTERED_MAX;
+use super::{
+    CLAIM_DAYS_MAX, CLAIM_DEVICES_MAX, CLAIMS_MAX, ClaimEnd, PREFIX_BYTES_MAX, REGISTERED_MAX,
+};
 
 /// Devices that a message names.
 const NAMED_MAX: usize = 8;
@@ -76,6 +79,41 @@ pub enum RegistryError {
         /// The key's id.
         key_id: u8,
     },
+    /// No claim has this id.
+    #[error(
+        "there is no claim {claim}; nothing was changed: `tidegate device claim list` has them"
+    )]
+    UnknownClaim {
+        /// As it was named.
+        claim: ClaimId,
+    },
+    /// It takes nobody any more as it is.
+    #[error("claim {claim} has ended already ({}); nothing was changed", end.name())]
+    ClaimEnded {
+        /// The claim.
+        claim: ClaimId,
+        /// How.
+        end: ClaimEnd,
+    },
+    /// All that can be open are.
+    #[error(
+        "{CLAIMS_MAX} claims are open, which is all there can be; nothing was changed: close one with `tidegate device claim close`"
+    )]
+    ClaimsFull,
+    /// The id that was drawn for it is another claim's.
+    #[error("the number that was drawn for the claim is taken; nothing was changed: try again")]
+    ClaimIdTaken,
+    /// The prefix leaves no room for the rest of a name.
+    #[error(
+        "the prefix is longer than {PREFIX_BYTES_MAX} signs, and a name has `-` and 8 digits behind it; nothing was changed: take a shorter one"
+    )]
+    PrefixLong,
+    /// No such number of devices.
+    #[error("a claim is for 1 to {CLAIM_DEVICES_MAX} devices; nothing was changed: open several")]
+    ClaimDevices,
+    /// No such time.
+    #[error("a claim is open for at most {CLAIM_DAYS_MAX} days; nothing was changed")]
+    ClaimTime,
     /// What is to be imported says otherwise of devices that are known.
     #[error(
         "{} registered here with other keys than in the file; nothing was imported: --replace takes those of the file",

@@ -21,11 +21,15 @@
 //! - A key that is retired, replaced or revoked is gone from the registry and its file.
 //! - An order that fails changes nothing.
 //! - Every change is a [`RegistryAct`], noted before the file is written.
+//! - A device that enrolled by a claim has one key, and another in its place until it is heard.
 //!
-//! The state is pure: time and random bytes are arguments. [`store`] keeps it in one sealed file,
-//! [`registrar`] carries out what people order.
+//! [`claim`] has how devices enrol by themselves. The state is pure: time and random bytes are
+//! arguments. [`store`] keeps it in one sealed file, [`registrar`] carries out what people order.
 
 mod act;
+mod claim;
+#[cfg(test)]
+mod claim_tests;
 mod device;
 mod import;
 mod key;
@@ -49,6 +53,10 @@ use serde::{Deserialize, Serialize};
 use tidegate_shared::ids::DeviceName;
 
 pub use self::act::{KeyMark, RegistryAct};
+pub use self::claim::{
+    ASKS_MAX, CLAIM_DAYS_MAX, CLAIM_DEVICES_MAX, CLAIMS_MAX, Claim, ClaimEnd, ClaimWish, Enrolment,
+    PREFIX_BYTES_MAX, fits,
+};
 pub use self::device::{Device, LiveKey};
 pub use self::import::Imported;
 pub use self::key::{Fingerprint, KEY_BYTES, Key};
@@ -66,10 +74,11 @@ pub const REGISTERED_MAX: usize = 100_000;
 /// have these names.
 const RESERVED: [&str; 2] = ["gateway", "tidegate-gateway"];
 
-/// The devices that are known by key.
+/// The devices that are known by key, and the claims by which others may enrol.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registry {
     devices: BTreeMap<DeviceName, Device>,
+    claims: BTreeMap<u32, Claim>,
 }
 
 /// What a durable frame under a key meant.
@@ -139,8 +148,9 @@ impl Registry {
         key: Key,
         now_us: i64,
     ) -> Result<RegistryAct, RegistryError> {
+        self.live_mut(device)?.next_id(device)?;
+        self.settle(device);
         let known = self.live_mut(device)?;
-        known.next_id(device)?;
         let replaced = known.drop_next().map(|next| next.mark(device));
         let key = known.issue(device, key, now_us)?.mark(device);
         let device = device.clone();
@@ -180,6 +190,8 @@ impl Registry {
         device: &DeviceName,
         now_us: i64,
     ) -> Result<RegistryAct, RegistryError> {
+        self.live_mut(device)?;
+        self.settle(device);
         let known = self.live_mut(device)?;
         let ended = known.revoke(now_us);
         let keys = ended.iter().map(|key| key.mark(device)).collect();
@@ -201,6 +213,7 @@ impl Registry {
             let device = to.clone();
             return Err(RegistryError::NameTaken { device });
         }
+        self.settle(from);
         let known = self.devices.remove(from).unwrap_or_default();
         let keys = known.live().iter().map(|key| key.mark(to)).collect();
         self.devices.insert(to.clone(), known);
@@ -235,6 +248,7 @@ impl Registry {
         let mut devices = self.devices.iter();
         self.devices.len() <= REGISTERED_MAX
             && devices.all(|(name, device)| !is_reserved(name) && device.is_sound())
+            && self.has_sound_claims()
     }
 }
 

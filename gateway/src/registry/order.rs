@@ -7,9 +7,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tidegate_shared::claim::ClaimId;
 use tidegate_shared::ids::DeviceName;
 
-use super::{Device, Imported, Key, KeyMark};
+use super::{Claim, ClaimEnd, ClaimWish, Device, Imported, Key, KeyMark};
 use crate::record::rfc3339;
 
 /// What is to be done.
@@ -50,12 +51,18 @@ pub enum Order {
         /// Also devices that are known with other keys.
         replace: bool,
     },
+    /// Let devices enrol by themselves.
+    OpenClaim(ClaimWish),
+    /// Tell of all claims.
+    Claims,
+    /// Let no further device enrol by this claim.
+    CloseClaim(u32),
 }
 
 impl Order {
     /// Whether it can change the registry, or lets keys leave it.
     pub fn is_act(&self) -> bool {
-        !matches!(self, Self::List | Self::Show(_))
+        !matches!(self, Self::List | Self::Show(_) | Self::Claims)
     }
 }
 
@@ -75,6 +82,85 @@ pub enum Answer {
     Imported(Imported),
     /// User and password of each device that is not revoked.
     Logins(Vec<Login>),
+    /// The claim with the code that goes into devices.
+    ClaimOpened(Opened),
+    /// The claims, the newest first.
+    ClaimsListed(Vec<ShownClaim>),
+    /// The claim as it is now.
+    ClaimClosed(ShownClaim),
+}
+
+/// A claim that was opened. Its `Debug` hides the code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Its number.
+    pub id: u32,
+    /// Its code.
+    pub code: Key,
+    /// The claim.
+    pub claim: ShownClaim,
+}
+
+/// A claim, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownClaim {
+    /// What it is called, which is not its code.
+    pub claim: String,
+    /// What the names of its devices begin with, before a `-`.
+    pub prefix: DeviceName,
+    /// How many it may enrol.
+    pub devices_max: u32,
+    /// How many it did.
+    pub enrolled: u32,
+    /// Those of them that were granted a key and not heard under it yet.
+    pub waiting: Vec<DeviceName>,
+    /// What it is.
+    pub state: ClaimState,
+    /// When it was opened, RFC 3339, by the gateway's clock.
+    pub opened_at: String,
+    /// When it expires.
+    pub expires_at: String,
+    /// When it ended; none while it is open.
+    pub ended_at: Option<String>,
+}
+
+/// What a claim is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClaimState {
+    /// Devices may enrol by it.
+    Open,
+    /// As many did as may.
+    UsedUp,
+    /// Its time is over.
+    Expired,
+    /// Somebody closed it.
+    Closed,
+}
+
+impl ShownClaim {
+    /// A claim as it is at this moment.
+    pub fn of(id: ClaimId, claim: &Claim, now_us: i64) -> Self {
+        let state = match claim.ended() {
+            Some((ClaimEnd::UsedUp, _)) => ClaimState::UsedUp,
+            Some((ClaimEnd::Expired, _)) => ClaimState::Expired,
+            Some((ClaimEnd::Closed, _)) => ClaimState::Closed,
+            None if now_us >= claim.expires_us() => ClaimState::Expired,
+            None if claim.is_used_up() => ClaimState::UsedUp,
+            None => ClaimState::Open,
+        };
+        Self {
+            claim: id.to_string(),
+            prefix: claim.wish().prefix.clone(),
+            devices_max: claim.wish().devices_max,
+            enrolled: claim.enrolled(),
+            waiting: claim.waiting().cloned().collect(),
+            state,
+            opened_at: rfc3339(claim.opened_us()),
+            expires_at: rfc3339(claim.expires_us()),
+            ended_at: claim.ended().map(|(_, at_us)| rfc3339(at_us)),
+        }
+    }
 }
 
 /// What a device says to a broker. Its `Debug` hides the password.

@@ -12,14 +12,17 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use tidegate_shared::ids::DeviceName;
+use tidegate_shared::claim::{self, ClaimId, Claimant, Secret};
+use tidegate_shared::ids::{DeviceName, SiteName};
+use tidegate_shared::seal;
 use zeroize::Zeroizing;
 
-use super::order::{Answer, Exported, Issued, Login, Order, Shown};
+use super::order::{Answer, Exported, Issued, Login, Opened, Order, Shown, ShownClaim};
 use super::store::{self, StoreError};
-use super::{Confirmation, Key, Keys, Registry, RegistryAct, RegistryError};
+use super::{ClaimWish, Confirmation, Enrolment, Key, Keys, Registry, RegistryAct, RegistryError};
 use crate::at_rest::{self, AtRest, KEY_HELP};
 use crate::disk::Disk;
+use crate::entry::Uncounted;
 use crate::rules::settings::SecuritySettings;
 
 /// Notes acts where nobody can take them back.
@@ -61,6 +64,17 @@ pub enum OrderError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// Why a device was not enrolled by what it asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NotEnrolled {
+    /// It is not to be: counted as this.
+    #[error("the claim was refused: {}", .0.name())]
+    Refused(Uncounted),
+    /// It could not be.
+    #[error(transparent)]
+    Failed(#[from] OrderError),
 }
 
 /// The registry and its file.
@@ -136,6 +150,13 @@ impl Registrar {
             Order::Logins => self.logins(auditor),
             Order::Export { key } => self.export(key.as_ref(), auditor),
             Order::Import { key, replace } => self.import(key.as_ref(), *replace, auditor),
+            Order::OpenClaim(wish) => self.open_claim(wish, now_us, auditor),
+            Order::Claims => Ok(Answer::ClaimsListed(self.claims(now_us))),
+            Order::CloseClaim(id) => {
+                let id = ClaimId(*id);
+                self.change(auditor, |registry| registry.close_claim(id, now_us))?;
+                Ok(Answer::ClaimClosed(self.shown_claim(id, now_us)?))
+            }
         }
     }
 
@@ -157,10 +178,97 @@ impl Registrar {
         let mut next = self.registry.clone();
         match next.confirm(device, key_id)? {
             Confirmation::Same => return Ok(false),
+            // Nobody else is to enrol under its name, whatever a restart forgets.
+            Confirmation::Heard if next.settle(device) => self.take(next, &[], auditor)?,
             Confirmation::Heard => self.registry = next,
             Confirmation::Retired(act) => self.take(next, &[act], auditor)?,
         }
         Ok(true)
+    }
+
+    /// Enrols a device by a claim, and makes the grant that answers it. Nothing is changed when the
+    /// same claim comes again: it gets the same key.
+    ///
+    /// # Errors
+    /// It is refused, or could not be carried out; nothing was changed.
+    pub fn claim(
+        &mut self,
+        (site, device): (&SiteName, &DeviceName),
+        claim: &[u8],
+        now_us: i64,
+        auditor: &mut dyn Auditor,
+    ) -> Result<Vec<u8>, NotEnrolled> {
+        let refused = NotEnrolled::Refused;
+        let id = claim::claim_id(claim).map_err(|_| refused(Uncounted::ClaimForged))?;
+        let code = self.registry.takes_asks(id, now_us).map_err(refused)?;
+        let claimant = Claimant {
+            code: &code,
+            site,
+            device,
+        };
+        let asked = claimant.asked(claim);
+        let asked = asked.map_err(|_| refused(Uncounted::ClaimForged))?;
+        let (key, secret) = (self.draw()?, self.draw()?);
+        let mut next = self.registry.clone();
+        let enrolled = next.enrol(id, device, &asked, key, now_us);
+        let Enrolment { key_id, key, acts } = enrolled.map_err(refused)?;
+        let (secret, key) = (Secret::new(*secret.bytes()), seal::Key::new(*key.bytes()));
+        // Before anything is kept: a public key that nobody draws gets no grant.
+        let grant = claimant.grant(&asked, &secret, key_id, &key);
+        let grant = grant.map_err(|_| refused(Uncounted::ClaimForged))?;
+        if !acts.is_empty() {
+            self.take(next, &acts, auditor)?;
+        }
+        Ok(grant.to_vec())
+    }
+
+    /// Ends the claims that are due; whether there were any.
+    ///
+    /// # Errors
+    /// It could not be noted or written: they are as they were, and take nobody all the same.
+    pub fn end_claims(
+        &mut self,
+        now_us: i64,
+        auditor: &mut dyn Auditor,
+    ) -> Result<bool, OrderError> {
+        if !self.registry.has_claims_due(now_us) {
+            return Ok(false);
+        }
+        let mut next = self.registry.clone();
+        let acts = next.end_claims(now_us);
+        self.take(next, &acts, auditor)?;
+        Ok(true)
+    }
+
+    fn open_claim(
+        &mut self,
+        wish: &ClaimWish,
+        now_us: i64,
+        auditor: &mut dyn Auditor,
+    ) -> Result<Answer, OrderError> {
+        let code = self.draw()?;
+        let id = getrandom::u32().map_err(StoreError::Random)?;
+        let (kept, claim) = (code.clone(), ClaimId(id));
+        self.change(auditor, |registry| {
+            registry.open_claim(claim, kept, wish, now_us)
+        })?;
+        let claim = self.shown_claim(claim, now_us)?;
+        Ok(Answer::ClaimOpened(Opened { id, code, claim }))
+    }
+
+    fn claims(&self, now_us: i64) -> Vec<ShownClaim> {
+        let claims = self.registry.claims();
+        let mut claims: Vec<_> = claims
+            .map(|(id, claim)| (claim.opened_us(), ShownClaim::of(id, claim, now_us)))
+            .collect();
+        claims.sort_by_key(|(opened_us, _)| std::cmp::Reverse(*opened_us));
+        claims.into_iter().map(|(_, claim)| claim).collect()
+    }
+
+    fn shown_claim(&self, id: ClaimId, now_us: i64) -> Result<ShownClaim, OrderError> {
+        let claim = self.registry.claim(id);
+        let claim = claim.ok_or(RegistryError::UnknownClaim { claim: id })?;
+        Ok(ShownClaim::of(id, claim, now_us))
     }
 
     fn draw(&self) -> Result<Key, OrderError> {
@@ -225,7 +333,7 @@ impl Registrar {
         let devices = self.registry.devices();
         let logins = devices.filter_map(|(name, device)| {
             let key = device.current()?.key.bytes();
-            let password = tidegate_shared::seal::Key::new(*key).password();
+            let password = seal::Key::new(*key).password();
             Some(Login {
                 device: name.clone(),
                 password: format!("{:032x}", u128::from_be_bytes(password)),

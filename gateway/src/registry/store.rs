@@ -3,11 +3,14 @@
 //! ```text
 //! registry        sealed (see at_rest) as `device registry`
 //! an export       sealed as `device registry export`: one is never taken for the other
-//! either, opened  version u8 = 1 | the registry in postcard
+//! either, opened  version u8 = 2 | the registry in postcard: devices, claims
+//!                 version u8 = 1 | the devices in postcard
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::Registry;
@@ -22,7 +25,9 @@ pub const INCOMING: &str = "registry.incoming";
 
 const CONTEXT: &str = "device registry";
 const EXPORT_CONTEXT: &str = "device registry export";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// That of registries without claims.
+const VERSION_DEVICES: u8 = 1;
 
 /// Why the registry cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +89,9 @@ pub fn write(
     Ok(file::write(disk, FILE, CONTEXT, at_rest, &plain)?)
 }
 
-/// The whole registry, sealed for another gateway.
+/// The registry sealed for another gateway: all devices, and no claim, which is open here alone.
 pub fn export(at_rest: &AtRest, registry: &Registry) -> Result<Vec<u8>, StoreError> {
-    let sealed = at_rest.seal(EXPORT_CONTEXT, &encode(registry));
+    let sealed = at_rest.seal(EXPORT_CONTEXT, &encode(&registry.without_claims()));
     sealed.map_err(StoreError::Random)
 }
 
@@ -117,15 +122,22 @@ fn encode(registry: &Registry) -> Zeroizing<Vec<u8>> {
 }
 
 fn decode(plain: &[u8]) -> Result<Registry, ContentError> {
-    match plain.split_first() {
-        Some((&VERSION, body)) => {
-            let read: Result<(Registry, _), _> = postcard::take_from_bytes(body);
-            let whole = read.ok().filter(|(_, rest)| rest.is_empty());
-            let registry = whole.map(|(registry, _)| registry);
-            let sound = registry.filter(Registry::is_sound);
-            sound.ok_or(ContentError::Unsound)
-        }
-        Some((&version, _)) if version > VERSION => Err(ContentError::Newer { version }),
-        _ => Err(ContentError::Unsound),
-    }
+    let read = match plain.split_first() {
+        Some((&VERSION, body)) => whole(body),
+        Some((&VERSION_DEVICES, body)) => whole(body).map(|devices| Registry {
+            devices,
+            claims: BTreeMap::new(),
+        }),
+        Some((&version, _)) if version > VERSION => return Err(ContentError::Newer { version }),
+        _ => None,
+    };
+    let sound = read.filter(Registry::is_sound);
+    sound.ok_or(ContentError::Unsound)
+}
+
+/// All of these bytes as one value.
+fn whole<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let read: Result<(T, _), _> = postcard::take_from_bytes(body);
+    let whole = read.ok().filter(|(_, rest)| rest.is_empty());
+    whole.map(|(value, _)| value)
 }

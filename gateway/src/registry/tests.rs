@@ -193,7 +193,9 @@ impl Told {
                 let keys = keys.map(|(id, fingerprint)| (device.clone(), id, fingerprint));
                 self.valid.extend(keys);
             }
-            RegistryAct::Exported { .. } => {}
+            RegistryAct::Exported { .. }
+            | RegistryAct::ClaimOpened { .. }
+            | RegistryAct::ClaimClosed { .. } => {}
         }
     }
 

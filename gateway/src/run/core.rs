@@ -15,6 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::clock::trust::Trust;
 use crate::conductor::service::Request;
 use crate::conductor::{Condition, Conductor, Effect, Event, News, Reconfiguration, Report};
+use crate::entry::Uncounted;
 use crate::ledger;
 use crate::mqtt::access::{Refusal, Speaker, Why};
 use crate::mqtt::{Link, LinkEvent, LinkHandle};
@@ -38,6 +39,10 @@ pub enum Question {
     Checkpoint(Checkpoint),
     /// A device is to come out of quarantine.
     Release(DeviceName),
+    /// A claim was granted: what the device is to be told.
+    Granted(DeviceName, Vec<u8>),
+    /// A claim was refused.
+    ClaimRefused(DeviceName, Uncounted),
     /// What the store alone answers; it drops the answer when it has too much to do.
     Store(StoreQuestion),
     /// Another configuration is to hold; answered once it does.
@@ -156,6 +161,14 @@ impl Core {
             Question::Keys(keys) => self.conductor.set_keys(keys),
             Question::Checkpoint(newest) => self.conductor.take_checkpoint(newest),
             Question::Release(device) => self.handle(Event::Release(&device)),
+            Question::Granted(device, grant) => self.handle(Event::Granted {
+                device: &device,
+                grant: &grant,
+            }),
+            Question::ClaimRefused(device, reason) => self.handle(Event::ClaimRefused {
+                device: &device,
+                reason,
+            }),
             Question::Store(question) => {
                 let _ = self.writer.ask(question);
             }
@@ -209,11 +222,22 @@ impl Core {
                 Effect::KeyUsed { device, key_id } => {
                     self.trust.give(Task::KeyUsed(device, key_id));
                 }
+                Effect::Claimed { device, claim } => self.on_claim(device, claim),
                 Effect::Tell(news) => {
                     tell(&news);
                     self.note(news);
                 }
             }
+        }
+    }
+
+    /// Has a claim carried out, unless too many wait for that.
+    fn on_claim(&mut self, device: DeviceName, claim: Vec<u8>) {
+        if !self.trust.claim(device.clone(), claim) {
+            self.handle(Event::ClaimRefused {
+                device: &device,
+                reason: Uncounted::ClaimThrottled,
+            });
         }
     }
 
@@ -285,6 +309,16 @@ impl Core {
 fn tell(news: &News) {
     match news {
         News::Ruled(ruling) => tell_ruling(ruling),
+        News::ClaimRefused {
+            device,
+            reason,
+            times,
+        } => tracing::warn!(
+            claimed = %device,
+            reason = reason.name(),
+            times,
+            "a claim was refused, and nothing changed: docs/devices.md has the reasons"
+        ),
         News::ClockStepped {
             before_us,
             after_us,

@@ -13,6 +13,8 @@ mod answers;
 mod books;
 mod core;
 pub mod demo;
+#[cfg(feature = "embedded-broker")]
+mod doors;
 pub mod queue;
 pub mod reload;
 #[cfg(test)]
@@ -244,7 +246,8 @@ impl Gateway {
             #[cfg(feature = "embedded-broker")]
             doorkeeper: embedded.as_ref().map(|one| Arc::clone(one.doorkeeper())),
         };
-        let trust = trust::spawn(trust, hearers, clock.clone()).map_err(RunError::System)?;
+        let trust = trust::spawn(trust, hearers, clock.clone(), settings.site.clone());
+        let trust = trust.map_err(RunError::System)?;
         let core = Core {
             clock: clock.clone(),
             trust: trust.clone(),
@@ -464,7 +467,7 @@ async fn open_broker(
                 Doorkeeper::new(settings.site.clone(), client_id.to_owned())
                     .map_err(RunError::System)?;
             // Before it listens: nobody is let in meanwhile who is not to be.
-            doorkeeper.set(trust::access(keys));
+            doorkeeper.set(doors::access(keys));
             let started =
                 mqtt::embedded::start(*listen, tls.as_ref(), doorkeeper, Arc::clone(clock));
             let embedded = started.await?;

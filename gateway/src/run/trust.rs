@@ -5,23 +5,32 @@
 //! journal alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use tidegate_shared::ids::DeviceName;
+use tidegate_shared::ids::{DeviceName, SiteName};
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Question;
 use crate::audit::{Act, Who};
 use crate::causes;
+use crate::entry::Uncounted;
 #[cfg(feature = "embedded-broker")]
-use crate::mqtt::access::{Access, Account, Doorkeeper, Password};
+use crate::mqtt::access::Doorkeeper;
+use crate::registry::registrar::NotEnrolled;
 use crate::registry::{Answer, Order};
 use crate::session::{Keyring, Ruling};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::trust::Trust;
 
 /// Things to do that may wait.
 pub const TASKS_MAX: usize = 256;
+/// Claims among them: what others do has the rest.
+pub const CLAIMS_WAITING_MAX: usize = 16;
+/// How often it is looked whether claims are over. None is good for longer than its time: that is
+/// judged with each.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Something to do.
 #[derive(Debug)]
@@ -34,16 +43,23 @@ pub enum Task {
     Ruled(Ruling),
     /// This was done.
     Note(Act, Who),
+    /// Somebody who has a claim's code said this in a device's name.
+    Claimed(DeviceName, Vec<u8>),
+    /// Time has passed.
+    Look,
 }
 
 /// The way to the thread.
 #[derive(Debug, Clone)]
-pub struct Handle(mpsc::Sender<Task>);
+pub struct Handle {
+    tasks: mpsc::Sender<Task>,
+    claims: Arc<AtomicUsize>,
+}
 
 impl Handle {
     /// Has something done; what finds no room is told.
     pub fn give(&self, task: Task) {
-        if let Err(refused) = self.0.try_send(task) {
+        if let Err(refused) = self.tasks.try_send(task) {
             let task = refused.into_inner();
             tracing::error!(
                 ?task,
@@ -52,10 +68,21 @@ impl Handle {
         }
     }
 
+    /// Has a claim carried out; false where too many wait already.
+    pub fn claim(&self, device: DeviceName, said: Vec<u8>) -> bool {
+        let waiting = self.claims.fetch_add(1, Ordering::Relaxed);
+        let is_given = waiting < CLAIMS_WAITING_MAX
+            && self.tasks.try_send(Task::Claimed(device, said)).is_ok();
+        if !is_given {
+            self.claims.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_given
+    }
+
     /// Has an order carried out.
     pub async fn order(&self, order: Order, who: Who) -> Option<Result<Answer, String>> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Task::Order(order, who, answer)).ok()?;
+        self.tasks.try_send(Task::Order(order, who, answer)).ok()?;
         answered.await.ok()
     }
 }
@@ -73,67 +100,95 @@ impl Hearers {
     fn tell(&self, keys: Keyring) {
         #[cfg(feature = "embedded-broker")]
         if let Some(doorkeeper) = &self.doorkeeper {
-            doorkeeper.set(access(&keys));
+            doorkeeper.set(super::doors::access(&keys));
         }
         // The core takes questions all the time; when it stops there is nothing to tell.
         let _ = self.core.blocking_send(Question::Keys(keys));
     }
 }
 
-/// Who may connect to the embedded broker: who has a key, with the password made of it.
-#[cfg(feature = "embedded-broker")]
-pub fn access(keys: &Keyring) -> Access {
-    let accounts = keys.devices.iter().map(|(device, keys)| {
-        let passwords = keys.iter().map(|key| {
-            let text = format!("{:032x}", u128::from_be_bytes(key.key.password()));
-            Password::of(text.as_bytes())
-        });
-        let passwords: Vec<Password> = passwords.collect();
-        let account = if passwords.is_empty() {
-            Account::Revoked
-        } else {
-            Account::Open(passwords)
-        };
-        (device.clone(), account)
-    });
-    accounts.collect()
-}
-
 /// Starts the thread; it ends with the last handle.
-pub fn spawn(mut trust: Trust, hearers: Hearers, clock: Arc<dyn Clock>) -> std::io::Result<Handle> {
+pub fn spawn(
+    trust: Trust,
+    hearers: Hearers,
+    clock: Arc<dyn Clock>,
+    site: SiteName,
+) -> std::io::Result<Handle> {
     let (tasks, mut given) = mpsc::channel(TASKS_MAX);
+    let claims = Arc::new(AtomicUsize::new(0));
+    let mut desk = Desk {
+        told: trust.entries(),
+        trust,
+        hearers,
+        site,
+        claims: Arc::clone(&claims),
+    };
     thread::Builder::new()
         .name("trust".to_owned())
         .spawn(move || {
-            let mut told = trust.entries();
             while let Some(task) = given.blocking_recv() {
-                carry_out(&mut trust, &hearers, &*clock, task);
-                if trust.entries() != told {
-                    told = trust.entries();
-                    hand_on_checkpoint(&trust, &hearers);
-                }
+                desk.carry_out(clock.now(), task);
+                desk.end_claims(clock.now());
+                desk.hand_on_checkpoint();
             }
         })?;
-    Ok(Handle(tasks))
+    let looking = tasks.downgrade();
+    tokio::spawn(async move {
+        while let Some(tasks) = looking.upgrade() {
+            // Where the queue is full it looks all the same.
+            let _ = tasks.try_send(Task::Look);
+            drop(tasks);
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    Ok(Handle { tasks, claims })
 }
 
-fn carry_out(trust: &mut Trust, hearers: &Hearers, clock: &dyn Clock, task: Task) {
-    let now = clock.now();
-    match task {
-        Task::Order(order, who, answer) => {
-            let done = trust.carry_out(now, who, &order);
-            if order.is_act() {
-                hand_on(trust, hearers);
+/// Where tasks are carried out.
+struct Desk {
+    trust: Trust,
+    /// Entries of the checkpoint that was handed on last.
+    told: Option<u64>,
+    hearers: Hearers,
+    site: SiteName,
+    /// Claims that wait.
+    claims: Arc<AtomicUsize>,
+}
+
+impl Desk {
+    fn carry_out(&mut self, now: Timestamp, task: Task) {
+        match task {
+            Task::Order(order, who, answer) => self.order(now, (&order, who), answer),
+            Task::KeyUsed(device, key_id) => self.confirm(now, &device, key_id),
+            Task::Ruled(ruling) => told(self.trust.rule(now, &ruling)),
+            Task::Note(act, who) => told(self.trust.note_of(now, who, act)),
+            Task::Claimed(device, said) => {
+                self.claims.fetch_sub(1, Ordering::Relaxed);
+                self.claim(now, device, &said);
             }
-            if let (Ok(_), Order::Release(device)) = (&done, &order) {
-                let _ = hearers
-                    .core
-                    .blocking_send(Question::Release(device.clone()));
-            }
-            let _ = answer.send(done.map_err(|why| causes::told(&why)));
+            Task::Look => {}
         }
-        Task::KeyUsed(device, key_id) => match trust.confirm(now, &device, key_id) {
-            Ok(true) => hand_on(trust, hearers),
+    }
+
+    fn order(
+        &mut self,
+        now: Timestamp,
+        (order, who): (&Order, Who),
+        answer: oneshot::Sender<Result<Answer, String>>,
+    ) {
+        let done = self.trust.carry_out(now, who, order);
+        if order.is_act() {
+            self.hand_on();
+        }
+        if let (Ok(_), Order::Release(device)) = (&done, order) {
+            self.tell(Question::Release(device.clone()));
+        }
+        let _ = answer.send(done.map_err(|why| causes::told(&why)));
+    }
+
+    fn confirm(&mut self, now: Timestamp, device: &DeviceName, key_id: u8) {
+        match self.trust.confirm(now, device, key_id) {
+            Ok(true) => self.hand_on(),
             Ok(false) => {}
             Err(why) => tracing::error!(
                 %device,
@@ -141,34 +196,71 @@ fn carry_out(trust: &mut Trust, hearers: &Hearers, clock: &dyn Clock, task: Task
                 why = causes::told(&why),
                 "that the device uses its new key could not be kept: its former key stays valid"
             ),
-        },
-        Task::Ruled(ruling) => told(trust.rule(now, &ruling)),
-        Task::Note(act, who) => told(trust.note_of(now, who, act)),
-    }
-}
-
-fn hand_on(trust: &Trust, hearers: &Hearers) {
-    match trust.keyring() {
-        Ok(keys) => hearers.tell(keys),
-        Err(why) => tracing::error!(
-            why = causes::told(&why),
-            "the audit log cannot be read: the keys in force stay those of before"
-        ),
-    }
-}
-
-/// Has the checkpoint go upstream.
-fn hand_on_checkpoint(trust: &Trust, hearers: &Hearers) {
-    match trust.checkpoint() {
-        Ok(Some(newest)) => {
-            // When the core stops there is nothing to tell: the next start does.
-            let _ = hearers.core.blocking_send(Question::Checkpoint(newest));
         }
-        Ok(None) => {}
-        Err(why) => tracing::warn!(
-            why = causes::told(&why),
-            "the audit log's checkpoint cannot be read: it goes upstream with the next act, or start"
-        ),
+    }
+
+    /// The key is in force before the device hears of it.
+    fn claim(&mut self, now: Timestamp, device: DeviceName, said: &[u8]) {
+        let question = match self.trust.claim(now, (&self.site, &device), said) {
+            Ok(grant) => {
+                self.hand_on();
+                tracing::info!(%device, "the device enrolled by a claim: it is granted a key");
+                Question::Granted(device, grant)
+            }
+            Err(NotEnrolled::Refused(reason)) => Question::ClaimRefused(device, reason),
+            Err(NotEnrolled::Failed(why)) => {
+                tracing::error!(
+                    %device,
+                    why = causes::told(&why),
+                    "the device could not be enrolled by its claim: it asks again"
+                );
+                Question::ClaimRefused(device, Uncounted::Busy)
+            }
+        };
+        self.tell(question);
+    }
+
+    fn end_claims(&mut self, now: Timestamp) {
+        match self.trust.end_claims(now) {
+            Ok(true) => self.hand_on(),
+            Ok(false) => {}
+            Err(why) => tracing::error!(
+                why = causes::told(&why),
+                "that a claim ended could not be kept: it takes no device, and is tried again"
+            ),
+        }
+    }
+
+    fn hand_on(&self) {
+        match self.trust.keyring() {
+            Ok(keys) => self.hearers.tell(keys),
+            Err(why) => tracing::error!(
+                why = causes::told(&why),
+                "the audit log cannot be read: the keys in force stay those of before"
+            ),
+        }
+    }
+
+    /// Has the newest checkpoint go upstream.
+    fn hand_on_checkpoint(&mut self) {
+        let entries = self.trust.entries();
+        if entries == self.told {
+            return;
+        }
+        self.told = entries;
+        match self.trust.checkpoint() {
+            Ok(Some(newest)) => self.tell(Question::Checkpoint(newest)),
+            Ok(None) => {}
+            Err(why) => tracing::warn!(
+                why = causes::told(&why),
+                "the audit log's checkpoint cannot be read: it goes upstream with the next act, or start"
+            ),
+        }
+    }
+
+    /// The core takes questions all the time; when it stops there is nothing to tell.
+    fn tell(&self, question: Question) {
+        let _ = self.hearers.core.blocking_send(question);
     }
 }
 

@@ -265,7 +265,7 @@ enum Weight {
     Noise,
 }
 
-/// What a count says of its device; nothing where the gateway itself is the reason.
+/// What a count says of its device; nothing where the gateway itself is the reason, or anybody.
 fn weight(reason: Uncounted) -> Option<Weight> {
     match reason {
         Uncounted::Forged
@@ -291,7 +291,16 @@ fn weight(reason: Uncounted) -> Option<Weight> {
         | Uncounted::Standby
         | Uncounted::Busy
         | Uncounted::Throttled
-        | Uncounted::Quarantined => None,
+        | Uncounted::Quarantined
+        | Uncounted::ClaimUnknown
+        | Uncounted::ClaimForged
+        | Uncounted::ClaimExpired
+        | Uncounted::ClaimUsedUp
+        | Uncounted::ClaimClosed
+        | Uncounted::ClaimTaken
+        | Uncounted::ClaimOutside
+        | Uncounted::ClaimReplayed
+        | Uncounted::ClaimThrottled => None,
     }
 }
 

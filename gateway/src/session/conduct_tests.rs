@@ -28,6 +28,7 @@ fn bench(policy: Policy) -> Bench {
         keys: Keyring {
             frames: Frames::Require,
             devices: BTreeMap::from([(name("d"), keys.clone()), (name("e"), keys)]),
+            ..Keyring::default()
         },
         policy,
         ..config()

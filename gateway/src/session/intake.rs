@@ -1,5 +1,6 @@
 //! Intake: what arrives, sorted by topic and kind; what has no place is counted by reason.
 
+use tidegate_shared::claim;
 use tidegate_shared::frame::{self, Frame, FrameError};
 use tidegate_shared::ids::DeviceName;
 use tidegate_shared::limits::FRAME_BYTES_MAX;
@@ -20,7 +21,11 @@ impl Session {
             }
             // `gateway` is nobody's name: its up topic is none of this protocol.
             Ok(Topic::Up(device)) if device.as_str() != "gateway" => {
-                self.take_up(now, &device, payload);
+                if claim::is_claim(payload) {
+                    self.take_claim(now, &device, payload);
+                } else {
+                    self.take_up(now, &device, payload);
+                }
             }
             Ok(Topic::Status(device)) => self.take_status(&device, payload),
             Ok(Topic::Up(_) | Topic::Down(_)) | Err(_) => {

@@ -18,6 +18,7 @@ use tidegate_shared::ids::{DeviceName, Incarnation};
 use tidegate_shared::mutation::{Mutation, is_on};
 use tidegate_shared::seal::{self, Key, Opening, SEAL_BYTES_MAX, SealError, Way};
 
+use super::claims::Claims;
 use super::intake::{read_frame, uncounted};
 use super::{Link, Session, SessionConfig};
 use crate::entry::Uncounted;
@@ -54,6 +55,8 @@ pub struct Keyring {
     pub frames: Frames,
     /// Registered devices with their keys, at most two; none for one that was revoked.
     pub devices: BTreeMap<DeviceName, Vec<DeviceKey>>,
+    /// The claims by which others may enrol.
+    pub claims: Claims,
 }
 
 impl Keyring {

@@ -23,6 +23,7 @@ fn ring(frames: Frames, keys: &[DeviceKey]) -> Keyring {
     Keyring {
         frames,
         devices: BTreeMap::from([(name("d"), keys.to_vec())]),
+        ..Keyring::default()
     }
 }
 

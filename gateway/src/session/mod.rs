@@ -21,6 +21,9 @@
 //! 5. Who announced frames gets a turn or a slot with each ack (`turns`); who is live is never
 //!    paced.
 
+mod claims;
+#[cfg(test)]
+mod claims_tests;
 mod conduct;
 #[cfg(test)]
 mod conduct_tests;
@@ -50,9 +53,10 @@ use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark, SiteName,
 use tidegate_shared::limits::{FRAME_BYTES_DEFAULT, FRAME_BYTES_MAX, WINDOW_MAX};
 use tidegate_shared::topic::Topic;
 
-use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged};
+use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
 use crate::time::Timestamp;
 
+pub use claims::{CLAIMS_MAX, CLAIMS_US, Claims, OpenClaim};
 pub use conduct::{NOISE_MAX, NOISE_US, Policy, Ruling, Standing, THROTTLED_MAX, Turn};
 pub use keys::{DeviceKey, Frames, HEARD_MAX, Keyring};
 pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX};
@@ -170,6 +174,20 @@ pub enum Event<'e> {
     Foreign(&'e DeviceName),
     /// Somebody releases a device from quarantine.
     Release(&'e DeviceName),
+    /// A claim that was handed out was granted.
+    Granted {
+        /// To which device.
+        device: &'e DeviceName,
+        /// What it is to be told.
+        grant: &'e [u8],
+    },
+    /// A claim that was handed out was refused, or could not be carried out.
+    ClaimRefused {
+        /// In whose name it came.
+        device: &'e DeviceName,
+        /// Why.
+        reason: Uncounted,
+    },
     /// The gateway stops cleanly: nothing more is appended; acks of what is durable still go out,
     /// and tallies can still be had.
     Stop,
@@ -217,6 +235,22 @@ pub enum Effect {
         /// Which.
         key_id: u8,
     },
+    /// Somebody who has a claim's code asks for a key: the registry is to decide.
+    Claimed {
+        /// In this device's name.
+        device: DeviceName,
+        /// What was said.
+        claim: Vec<u8>,
+    },
+    /// A claim was refused so often for this reason that it is to be told again.
+    ClaimRefused {
+        /// In whose name the last one came; anybody may have said it.
+        device: DeviceName,
+        /// Why.
+        reason: Uncounted,
+        /// How often.
+        times: u64,
+    },
 }
 
 /// The gateway's end of the delivery protocol, for all devices of a site.
@@ -233,6 +267,7 @@ pub struct Session {
     store_busy: bool,
     restored: bool,
     conduct: conduct::Conduct,
+    claim_pace: claims::ClaimPace,
     /// When the event at hand happens; its entries say whether that wall clock is trusted.
     now: Timestamp,
     out: Vec<Effect>,
@@ -279,6 +314,7 @@ impl Session {
             store_busy: false,
             restored: false,
             conduct: conduct::Conduct::default(),
+            claim_pace: claims::ClaimPace::default(),
             now: Timestamp::default(),
             out: Vec::new(),
         }
@@ -315,6 +351,8 @@ impl Session {
             }
             Event::Foreign(device) => self.note_foreign(device),
             Event::Release(device) => self.free(device),
+            Event::Granted { device, grant } => self.send_grant(device, grant),
+            Event::ClaimRefused { device, reason } => self.refuse_claim(device, reason),
             Event::Stop => {
                 let step = self.watch.stop();
                 self.take_step(step);

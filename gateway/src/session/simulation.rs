@@ -541,10 +541,10 @@ fn the_simulation_reaches_what_it_is_about() {
     println!("{frames} frames, {gaps} gaps, {stale} stale, counted {counts:?}");
     assert!(frames > 1_000 && gaps > 30);
     for reason in [
-        crate::entry::Uncounted::Ahead,
-        crate::entry::Uncounted::Duplicate,
-        crate::entry::Uncounted::AfterGap,
-        crate::entry::Uncounted::Busy,
+        Uncounted::Ahead,
+        Uncounted::Duplicate,
+        Uncounted::AfterGap,
+        Uncounted::Busy,
     ] {
         assert!(
             counts.get(&reason).is_some_and(|count| *count > 0),

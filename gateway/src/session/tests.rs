@@ -591,7 +591,7 @@ fn what_is_no_frame_is_counted_by_reason_and_never_answered() {
         (vec![], Uncounted::Truncated),
         (vec![1; 9_000], Uncounted::TooLong),
         (broken(0, 9), Uncounted::Version),
-        (broken(1, 2), Uncounted::Flags),
+        (broken(1, 4), Uncounted::Flags),
         (broken(1, 1), Uncounted::Truncated),
         (broken(8, 0x99), Uncounted::Trailer),
         (

@@ -35,6 +35,26 @@ pub(super) fn of(act: &RegistryAct, retires: u8) -> Vec<Act> {
             let keys = keys.iter().map(|key| enrolled(to, key));
             [renamed].into_iter().chain(keys).collect()
         }
+        RegistryAct::ClaimOpened {
+            claim,
+            prefix,
+            devices_max,
+            expires_us,
+        } => vec![Act::ClaimOpened {
+            claim: claim.clone(),
+            prefix: text(prefix),
+            devices_max: *devices_max,
+            expires_us: *expires_us,
+        }],
+        RegistryAct::ClaimClosed {
+            claim,
+            why,
+            enrolled,
+        } => vec![Act::ClaimClosed {
+            claim: claim.clone(),
+            why: why.name().to_owned(),
+            enrolled: *enrolled,
+        }],
         RegistryAct::Exported { devices } => vec![Act::RegistryExported {
             devices: u32::try_from(*devices).unwrap_or(u32::MAX),
         }],

@@ -14,19 +14,19 @@ const WHOSE: Whose<'static> = Whose {
     start: 1,
 };
 
-fn name(text: &str) -> DeviceName {
+pub(super) fn name(text: &str) -> DeviceName {
     text.parse().unwrap()
 }
 
 /// A disk, and settings whose key stands in a file.
-struct Rig {
-    disk: FaultDisk,
+pub(super) struct Rig {
+    pub(super) disk: FaultDisk,
     settings: SecuritySettings,
     _dir: tempfile::TempDir,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, "07".repeat(32)).unwrap();
@@ -44,12 +44,12 @@ impl Rig {
         Arc::new(self.disk.clone())
     }
 
-    fn open(&self) -> Trust {
+    pub(super) fn open(&self) -> Trust {
         Trust::open(&self.disk(), &self.settings, WHOSE).unwrap()
     }
 }
 
-fn at(us: i64) -> Timestamp {
+pub(super) fn at(us: i64) -> Timestamp {
     Timestamp {
         mono_us: 1,
         wall_us: us,
@@ -57,11 +57,11 @@ fn at(us: i64) -> Timestamp {
     }
 }
 
-fn order(trust: &mut Trust, order: &Order) -> Result<Answer, OrderError> {
+pub(super) fn order(trust: &mut Trust, order: &Order) -> Result<Answer, OrderError> {
     trust.carry_out(at(1_000_000), Who::Control { uid: Some(7) }, order)
 }
 
-fn kinds(trust: &Trust) -> Vec<String> {
+pub(super) fn kinds(trust: &Trust) -> Vec<String> {
     let log = trust.notes.log.as_ref().unwrap();
     let size = log.size().unwrap();
     let entries = log.snapshot().unwrap().entries(0..size).unwrap();

@@ -41,12 +41,15 @@ fn every_act() -> Vec<Act> {
         revoked("pump-1"),
         renamed("pump-1", "pump-2"),
         Act::ClaimOpened {
-            claim: "spring".into(),
+            claim: "0a1b2c3d".into(),
+            prefix: "pump".into(),
             devices_max: 20,
             expires_us: 5,
         },
         Act::ClaimClosed {
-            claim: "spring".into(),
+            claim: "0a1b2c3d".into(),
+            why: "used-up".into(),
+            enrolled: 20,
         },
         Act::RegistryExported { devices: 2 },
         Act::RegistryImported {

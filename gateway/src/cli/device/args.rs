@@ -1,12 +1,16 @@
 //! Arguments of `device`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tidegate_firmware::settings::Broker;
+use tidegate_shared::claim::ClaimId;
 use tidegate_shared::ids::DeviceName;
 
 use super::page::Board;
+use crate::registry::{CLAIM_DAYS_MAX, CLAIM_DEVICES_MAX};
+use crate::rules::duration_us;
 
 /// What is done with devices.
 #[derive(Debug, Clone, Subcommand)]
@@ -33,6 +37,9 @@ pub enum DeviceCommand {
     Release(ShowArgs),
     /// Give a device another name, and make the page that tells it
     Rename(RenameArgs),
+    /// Let a batch of devices enrol by themselves
+    #[command(subcommand)]
+    Claim(ClaimCommand),
     /// Write all devices and their keys into one sealed file, for another gateway
     Export(ExportArgs),
     /// Take over the devices and keys of another gateway
@@ -42,6 +49,52 @@ pub enum DeviceCommand {
     /// They are DIR/acl and DIR/passwords, for Mosquitto's options of like names. Make them anew when a
     /// device was added, rotated, renamed or revoked, and have Mosquitto read them (SIGHUP).
     Mosquitto(MosquittoArgs),
+}
+
+/// What is done with claims.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ClaimCommand {
+    /// Open a claim: make its code, and the settings page for every device of the batch
+    ///
+    /// A device with this page and no key asks for one at first contact, under the name PREFIX- and
+    /// eight digits of its board. Each name is enrolled once; the claim ends when so many are, when
+    /// its time is over, or when it is closed.
+    Open(OpenArgs),
+    /// List the claims, and who enrolled by them
+    List(ListArgs),
+    /// Close a claim: nobody enrols by it any more; who did keeps the key
+    Close(CloseArgs),
+}
+
+/// Arguments of `device claim open`.
+#[derive(Debug, Clone, Args)]
+pub struct OpenArgs {
+    /// What the devices' names begin with, before a `-`: 1 to 23 of A-Z a-z 0-9 . _ -
+    #[arg(long, value_name = "NAME")]
+    pub prefix: DeviceName,
+    /// How many devices may enrol
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(CLAIM_DEVICES_MAX)))]
+    pub devices: u32,
+    /// How long it is open, such as 30m, 24h or 7d
+    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = open_for)]
+    pub open_for: Duration,
+    /// The page
+    #[command(flatten)]
+    pub page: PageArgs,
+    /// Where the registry is
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Arguments of `device claim close`.
+#[derive(Debug, Clone, Args)]
+pub struct CloseArgs {
+    /// The claim: its eight digits in the list
+    #[arg(value_name = "CLAIM", value_parser = claim)]
+    pub claim: ClaimId,
+    /// Where the registry is
+    #[command(flatten)]
+    pub common: CommonArgs,
 }
 
 /// Arguments of `device add` and `device rotate`.
@@ -75,7 +128,7 @@ pub struct RenameArgs {
     pub common: CommonArgs,
 }
 
-/// Arguments of `device list`.
+/// Arguments of `device list` and `device claim list`.
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
     /// Where the registry is
@@ -101,7 +154,8 @@ pub struct PageArgs {
     /// that others can reach
     #[arg(long, value_name = "HOST:PORT", value_parser = broker)]
     pub broker: Option<Broker>,
-    /// Where the page is written, a file that is not there yet; NAME.page when left out
+    /// Where the page is written, a file that is not there yet; NAME.page when left out, of a claim
+    /// PREFIX-claim.page
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Which board the device is: its chip, and where in the flash the page lies
@@ -121,7 +175,7 @@ pub struct PageArgs {
     /// Show no QR code of the page
     #[arg(long)]
     pub no_qr: bool,
-    /// Show the key, too
+    /// Show the key, too; of a claim its code
     #[arg(long)]
     pub show_key: bool,
 }
@@ -182,6 +236,23 @@ pub struct ImportArgs {
 fn broker(text: &str) -> Result<Broker, String> {
     Broker::parse(text)
         .ok_or_else(|| "write a host of at most 64 signs and a port: 192.168.1.10:1883".to_owned())
+}
+
+/// Reads how long a claim is open.
+fn open_for(text: &str) -> Result<Duration, String> {
+    let us = duration_us(text).map_err(|why| format!("{why}: write it as 30m, 24h or 7d"))?;
+    if !(1..=i64::from(CLAIM_DAYS_MAX) * 86_400_000_000).contains(&us) {
+        return Err(format!("write a time above 0, at most {CLAIM_DAYS_MAX}d"));
+    }
+    Ok(Duration::from_micros(us.unsigned_abs()))
+}
+
+/// Reads a claim's number.
+fn claim(text: &str) -> Result<ClaimId, String> {
+    let is_whole = text.len() == 8 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let id = u32::from_str_radix(text, 16).ok().filter(|_| is_whole);
+    id.map(ClaimId)
+        .ok_or_else(|| "write its eight digits as `tidegate device claim list` does".to_owned())
 }
 
 /// Reads an address of a chip's flash.

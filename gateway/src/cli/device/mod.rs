@@ -1,7 +1,8 @@
-//! `tidegate device add | list | show | rotate | revoke | release | rename | export | import |
-//! mosquitto`.
+//! `tidegate device add | list | show | rotate | revoke | release | rename | claim | export | import
+//! | mosquitto`.
 
 mod args;
+mod claim;
 mod desk;
 mod mosquitto;
 mod moving;
@@ -36,6 +37,7 @@ pub(super) fn run(command: &DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::Revoke(args) => revoke(args),
         DeviceCommand::Release(args) => show(&args.common, &Order::Release(args.device.clone())),
         DeviceCommand::Rename(args) => rename(args),
+        DeviceCommand::Claim(command) => claim::run(command),
         DeviceCommand::Export(args) => moving::export(args),
         DeviceCommand::Import(args) => moving::import(args),
         DeviceCommand::Mosquitto(args) => mosquitto::write(args),

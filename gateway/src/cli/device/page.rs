@@ -8,11 +8,11 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use tidegate_firmware::settings::{Broker, DeviceKey, Settings as Page};
+use tidegate_firmware::settings::{Broker, DeviceKey, PageClaim, Settings as Page};
 use zeroize::Zeroizing;
 
 use super::args::PageArgs;
-use crate::registry::order::Issued;
+use crate::registry::order::{Issued, Opened};
 use crate::rules::settings::{MqttSettings, Settings};
 
 /// What the text of a QR code begins with.
@@ -105,6 +105,21 @@ pub(super) fn page(settings: &Settings, broker: Broker, issued: &Issued) -> Zero
             bytes: *issued.key.bytes(),
         }),
         claim: None,
+    };
+    Zeroizing::new(page.page().to_vec())
+}
+
+/// The page of all devices that enrol by a claim.
+pub(super) fn claim(settings: &Settings, broker: Broker, opened: &Opened) -> Zeroizing<Vec<u8>> {
+    let page = Page {
+        site: settings.site.clone(),
+        device: opened.claim.prefix.clone(),
+        broker,
+        key: None,
+        claim: Some(PageClaim {
+            id: opened.id,
+            code: *opened.code.bytes(),
+        }),
     };
     Zeroizing::new(page.page().to_vec())
 }

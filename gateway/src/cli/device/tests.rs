@@ -19,7 +19,7 @@ use crate::registry::registrar::Unaudited;
 use crate::registry::{Fingerprint, Key};
 
 /// A plant's folder: configuration, key, data directory.
-struct Place {
+pub(super) struct Place {
     dir: TempDir,
 }
 
@@ -30,7 +30,7 @@ struct Line {
 }
 
 impl Place {
-    fn new(key: &str) -> Self {
+    pub(super) fn new(key: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let place = Self { dir };
         fs::write(place.path("key"), key).unwrap();
@@ -45,12 +45,12 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Runs a line in which names with a slash before them are files here.
-    fn run(&self, line: &str) -> Result<(), String> {
+    pub(super) fn run(&self, line: &str) -> Result<(), String> {
         let words = line.split(' ').map(|word| match word.strip_prefix('/') {
             Some(name) => self.path(name).display().to_string(),
             None => word.to_owned(),
@@ -70,13 +70,13 @@ impl Place {
         }
     }
 
-    fn page(&self, name: &str) -> Page {
+    pub(super) fn page(&self, name: &str) -> Page {
         let page = fs::read(self.path(name)).unwrap();
         Page::read(&page).unwrap().unwrap()
     }
 }
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+pub(super) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 const OTHER_KEY: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n";
 
 /// A gateway as far as orders about devices go.

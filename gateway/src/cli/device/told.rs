@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::table::align;
 use crate::registry::KeyMark;
-use crate::registry::order::{KeyState, Shown};
+use crate::registry::order::{ClaimState, KeyState, Shown, ShownClaim};
 
 pub(super) const ADDED: &str =
     "its frames are taken under this key once the page is in it, and no other way";
@@ -82,6 +82,115 @@ impl Made {
         }
         told
     }
+}
+
+/// A page for a batch that was made.
+pub(super) struct Batch {
+    /// The claim.
+    pub(super) claim: ShownClaim,
+    /// Where the page says that its broker is.
+    pub(super) broker: String,
+    /// The page's file.
+    pub(super) page: PathBuf,
+    /// How it comes into a device, where that is known.
+    pub(super) command: Option<String>,
+    /// The code, where it is to be shown.
+    pub(super) code: Option<Zeroizing<String>>,
+}
+
+impl Batch {
+    /// For people.
+    pub(super) fn told(&self) -> String {
+        let ShownClaim {
+            claim,
+            prefix,
+            devices_max,
+            expires_at,
+            ..
+        } = &self.claim;
+        let until = to_the_second(expires_at);
+        let devices = if *devices_max == 1 {
+            "1 device enrols".to_owned()
+        } else {
+            format!("{devices_max} devices enrol")
+        };
+        let mut out = format!(
+            "claim {claim} is open: {devices} by it, named {prefix}-…, until {until}\n  \
+             the settings page of them all, with the code in it, is {}: broker {}\n",
+            self.page.display(),
+            self.broker,
+        );
+        if let Some(code) = &self.code {
+            let _ = writeln!(out, "  code: {}", code.as_str());
+        }
+        match &self.command {
+            Some(command) => {
+                let _ = writeln!(out, "  bring it into each device: {command}");
+            }
+            None => out.push_str(
+                "  bring it into each device by probe-rs: --board, or --chip with --address, gives the command\n",
+            ),
+        }
+        out.push_str(
+            "  whoever has it can enrol in a device's place while the claim is open: remove the file afterwards\n",
+        );
+        out
+    }
+
+    /// For programs.
+    pub(super) fn as_json(&self) -> Value {
+        let mut told = json!({
+            "claim": self.claim,
+            "broker": self.broker,
+            "page": self.page,
+            "command": self.command,
+        });
+        if let (Some(code), Some(told)) = (&self.code, told.as_object_mut()) {
+            told.insert("code".to_owned(), json!(code.as_str()));
+        }
+        told
+    }
+}
+
+/// Every claim in a line.
+pub(super) fn claims(claims: &[ShownClaim]) -> String {
+    if claims.is_empty() {
+        return "no claim is open: tidegate device claim open lets devices enrol by themselves\n"
+            .to_owned();
+    }
+    let heads = ["", "names", "enrolled", "of", "not heard", "until", "state"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    rows.extend(claims.iter().map(|claim| {
+        vec![
+            claim.claim.clone(),
+            format!("{}-…", claim.prefix),
+            claim.enrolled.to_string(),
+            claim.devices_max.to_string(),
+            claim.waiting.len().to_string(),
+            to_the_second(&claim.expires_at),
+            state(claim.state).to_owned(),
+        ]
+    }));
+    let mut out = String::new();
+    align(&mut out, &rows);
+    out
+}
+
+fn state(state: ClaimState) -> &'static str {
+    match state {
+        ClaimState::Open => "open",
+        ClaimState::UsedUp => "used up",
+        ClaimState::Expired => "expired",
+        ClaimState::Closed => "closed",
+    }
+}
+
+/// A claim that was closed.
+pub(super) fn closed(claim: &ShownClaim) -> String {
+    format!(
+        "claim {} is closed: nobody enrols by it any more; {} of {} devices did, and keep their keys\n",
+        claim.claim, claim.enrolled, claim.devices_max
+    )
 }
 
 /// Every device in a line.

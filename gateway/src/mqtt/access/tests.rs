@@ -2,17 +2,17 @@
 
 use super::*;
 
-const GATEWAY_ID: &str = "tidegate-gw-7";
+pub(super) const GATEWAY_ID: &str = "tidegate-gw-7";
 
-fn site() -> SiteName {
+pub(super) fn site() -> SiteName {
     SiteName::try_from("plant").unwrap()
 }
 
-fn device(name: &str) -> DeviceName {
+pub(super) fn device(name: &str) -> DeviceName {
     DeviceName::try_from(name).unwrap()
 }
 
-fn open(passwords: &[&str]) -> Account {
+pub(super) fn open(passwords: &[&str]) -> Account {
     let of = |text: &&str| Password::of(text.as_bytes());
     passwords.iter().map(of).collect()
 }
@@ -27,7 +27,7 @@ fn doorkeeper() -> std::sync::Arc<Doorkeeper> {
     doorkeeper
 }
 
-fn claim<'a>(name: &'a str, client_id: &'a str, password: &'a str) -> Claim<'a> {
+pub(super) fn claim<'a>(name: &'a str, client_id: &'a str, password: &'a str) -> Claim<'a> {
     Claim {
         client_id,
         user: Some(name),
@@ -36,7 +36,7 @@ fn claim<'a>(name: &'a str, client_id: &'a str, password: &'a str) -> Claim<'a> 
     }
 }
 
-fn denied(who: Speaker, why: Why) -> Result<Identity, Denial> {
+pub(super) fn denied(who: Speaker, why: Why) -> Result<Identity, Denial> {
     Err(Denial { who, why })
 }
 
@@ -150,7 +150,7 @@ fn the_gateway_is_let_in_from_inside_alone_and_nobody_else_there() {
         ..claim("pump-1", "tidegate-plant-pump-1", "old")
     };
     assert!(doorkeeper.identify(&pump).is_err());
-    doorkeeper.set(Access::Everyone);
+    doorkeeper.set(Access::default());
     assert_eq!(
         doorkeeper.identify(&outside),
         denied(Speaker::Unknown, Why::ForeignName),
@@ -206,7 +206,7 @@ fn a_certificate_is_for_the_names_in_it() {
         doorkeeper.identify(&of(&[])),
         denied(Speaker::Unknown, Why::NamelessCertificate)
     );
-    doorkeeper.set(Access::Everyone);
+    doorkeeper.set(Access::default());
     let identity = doorkeeper.identify(&of(&stolen)).unwrap();
     assert!(!identity.may_publish(&site(), "tidegate/v1/plant/pump-1/up"));
 }
@@ -224,7 +224,7 @@ fn a_swap_is_judged_anew() {
     assert_eq!(admits(), [true, true, false, true]);
     let change = |account| {
         doorkeeper.change(|access| {
-            let Access::Registered(accounts) = access else {
+            let Accounts::Registered(accounts) = &mut access.accounts else {
                 panic!("devices are registered");
             };
             accounts.insert(device("pump-1"), account);

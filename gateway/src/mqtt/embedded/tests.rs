@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Bounds, EmbeddedBroker, start_within};
-use crate::mqtt::access::{Access, Account, Doorkeeper, Password, Refusal, Speaker, Why};
+use crate::mqtt::access::{Access, Account, Accounts, Doorkeeper, Password, Refusal, Speaker, Why};
 use crate::mqtt::{LinkEvent, LinkHandle, Will, connect};
 use crate::rules::settings::BrokerTls;
 use crate::time::SystemClock;

@@ -204,7 +204,9 @@ impl World {
                 | Effect::Standby(_)
                 | Effect::Conflict { .. }
                 | Effect::Ruled(_)
-                | Effect::KeyUsed { .. } => {}
+                | Effect::KeyUsed { .. }
+                | Effect::Claimed { .. }
+                | Effect::ClaimRefused { .. } => {}
             }
         }
     }

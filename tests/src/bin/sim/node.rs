@@ -509,6 +509,8 @@ impl Node {
                 Effect::KeyUsed { device, key_id } => {
                     around.vault.confirm(&device, key_id, around.story);
                 }
+                // Nobody claims in a simulation.
+                Effect::Claimed { .. } => {}
                 Effect::InForce => is_in_force = true,
                 Effect::Tell(news) => {
                     let number = self.number;

@@ -70,7 +70,7 @@ impl Vault {
         let mut dice = Dice::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5ea1_ed00);
         let keyring = Keyring {
             frames: Frames::Require,
-            devices: BTreeMap::new(),
+            ..Keyring::default()
         };
         Self {
             ring: dice.percent(KEYED).then_some(keyring),

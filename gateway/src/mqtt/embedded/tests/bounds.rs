@@ -17,7 +17,7 @@ fn connect_packet(id: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_is_no_mqtt_or_too_large_ends_its_connection_alone() {
-    let mut rig = Rig::new(Access::Everyone).await;
+    let mut rig = Rig::new(Access::default()).await;
     let mut other = Client::connect(rig.stranger("other")).await.unwrap();
     let mut garbage = rig.raw().await;
     garbage.write_all(&[0x55; 4_096]).await.unwrap();
@@ -46,7 +46,7 @@ async fn who_says_nothing_is_let_go_and_holds_nobody_up() {
         handshake: Duration::from_millis(300),
         ..Bounds::default()
     };
-    let mut rig = Rig::within(Access::Everyone, None, bounds).await;
+    let mut rig = Rig::within(Access::default(), None, bounds).await;
     let silent = rig.raw().await;
     let mut half = rig.raw().await;
     let packet = connect_packet("half");
@@ -62,7 +62,7 @@ async fn who_says_nothing_is_let_go_and_holds_nobody_up() {
 
 #[tokio::test]
 async fn a_client_has_so_many_subscriptions() {
-    let rig = Rig::new(Access::Everyone).await;
+    let rig = Rig::new(Access::default()).await;
     let mut client = Client::connect(rig.stranger("greedy")).await.unwrap();
     let filters: Vec<String> = (0..=SUBSCRIPTIONS_MAX).map(|n| format!("f/{n}")).collect();
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
@@ -81,7 +81,7 @@ async fn places_are_bounded_and_who_connects_takes_no_clients_place() {
         spares_loopback: false,
         ..Bounds::default()
     };
-    let mut rig = Rig::within(Access::Everyone, None, bounds).await;
+    let mut rig = Rig::within(Access::default(), None, bounds).await;
     let _first = Client::connect(rig.stranger("first")).await.unwrap();
     let second = Client::connect(rig.stranger("second")).await.unwrap();
     let code = Client::refusal(rig.stranger("third")).await;
@@ -136,7 +136,7 @@ async fn who_stops_reading_fills_its_queue_and_holds_nobody_up() {
         bytes_per_s: u64::MAX,
         ..Bounds::default()
     };
-    let rig = Rig::within(Access::Everyone, None, bounds).await;
+    let rig = Rig::within(Access::default(), None, bounds).await;
     let (link, mut events) = rig.gateway().await;
     let mut deaf = Client::connect(rig.stranger("deaf")).await.unwrap();
     deaf.subscribe(&["#"]).await;

@@ -53,7 +53,7 @@ async fn a_revoked_device_is_disconnected_and_its_will_not_heard() {
     let stolen = Client::connect(willed).await.unwrap();
     let mut honest = rig.device("pump-2").await;
     rig.doorkeeper.change(|access| {
-        if let Access::Registered(accounts) = access {
+        if let Accounts::Registered(accounts) = &mut access.accounts {
             accounts.insert(device("pump-1"), Account::Revoked);
         }
     });
@@ -95,7 +95,7 @@ async fn a_rotation_lets_both_keys_in_until_the_old_one_is_dropped() {
 
 #[tokio::test]
 async fn the_first_device_closes_the_door_to_strangers() {
-    let rig = Rig::new(Access::Everyone).await;
+    let rig = Rig::new(Access::default()).await;
     let (_link, mut events) = rig.gateway().await;
     let mut stranger = Client::connect(rig.stranger("free")).await.unwrap();
     stranger.subscribe(&["#"]).await;

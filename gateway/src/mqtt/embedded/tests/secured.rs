@@ -65,7 +65,7 @@ async fn why(options: MqttOptions, tls: &TlsSettings) -> String {
 #[tokio::test]
 async fn a_link_over_tls_trusts_its_authority_alone() {
     let certified = Certified::new(false);
-    let mut rig = Rig::within(Access::Everyone, Some(&certified.tls), Bounds::default()).await;
+    let mut rig = Rig::within(Access::default(), Some(&certified.tls), Bounds::default()).await;
     let tls = certified.client(None);
     let broker = Broker {
         tls: Some(tls.clone()),
@@ -169,7 +169,7 @@ async fn a_handshake_that_is_held_holds_nobody_up() {
         handshake: Duration::from_millis(400),
         ..Bounds::default()
     };
-    let mut rig = Rig::within(Access::Everyone, Some(&certified.tls), bounds).await;
+    let mut rig = Rig::within(Access::default(), Some(&certified.tls), bounds).await;
     let held = [rig.raw().await, rig.raw().await];
     let tls = certified.client(None);
     let _other = Client::connect(over_tls(rig.stranger("other"), &tls))
