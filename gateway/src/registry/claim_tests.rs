@@ -1,16 +1,19 @@
 //! Claims: who is enrolled by one, once, and what ends it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use proptest::prelude::*;
 use tidegate_shared::claim::{Asked, ClaimId, Claimant, Code, Secret};
 use tidegate_shared::ids::SiteName;
 use tidegate_shared::seal;
 
 use super::order::{ClaimState, Opened, ShownClaim};
 use super::registrar::{NotEnrolled, Unaudited};
+use super::tests::Told;
 use super::*;
 use crate::at_rest::tests::at_rest;
 use crate::disk::{Disk, FaultDisk};
@@ -177,7 +180,8 @@ fn a_device_that_was_heard_has_its_name_for_good() {
 /// What a person decides about a device is not undone by a claim.
 #[test]
 fn an_order_about_a_device_closes_its_name_for_claims() {
-    let orders: [(&str, fn(&mut Registry)); 3] = [
+    type Ordered = fn(&mut Registry);
+    let orders: [(&str, Ordered); 3] = [
         ("pump-1", |registry| {
             registry.revoke(&name("pump-1"), NOON).unwrap();
         }),
@@ -351,6 +355,15 @@ fn ask(
     device: &str,
     start: u8,
 ) -> Result<(u8, Key), Uncounted> {
+    ask_told(registrar, code, (device, start), &mut Unaudited)
+}
+
+fn ask_told(
+    registrar: &mut Registrar,
+    code: &Code,
+    (device, start): (&str, u8),
+    auditor: &mut dyn Auditor,
+) -> Result<(u8, Key), Uncounted> {
     let (site, device) = (site(), name(device));
     let secret = Secret::new([start; 32]);
     let claimant = Claimant {
@@ -359,10 +372,9 @@ fn ask(
         device: &device,
     };
     let said = claimant.ask(&secret);
-    let granted = registrar.claim((&site, &device), &said, NOON + 1, &mut Unaudited);
-    match granted {
-        Ok(grant) => {
-            let (id, key) = claimant.granted(&secret, &grant).unwrap();
+    match registrar.claim((&site, &device), &said, NOON + 1, auditor) {
+        Ok(granted) => {
+            let (id, key) = claimant.granted(&secret, &granted.grant).unwrap();
             Ok((id, Key::new(*key.bytes())))
         }
         Err(NotEnrolled::Refused(reason)) => Err(reason),
@@ -378,7 +390,8 @@ fn what_is_granted_is_the_registered_key_and_outlives_a_restart() {
     assert!(!format!("{opened:?}").contains(&*opened.code.hex()));
     let code = code(&opened);
     let granted = ask(&mut first, &code, "pump-1", 1).unwrap();
-    assert_eq!(live(first.registry(), "pump-1"), [granted.clone()]);
+    let known = live(first.registry(), "pump-1");
+    assert_eq!(known, std::slice::from_ref(&granted));
     let writes = disk.mutations();
     assert_eq!(ask(&mut first, &code, "pump-1", 1).unwrap(), granted);
     assert_eq!(disk.mutations(), writes, "the same again is no write");
@@ -506,4 +519,79 @@ fn a_file_from_before_there_were_claims_is_read() {
     let sealed = at_rest(1).seal("device registry", &plain).unwrap();
     disk.put(store::FILE, sealed);
     assert_eq!(*registrar(&disk).registry(), registry);
+}
+
+/// One step in the life of a claim.
+#[derive(Debug, Clone)]
+enum Step {
+    Ask(&'static str, u8),
+    Heard(&'static str, u8),
+    Order(Order),
+    End,
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let device = || prop::sample::select(vec!["pump-1", "pump-2", "pump-3", "valve"]);
+    let ordered = || device().prop_map(name);
+    let step = prop_oneof![
+        8 => (device(), 1..5_u8).prop_map(|(device, start)| Step::Ask(device, start)),
+        4 => (device(), 1..5_u8).prop_map(|(device, id)| Step::Heard(device, id)),
+        1 => ordered().prop_map(|device| Step::Order(Order::Add(device))),
+        1 => ordered().prop_map(|device| Step::Order(Order::Rotate(device))),
+        1 => ordered().prop_map(|device| Step::Order(Order::Revoke(device))),
+        1 => Just(Step::End),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever happens: acts alone tell which keys are valid, what was granted is the one key of
+    /// its device, who was heard keeps its key, and no more are enrolled than may be.
+    #[test]
+    fn every_life_of_a_claim_enrols_each_name_once_and_is_told(steps in steps()) {
+        let disk = FaultDisk::new();
+        let mut life = registrar(&disk);
+        let code = code(&opened(&mut life, 2));
+        let mut told = Told::default();
+        let mut heard = BTreeSet::new();
+        for step in &steps {
+            let before = life.registry().clone();
+            match step {
+                Step::Ask(device, start) => {
+                    let granted = ask_told(&mut life, &code, (device, *start), &mut told);
+                    if let Ok(granted) = &granted {
+                        prop_assert!(!heard.contains(device));
+                        prop_assert_eq!(&live(life.registry(), device), std::slice::from_ref(granted));
+                    } else {
+                        prop_assert_eq!(life.registry(), &before);
+                    }
+                }
+                Step::Heard(device, id) => {
+                    if life.confirm(&name(device), *id, &mut told).is_ok() {
+                        heard.insert(*device);
+                    }
+                }
+                Step::Order(order) => {
+                    if let (Ok(_), Order::Add(device) | Order::Rotate(device) | Order::Revoke(device))
+                        = (life.carry_out(order, NOON, &mut told), order)
+                    {
+                        let of = ["pump-1", "pump-2", "pump-3", "valve"].into_iter();
+                        heard.extend(of.filter(|one| *one == device.as_str()));
+                    }
+                }
+                Step::End => {
+                    life.end_claims(NOON + 2, &mut told).unwrap();
+                }
+                Step::Restart => life = registrar(&disk),
+            }
+            let registry = life.registry();
+            prop_assert!(registry.is_sound());
+            prop_assert_eq!(&told, &Told::of(registry));
+            let claim = registry.claim(code.id).unwrap();
+            prop_assert!(claim.enrolled() <= 2);
+        }
+    }
 }

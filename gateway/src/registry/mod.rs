@@ -20,17 +20,18 @@
 //!   device's outbox is lost by that, since frames are sealed when they are sent.
 //! - A key that is retired, replaced or revoked is gone from the registry and its file.
 //! - An order that fails changes nothing.
-//! - Every change is a [`RegistryAct`], noted before the file is written.
+//! - Every change of what is valid is a [`RegistryAct`], noted before the file is written.
 //! - A device that enrolled by a claim has one key, and another in its place until it is heard.
 //!
-//! [`claim`] has how devices enrol by themselves. The state is pure: time and random bytes are
-//! arguments. [`store`] keeps it in one sealed file, [`registrar`] carries out what people order.
+//! `claim` and `enrolment` have how devices enrol by themselves. The state is pure: time and random
+//! bytes are arguments. [`store`] keeps it in one sealed file, [`registrar`] carries out what people order.
 
 mod act;
 mod claim;
 #[cfg(test)]
 mod claim_tests;
 mod device;
+mod enrolment;
 mod import;
 mod key;
 mod mistake;
@@ -54,10 +55,11 @@ use tidegate_shared::ids::DeviceName;
 
 pub use self::act::{KeyMark, RegistryAct};
 pub use self::claim::{
-    ASKS_MAX, CLAIM_DAYS_MAX, CLAIM_DEVICES_MAX, CLAIMS_MAX, Claim, ClaimEnd, ClaimWish, Enrolment,
+    ASKS_MAX, CLAIM_DAYS_MAX, CLAIM_DEVICES_MAX, CLAIMS_MAX, Claim, ClaimEnd, ClaimWish,
     PREFIX_BYTES_MAX, fits,
 };
 pub use self::device::{Device, LiveKey};
+pub use self::enrolment::Enrolment;
 pub use self::import::Imported;
 pub use self::key::{Fingerprint, KEY_BYTES, Key};
 pub use self::mistake::RegistryError;

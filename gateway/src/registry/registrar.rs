@@ -66,6 +66,15 @@ pub enum OrderError {
     },
 }
 
+/// What answers a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// What the device is to be told.
+    pub grant: Vec<u8>,
+    /// Whether its key is one that was not in force before.
+    pub is_new: bool,
+}
+
 /// Why a device was not enrolled by what it asked.
 #[derive(Debug, thiserror::Error)]
 pub enum NotEnrolled {
@@ -197,7 +206,7 @@ impl Registrar {
         claim: &[u8],
         now_us: i64,
         auditor: &mut dyn Auditor,
-    ) -> Result<Vec<u8>, NotEnrolled> {
+    ) -> Result<Granted, NotEnrolled> {
         let refused = NotEnrolled::Refused;
         let id = claim::claim_id(claim).map_err(|_| refused(Uncounted::ClaimForged))?;
         let code = self.registry.takes_asks(id, now_us).map_err(refused)?;
@@ -216,10 +225,14 @@ impl Registrar {
         // Before anything is kept: a public key that nobody draws gets no grant.
         let grant = claimant.grant(&asked, &secret, key_id, &key);
         let grant = grant.map_err(|_| refused(Uncounted::ClaimForged))?;
-        if !acts.is_empty() {
+        let is_new = !acts.is_empty();
+        if is_new {
             self.take(next, &acts, auditor)?;
         }
-        Ok(grant.to_vec())
+        Ok(Granted {
+            grant: grant.to_vec(),
+            is_new,
+        })
     }
 
     /// Ends the claims that are due; whether there were any.

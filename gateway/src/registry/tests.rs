@@ -140,7 +140,7 @@ fn a_name_has_255_keys_and_keeps_the_last_ones() {
 
 /// Which keys are valid, as the acts alone tell.
 #[derive(Debug, Default, PartialEq)]
-struct Told {
+pub(super) struct Told {
     valid: BTreeSet<(DeviceName, u8, Fingerprint)>,
     refuses: bool,
 }
@@ -199,7 +199,7 @@ impl Told {
         }
     }
 
-    fn of(registry: &Registry) -> Self {
+    pub(super) fn of(registry: &Registry) -> Self {
         let marks = registry.devices().flat_map(|(name, device)| {
             let live = device.live().iter().map(|key| key.mark(name));
             live.map(|mark| (name.clone(), mark.id, mark.fingerprint))

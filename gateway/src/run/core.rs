@@ -222,7 +222,7 @@ impl Core {
                 Effect::KeyUsed { device, key_id } => {
                     self.trust.give(Task::KeyUsed(device, key_id));
                 }
-                Effect::Claimed { device, claim } => self.on_claim(device, claim),
+                Effect::Claimed { device, claim } => self.on_claim(&device, claim),
                 Effect::Tell(news) => {
                     tell(&news);
                     self.note(news);
@@ -232,10 +232,10 @@ impl Core {
     }
 
     /// Has a claim carried out, unless too many wait for that.
-    fn on_claim(&mut self, device: DeviceName, claim: Vec<u8>) {
+    fn on_claim(&mut self, device: &DeviceName, claim: Vec<u8>) {
         if !self.trust.claim(device.clone(), claim) {
             self.handle(Event::ClaimRefused {
-                device: &device,
+                device,
                 reason: Uncounted::ClaimThrottled,
             });
         }

@@ -18,7 +18,7 @@ use crate::causes;
 use crate::entry::Uncounted;
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::access::Doorkeeper;
-use crate::registry::registrar::NotEnrolled;
+use crate::registry::registrar::{Granted, NotEnrolled};
 use crate::registry::{Answer, Order};
 use crate::session::{Keyring, Ruling};
 use crate::time::{Clock, Timestamp};
@@ -202,9 +202,11 @@ impl Desk {
     /// The key is in force before the device hears of it.
     fn claim(&mut self, now: Timestamp, device: DeviceName, said: &[u8]) {
         let question = match self.trust.claim(now, (&self.site, &device), said) {
-            Ok(grant) => {
-                self.hand_on();
-                tracing::info!(%device, "the device enrolled by a claim: it is granted a key");
+            Ok(Granted { grant, is_new }) => {
+                if is_new {
+                    self.hand_on();
+                    tracing::info!(%device, "the device enrolled by a claim: it is granted a key");
+                }
                 Question::Granted(device, grant)
             }
             Err(NotEnrolled::Refused(reason)) => Question::ClaimRefused(device, reason),

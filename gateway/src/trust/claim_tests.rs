@@ -1,12 +1,15 @@
 //! Claims, with registry and audit log together.
 
 use tidegate_shared::claim::{Claimant, Code, Secret};
+use tidegate_shared::ids::SiteName;
 
 use super::tests::{Rig, at, kinds, name, order};
 use super::*;
 use crate::disk::fault::Torn;
+use crate::entry::Uncounted;
 use crate::registry::ClaimWish;
 use crate::registry::order::Opened;
+use crate::registry::registrar::NotEnrolled;
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -45,8 +48,8 @@ fn ask(
     };
     let secret = Secret::new([start; 32]);
     let said = claimant.ask(&secret);
-    let grant = trust.claim(at(2_000_000), (&site, &device), &said)?;
-    Ok(claimant.granted(&secret, &grant).unwrap())
+    let granted = trust.claim(at(2_000_000), (&site, &device), &said)?;
+    Ok(claimant.granted(&secret, &granted.grant).unwrap())
 }
 
 fn in_force(trust: &Trust, device: &str) -> Vec<(u8, Key)> {

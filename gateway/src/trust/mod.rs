@@ -18,30 +18,30 @@
 mod acts;
 #[cfg(test)]
 mod claim_tests;
+mod claims;
 mod signing;
 #[cfg(test)]
 mod tests;
 mod witnessing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 
-use tidegate_shared::claim::{self, ClaimId};
-use tidegate_shared::ids::{DeviceName, SiteName};
+use tidegate_shared::claim::ClaimId;
+use tidegate_shared::ids::DeviceName;
 use tidegate_shared::seal::Key;
 
 use crate::at_rest::{self, KEY_HELP};
 use crate::audit::{self, Act, AuditError, Entry, Log, Who};
 use crate::checkpoint::Checkpoint;
 use crate::disk::Disk;
-use crate::entry::Uncounted;
 use crate::identity::{self, IdentityUnwritten};
-use crate::registry::registrar::{NotEnrolled, OrderError};
+use crate::registry::registrar::OrderError;
 use crate::registry::store::StoreError;
-use crate::registry::{Answer, Auditor, Claim, Order, Registrar, RegistryAct, RegistryError};
+use crate::registry::{Answer, Auditor, Order, Registrar, RegistryAct, RegistryError};
 use crate::rules::settings::{SecuritySettings, Settings};
-use crate::session::{Claims, DeviceKey, Keyring, OpenClaim, Ruling, Turn};
+use crate::session::{DeviceKey, Keyring, Ruling, Turn};
 use crate::time::Timestamp;
 
 pub use self::witnessing::{WITNESS_SEED, WitnessSeed, witness_signer};
@@ -125,6 +125,8 @@ pub struct Trust {
     settings: SecuritySettings,
     /// Valid for one start; those of earlier ones are in the log.
     held: BTreeMap<DeviceName, Option<i64>>,
+    /// Claims that the log does not say are open.
+    unsaid: BTreeSet<ClaimId>,
 }
 
 /// The audit log, if there is one.
@@ -164,8 +166,11 @@ impl Trust {
             },
             settings: settings.clone(),
             held: BTreeMap::new(),
+            unsaid: BTreeSet::new(),
         };
-        trust.held = trust.standing()?.held();
+        let standing = trust.standing()?;
+        trust.held = standing.held();
+        trust.unsaid = claims::unsaid(trust.registrar.registry(), &standing);
         Ok(trust)
     }
 
@@ -267,8 +272,13 @@ impl Trust {
             }
             _ => {}
         }
-        self.registrar
-            .carry_out(order, now.wall_us, &mut self.notes)
+        let done = self
+            .registrar
+            .carry_out(order, now.wall_us, &mut self.notes);
+        if done.is_err() {
+            self.look_again();
+        }
+        done
     }
 
     /// A frame under this key is on disk; whether other keys are in force since.
@@ -283,58 +293,6 @@ impl Trust {
     ) -> Result<bool, OrderError> {
         self.begin(now, Who::Gateway);
         self.registrar.confirm(device, key_id, &mut self.notes)
-    }
-
-    /// Enrols a device by what it said; the grant that answers it.
-    ///
-    /// # Errors
-    /// It is refused, or could not be carried out or noted: nothing was changed.
-    pub fn claim(
-        &mut self,
-        now: Timestamp,
-        (site, device): (&SiteName, &DeviceName),
-        said: &[u8],
-    ) -> Result<Vec<u8>, NotEnrolled> {
-        let id = claim::claim_id(said).map_err(|_| NotEnrolled::Refused(Uncounted::ClaimForged))?;
-        let standing = self.standing();
-        let standing = standing.map_err(|source| OrderError::NotNoted {
-            source: Box::new(source),
-        })?;
-        let is_ended = |claim: &Claim| claim.ended().is_some();
-        let registry = self.registrar.registry();
-        if !standing.is_open(&id.to_string()) && !registry.claim(id).is_some_and(is_ended) {
-            return Err(NotEnrolled::Refused(Uncounted::ClaimUnknown));
-        }
-        self.begin(
-            now,
-            Who::Claim {
-                claim: id.to_string(),
-            },
-        );
-        let names = (site, device);
-        self.registrar
-            .claim(names, said, now.wall_us, &mut self.notes)
-    }
-
-    /// Ends the claims that are due; whether others are open since.
-    ///
-    /// # Errors
-    /// It could not be noted or written: it is tried again, and they take nobody meanwhile.
-    pub fn end_claims(&mut self, now: Timestamp) -> Result<bool, OrderError> {
-        self.begin(now, Who::Gateway);
-        self.registrar.end_claims(now.wall_us, &mut self.notes)
-    }
-
-    fn claims(&self, standing: &audit::Standing) -> Claims {
-        let mut claims = Claims::default();
-        for (id, claim) in self.registrar.registry().claims() {
-            if let Some((end, _)) = claim.ended() {
-                claims.ended.insert(id, end.uncounted());
-            } else if let Some(open) = open_claim(standing, id, claim) {
-                claims.open.insert(id, open);
-            }
-        }
-        claims
     }
 
     /// Notes what became of a device that offended.
@@ -423,23 +381,6 @@ impl Trust {
             None => Ok(audit::Standing::default()),
         }
     }
-}
-
-/// A claim as the session knows it; none that the log does not say is open.
-fn open_claim(standing: &audit::Standing, id: ClaimId, claim: &Claim) -> Option<OpenClaim> {
-    if !standing.is_open(&id.to_string()) {
-        tracing::error!(
-            claim = %id,
-            "the registry has a claim that the audit log does not say is open: nobody enrols by it; if nobody changed the files, open another with tidegate device claim open"
-        );
-        return None;
-    }
-    Some(OpenClaim {
-        code: claim.code(id)?,
-        prefix: claim.wish().prefix.clone(),
-        is_used_up: claim.is_used_up(),
-        waiting: claim.waiting().cloned().collect(),
-    })
 }
 
 impl Notes {

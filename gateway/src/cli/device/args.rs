@@ -59,7 +59,7 @@ pub enum ClaimCommand {
     /// A device with this page and no key asks for one at first contact, under the name PREFIX- and
     /// eight digits of its board. Each name is enrolled once; the claim ends when so many are, when
     /// its time is over, or when it is closed.
-    Open(OpenArgs),
+    Open(Box<OpenArgs>),
     /// List the claims, and who enrolled by them
     List(ListArgs),
     /// Close a claim: nobody enrols by it any more; who did keeps the key
