@@ -3,6 +3,7 @@
 //!
 //! Everything is on loopback, and bounded in number and time.
 
+mod claims;
 mod closed;
 mod expected;
 mod field;

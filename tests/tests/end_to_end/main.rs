@@ -10,6 +10,7 @@ mod beside;
 mod bill;
 mod bill_tls;
 mod budget;
+mod claimant;
 mod collector;
 mod databases;
 mod dead_letters;

@@ -12,9 +12,11 @@ use tidegate_tests::ledger::count;
 use tidegate_tests::process::Process;
 use tidegate_tests::rig::{CONFIGURATION, Rig};
 use tidegate_tests::simulation::Simulation;
-use tidegate_tests::wall::wait_until;
+use tidegate_tests::wall::{wait_for, wait_until};
 
+use crate::claimant::{self, Claimant};
 use crate::passage;
+use crate::wire::Wire;
 
 const SOON: Duration = Duration::from_mins(1);
 /// Seconds of the model of a pump, and so rows of a simulation.
@@ -136,6 +138,85 @@ fn a_device_is_heard_under_its_keys_alone_and_everything_is_noted() {
     settled(&rig);
     assert!(gateway.stop(passage::STOP).success());
     check_noted(&rig);
+}
+
+/// Devices with one page enrol by themselves: each gets a key of its own, its samples flow under it,
+/// and who was let in by what is noted.
+#[test]
+fn a_batch_enrols_by_one_page_and_is_heard_under_keys_of_its_own() {
+    let rig = rig("");
+    let mut gateway = rig.gateway(&[]);
+    wait_until("the gateway to answer", SOON, || {
+        rig.command(&["status", "--config", "tidegate.toml"])
+            .out
+            .contains("pump-house")
+    });
+    let code = claimant::open(&rig, rig.broker.port, "tank", 2, "1h");
+    let wire = Wire::connect(rig.broker.port);
+    let (one, two) = (
+        Claimant::new(&code, "tank-0000000a", 1),
+        Claimant::new(&code, "tank-0000000b", 2),
+    );
+    let mut keys = Vec::new();
+    for device in [&one, &two] {
+        let (up, down) = (
+            format!("{}/up", device.name),
+            format!("{}/down", device.name),
+        );
+        wire.publish(&up, device.said());
+        let key = wait_for("a grant", SOON, || {
+            let said = wire.messages(&down);
+            said.iter().find_map(|said| device.granted(&said.payload))
+        });
+        let page = format!("{}.page", device.name);
+        fs::write(
+            rig.path().join(&page),
+            device.page(key.clone(), rig.broker.port),
+        )
+        .expect("the folder takes a file");
+        keys.push(key);
+    }
+    assert_ne!(keys[0].bytes, keys[1].bytes, "each has a key of its own");
+    // Not heard yet: the claim waits for both, though it is used up.
+    let listed = claimant::listed(&rig, &code);
+    assert_eq!(
+        listed["waiting"].as_array().map(Vec::len),
+        Some(2),
+        "{listed:#}"
+    );
+    for device in [&one, &two] {
+        run(&rig, device.name.as_str(), &format!("{}.page", device.name));
+    }
+    let ledger = settled(&rig);
+    assert!(taken(&ledger) >= 2 * SECONDS, "{ledger:#}");
+    for device in [&one, &two] {
+        let name = device.name.as_str();
+        assert!(ledger["devices"].get(name).is_some(), "{ledger:#}");
+    }
+    wait_until("the claim to end", SOON, || {
+        claimant::listed(&rig, &code)["ended_at"].is_string()
+    });
+    assert_eq!(claimant::listed(&rig, &code)["state"], "used-up");
+    assert!(gateway.stop(passage::STOP).success());
+
+    let shown = rig.command(&["audit", "show", "--config", "tidegate.toml", "--json"]);
+    let acts = |kind: &str| {
+        let lines = shown.out.lines().filter(|line| line.contains(kind));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(acts("claim-opened").len(), 1, "{}", shown.out);
+    let enrolled = acts("device-enrolled");
+    assert_eq!(enrolled.len(), 2, "{}", shown.out);
+    for line in &enrolled {
+        let by = code.id.to_string();
+        assert!(
+            line.contains("\"by\":\"claim\"") && line.contains(&by),
+            "{line}"
+        );
+    }
+    let closed = acts("claim-closed");
+    assert_eq!(closed.len(), 1, "{}", shown.out);
+    assert!(closed[0].contains("used-up"), "{closed:?}");
 }
 
 /// The log says what was done, verifies from its files and public key, and no byte of an entry can

@@ -121,3 +121,61 @@ pub const OPEN: [(&str, &str); 19] = [
     ("what the gateway said to it, again", IGNORED),
     ("what the gateway said to it, with a byte changed", IGNORED),
 ];
+
+/// On a broker that lets everyone in, with a claim open: its code first unknown, then stolen.
+pub const CLAIMS: [(&str, &str); 17] = [
+    ("100 guesses at the code", "claim-forged 100"),
+    ("a claim that nobody opened", "claim-unknown"),
+    ("a device's claim, with a byte changed", "claim-forged"),
+    ("a device's claim, cut", "truncated"),
+    ("a device's claim, in another's name", "claim-forged"),
+    (
+        "a device's claim again",
+        "answered with the same key, for that device alone",
+    ),
+    (
+        "a claim of an earlier start of the device",
+        "claim-replayed",
+    ),
+    ("the code, in a registered device's name", "claim-taken"),
+    (
+        "the code, in the name of a device that enrolled",
+        "claim-taken",
+    ),
+    ("the code, under another prefix", "claim-outside"),
+    (
+        "the code, under a name of its prefix",
+        "enrolled: it has the code",
+    ),
+    ("the code, for one device more", "claim-used-up"),
+    ("500 claims in one name", "claim-taken, claim-throttled"),
+    ("a claim that somebody closed", "claim-closed"),
+    ("a claim whose time is over", "claim-expired"),
+    ("  … and what is held against a device", "nothing"),
+    (
+        "  … and what the registry says of the honest ones",
+        "what it said before",
+    ),
+];
+
+/// With the broker inside and a claim open, its code stolen.
+pub const CLAIMANTS: [(&str, &str); 15] = [
+    (
+        "100 guesses at the code's password",
+        "refused by the broker: user or password (0x86) ×100",
+    ),
+    ("the code, as a registered device", LOGIN),
+    ("the code, under another prefix", LOGIN),
+    ("the code, with another's client id", CLIENT_ID),
+    ("the code, with a will", RIGHTS),
+    ("the code, under a name of its prefix", LET),
+    ("speak on another's up topic", RIGHTS),
+    ("say its own status", RIGHTS),
+    ("speak as the gateway", RIGHTS),
+    ("subscribe to all that devices send", RIGHTS),
+    ("subscribe to another's answers", RIGHTS),
+    ("subscribe to its own answers", LET),
+    ("its claim", "granted: it has the code"),
+    ("the code again, when the device was heard", LOGIN),
+    ("  … and what is held against a device", "nothing"),
+];

@@ -131,6 +131,11 @@ impl<'r> Watch<'r> {
         risen
     }
 
+    /// Leaves out what was counted until now.
+    pub fn pass(&mut self) {
+        self.seen = counts(&self.rig.ledger(), self.except);
+    }
+
     /// As [`Self::risen`], in words: each reason with how often.
     pub fn told(&mut self, sent: u64) -> String {
         let risen = self.risen(sent);

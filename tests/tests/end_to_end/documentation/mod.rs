@@ -66,6 +66,11 @@ const CONSOLE: &[(&str, &str, &str)] = &[
         "it needs a board on a debug probe",
     ),
     (
+        "docs/devices.md",
+        "tidegate device claim close",
+        "it needs the number of a claim; `cli::device` tests it",
+    ),
+    (
         "docs/http.md",
         "curl --cacert",
         "it needs a certificate and a name of its own; the gateway's own tests make them",
