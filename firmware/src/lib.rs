@@ -5,6 +5,8 @@
 extern crate std;
 
 pub mod batch;
+#[cfg(feature = "claim")]
+pub mod claim;
 pub mod device;
 pub mod gate;
 pub mod link;

@@ -59,22 +59,26 @@ pub fn status_frame(online: bool, out: &mut [u8]) -> Option<usize> {
     written.ok().map(|(bytes, _)| bytes.len())
 }
 
-/// A fresh session. `will` is the offline status frame.
+/// A fresh session. `will` is the offline status frame; a device that claims has none.
 pub fn session<'b>(
     names: &Names<'b>,
     rx: &'b mut [u8],
     tx: &'b mut [u8],
-    will: &'b [u8],
+    will: Option<&'b [u8]>,
     keepalive_s: u16,
 ) -> Result<Session<'b>, ConfigError> {
-    let will = Will::new(&names.status, will, &[])?
-        .retained()
-        .qos(QoS::AtLeastOnce);
     let config = ConfigBuilder::new(Buffers::new(rx, tx))
         .client_id(&names.client_id)?
         .keepalive_interval(keepalive_s)
-        .session_expiry_interval(0)
-        .will(will)?;
+        .session_expiry_interval(0);
+    let config = match will {
+        Some(will) => config.will(
+            Will::new(&names.status, will, &[])?
+                .retained()
+                .qos(QoS::AtLeastOnce),
+        )?,
+        None => config,
+    };
     let config = match names.login {
         Some((user, password)) => config.auth(user, password.as_bytes())?,
         None => config,

@@ -8,18 +8,23 @@
 //! converse wait for a message, a frozen frame, or the link's deadline; tell the device;
 //!          publish what it wants published while the transport takes it
 //! ```
+//! A device that has a claim and no key runs `enrol` before, which gets it one in the same way.
 
+#[cfg(feature = "claim")]
+mod enrol;
 mod select;
 mod shared;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "claim")]
+pub use enrol::enrol;
 pub use shared::Shared;
 
 use core::pin::pin;
 
 use embedded_io_async::{Read, Write};
-use minimq::ConfigError;
+use minimq::{ConfigError, Connection, Session};
 use tidegate_shared::ids::Incarnation;
 
 use self::select::{Either, select};
@@ -45,7 +50,8 @@ pub trait Dial {
     async fn dial(&mut self) -> Result<Self::Stream, Self::Error>;
 }
 
-/// A source of random numbers, for incarnations. It must not repeat from start to start.
+/// A source of random numbers, for incarnations, and for the secret of a device that claims. It must
+/// not repeat from start to start, and nobody may guess what a secret was drawn from.
 pub trait Entropy {
     /// 32 random bits.
     fn draw(&mut self) -> u32;
@@ -95,6 +101,12 @@ pub enum Notice {
     Ignored,
     /// Bytes were published on the up topic: frame, header and trailer included, MQTT not.
     Published(usize),
+    /// A claim went out.
+    Claimed,
+    /// A key was granted and is kept: its id.
+    Granted(u8),
+    /// A key was granted and could not be kept, so it is not used; a claim goes out again.
+    NotKept,
 }
 
 /// How a conversation ended.
@@ -138,18 +150,9 @@ where
         let used = shared.with(|device| device.write_status(Status::Will, &mut will));
         let used = used.unwrap_or(0);
         let will = will.get(..used).unwrap_or_default();
-        let mut session = mqtt::session(names, rx, tx, will, config.keepalive_s)?;
-        let connect = async {
-            let stream = dial.dial().await.ok()?;
-            let connection = session.connect(stream).await.ok()?;
-            MqttTransport::subscribe(names, connection).await.ok()
-        };
-        let deadline = timer.now().plus_ms(config.connect_ms.into());
-        let connected = match select(pin!(connect), pin!(timer.until(deadline))).await {
-            Either::First(connected) => connected,
-            Either::Second(()) => None,
-        };
-        if let Some(mut transport) = connected {
+        let mut session = mqtt::session(names, rx, tx, Some(will), config.keepalive_s)?;
+        let connected = connect(&mut session, names, &mut dial, &timer, config.connect_ms);
+        if let Some(mut transport) = connected.await {
             notice(Notice::Connected);
             let mut conversation = Conversation {
                 shared,
@@ -172,6 +175,40 @@ where
             notice(Notice::NotConnected);
         }
         timer.until(backoff.next(timer.now())).await;
+    }
+}
+
+/// Opens a stream, connects and asks for the device's topics; `None` when that does not come about
+/// in time.
+async fn connect<'n, 's, 'b, D: Dial>(
+    session: &'s mut Session<'b>,
+    names: &'n Names<'n>,
+    dial: &mut D,
+    timer: &impl Timer,
+    connect_ms: u32,
+) -> Option<MqttTransport<'n, Connection<'s, 'b, D::Stream>>> {
+    let deadline = timer.now().plus_ms(connect_ms.into());
+    let connect = async {
+        let stream = dial.dial().await.ok()?;
+        let connection = session.connect(stream).await.ok()?;
+        MqttTransport::subscribe(names, connection).await.ok()
+    };
+    match select(pin!(connect), pin!(timer.until(deadline))).await {
+        Either::First(connected) => connected,
+        Either::Second(()) => None,
+    }
+}
+
+/// Gives a connection up on which a write takes too long.
+async fn in_time<V, E>(
+    timer: &impl Timer,
+    write_ms: u32,
+    io: impl Future<Output = Result<V, E>>,
+) -> Result<V, Gone> {
+    let deadline = timer.now().plus_ms(write_ms.into());
+    match select(pin!(io), pin!(timer.until(deadline))).await {
+        Either::First(done) => done.map_err(|_| Gone),
+        Either::Second(()) => Err(Gone),
     }
 }
 
@@ -345,13 +382,8 @@ where
         self.in_time(transport.close()).await
     }
 
-    /// Gives a connection up on which a write takes too long.
     async fn in_time<V, E>(&self, io: impl Future<Output = Result<V, E>>) -> Result<V, Gone> {
-        let deadline = self.timer.now().plus_ms(self.write_ms.into());
-        match select(pin!(io), pin!(self.timer.until(deadline))).await {
-            Either::First(done) => done.map_err(|_| Gone),
-            Either::Second(()) => Err(Gone),
-        }
+        in_time(&self.timer, self.write_ms, io).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The shell over the transport in memory, on a hand-driven executor and clock.
 
+mod enrol;
+
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::pin::pin;

@@ -181,6 +181,13 @@ impl Job {
             }
             Notice::Disconnected => tracing::warn!(%device, "the connection is gone; trying again"),
             Notice::Ignored => tracing::debug!(%device, "a message was ignored"),
+            Notice::Claimed => {
+                tracing::info!(%device, "asked for a key by its claim; the gateway does not answer a claim that it refuses");
+            }
+            Notice::Granted(key) => tracing::info!(%device, key, "the gateway granted a key"),
+            Notice::NotKept => {
+                tracing::error!(%device, "the key that was granted was not kept, so it is not used; asking again");
+            }
             Notice::Renamed(incarnation) => {
                 tracing::warn!(%device, %incarnation, "the gateway knew this identity with other content");
                 self.change(|figures| figures.renamed += 1);

@@ -99,6 +99,9 @@ fn tell(notice: Notice, boot: u32) {
             let kept = boot::rename(&mut Eeprom::new(Sbcon::new()), incarnation, boot);
             log!("new incarnation {}: {:?}", incarnation, kept);
         }
+        Notice::Claimed => log!("a key is claimed"),
+        Notice::Granted(id) => log!("key {} is granted and kept", id),
+        Notice::NotKept => log!("a key was granted and could not be kept: it is not used"),
         Notice::Ignored | Notice::Published(_) => {}
     }
 }

@@ -70,6 +70,9 @@ pub fn notice(notice: Notice) {
             );
         }
         Notice::Ignored => warn!("link: a message was ignored"),
+        Notice::Claimed => info!("claim: asked for a key"),
+        Notice::Granted(id) => info!("claim: key {=u8} granted and kept", id),
+        Notice::NotKept => warn!("claim: a key was granted and not kept, so it is not used"),
         Notice::Published(bytes) => defmt::debug!("link: published {=usize} bytes", bytes),
     }
 }
