@@ -125,6 +125,8 @@ pub enum PageFault {
     Device,
     /// The broker's host is empty, too long or no text, or its port is 0.
     Broker,
+    /// It is of devices that enrol by a claim, and this image cannot: it is built without `claim`.
+    Claim,
 }
 
 /// Where settings came from.
@@ -154,6 +156,10 @@ impl Settings {
     /// The settings of `page`, or `built_in` with the reason.
     pub fn read_or(page: &[u8], built_in: Self) -> (Self, Source) {
         match Self::read(page) {
+            // All devices of the page would have one name, and none a key.
+            Ok(Some(settings)) if settings.enrols().is_some() && !cfg!(feature = "claim") => {
+                (built_in, Source::Fault(PageFault::Claim))
+            }
             Ok(Some(settings)) => (settings, Source::Page),
             Ok(None) => (built_in, Source::BuiltIn),
             Err(fault) => (built_in, Source::Fault(fault)),

@@ -19,12 +19,12 @@ mod tests;
 
 #[cfg(feature = "claim")]
 pub use enrol::enrol;
+pub use minimq::ConfigError;
 pub use shared::Shared;
 
 use core::pin::pin;
 
 use embedded_io_async::{Read, Write};
-use minimq::{ConfigError, Connection, Session};
 use tidegate_shared::ids::Incarnation;
 
 use self::select::{Either, select};
@@ -151,8 +151,17 @@ where
         let used = used.unwrap_or(0);
         let will = will.get(..used).unwrap_or_default();
         let mut session = mqtt::session(names, rx, tx, Some(will), config.keepalive_s)?;
-        let connected = connect(&mut session, names, &mut dial, &timer, config.connect_ms);
-        if let Some(mut transport) = connected.await {
+        let connect = async {
+            let stream = dial.dial().await.ok()?;
+            let connection = session.connect(stream).await.ok()?;
+            MqttTransport::subscribe(names, connection).await.ok()
+        };
+        let deadline = timer.now().plus_ms(config.connect_ms.into());
+        let connected = match select(pin!(connect), pin!(timer.until(deadline))).await {
+            Either::First(connected) => connected,
+            Either::Second(()) => None,
+        };
+        if let Some(mut transport) = connected {
             notice(Notice::Connected);
             let mut conversation = Conversation {
                 shared,
@@ -175,40 +184,6 @@ where
             notice(Notice::NotConnected);
         }
         timer.until(backoff.next(timer.now())).await;
-    }
-}
-
-/// Opens a stream, connects and asks for the device's topics; `None` when that does not come about
-/// in time.
-async fn connect<'n, 's, 'b, D: Dial>(
-    session: &'s mut Session<'b>,
-    names: &'n Names<'n>,
-    dial: &mut D,
-    timer: &impl Timer,
-    connect_ms: u32,
-) -> Option<MqttTransport<'n, Connection<'s, 'b, D::Stream>>> {
-    let deadline = timer.now().plus_ms(connect_ms.into());
-    let connect = async {
-        let stream = dial.dial().await.ok()?;
-        let connection = session.connect(stream).await.ok()?;
-        MqttTransport::subscribe(names, connection).await.ok()
-    };
-    match select(pin!(connect), pin!(timer.until(deadline))).await {
-        Either::First(connected) => connected,
-        Either::Second(()) => None,
-    }
-}
-
-/// Gives a connection up on which a write takes too long.
-async fn in_time<V, E>(
-    timer: &impl Timer,
-    write_ms: u32,
-    io: impl Future<Output = Result<V, E>>,
-) -> Result<V, Gone> {
-    let deadline = timer.now().plus_ms(write_ms.into());
-    match select(pin!(io), pin!(timer.until(deadline))).await {
-        Either::First(done) => done.map_err(|_| Gone),
-        Either::Second(()) => Err(Gone),
     }
 }
 
@@ -382,8 +357,13 @@ where
         self.in_time(transport.close()).await
     }
 
+    /// Gives a connection up on which a write takes too long.
     async fn in_time<V, E>(&self, io: impl Future<Output = Result<V, E>>) -> Result<V, Gone> {
-        in_time(&self.timer, self.write_ms, io).await
+        let deadline = self.timer.now().plus_ms(self.write_ms.into());
+        match select(pin!(io), pin!(self.timer.until(deadline))).await {
+            Either::First(done) => done.map_err(|_| Gone),
+            Either::Second(()) => Err(Gone),
+        }
     }
 }
 

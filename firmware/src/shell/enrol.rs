@@ -5,16 +5,15 @@
 
 use core::pin::pin;
 
-use minimq::ConfigError;
 use tidegate_shared::frame;
 use tidegate_shared::message::{Down, Presence};
 
 use super::select::{Either, select};
-use super::{Dial, Gone, Notice, ShellConfig, connect, in_time};
+use super::{ConfigError, Dial, Gone, Notice, ShellConfig};
 use crate::claim::{Claiming, Effect, Event};
 use crate::device::Channel;
 use crate::link::Backoff;
-use crate::mqtt::{self, Names};
+use crate::mqtt::{self, MqttTransport, Names};
 use crate::settings::DeviceKey;
 use crate::time::Timer;
 use crate::transport::{Inbound, Outlet, Published, Transport};
@@ -50,8 +49,18 @@ pub async fn enrol<D: Dial>(
     };
     loop {
         let mut session = mqtt::session(names, rx, tx, None, config.keepalive_s)?;
-        let connected = connect(&mut session, names, dial, timer, config.connect_ms);
-        if let Some(mut transport) = connected.await {
+        // As in `run`: a function of both would cost each of them a kilobyte of RAM and flash.
+        let connect = async {
+            let stream = dial.dial().await.ok()?;
+            let connection = session.connect(stream).await.ok()?;
+            MqttTransport::subscribe(names, connection).await.ok()
+        };
+        let deadline = timer.now().plus_ms(config.connect_ms.into());
+        let connected = match select(pin!(connect), pin!(timer.until(deadline))).await {
+            Either::First(connected) => connected,
+            Either::Second(()) => None,
+        };
+        if let Some(mut transport) = connected {
             (errand.notice)(Notice::Connected);
             if let Some(key) = errand.run(&mut transport).await {
                 return Ok(key);
@@ -97,7 +106,7 @@ where
                 Some(Effect::Keep(key)) if (self.keep)(&key) => {
                     (self.notice)(Notice::Granted(key.id));
                     // The key is kept, whether or not the broker hears the goodbye.
-                    let _ = in_time(&self.timer, self.write_ms, transport.close()).await;
+                    let _ = self.in_time(transport.close()).await;
                     return Ok(key);
                 }
                 Some(Effect::Keep(_)) => {
@@ -122,7 +131,7 @@ where
             Some(claim.len())
         };
         let published = transport.publish(Outlet::Up, write);
-        let published = in_time(&self.timer, self.write_ms, published).await?;
+        let published = self.in_time(published).await?;
         if published == Published::Taken {
             (self.notice)(Notice::Claimed);
         }
@@ -156,6 +165,14 @@ where
             (self.notice)(Notice::Ignored);
         }
         Ok(effect)
+    }
+
+    async fn in_time<V, E>(&self, io: impl Future<Output = Result<V, E>>) -> Result<V, Gone> {
+        let deadline = self.timer.now().plus_ms(self.write_ms.into());
+        match select(pin!(io), pin!(self.timer.until(deadline))).await {
+            Either::First(done) => done.map_err(|_| Gone),
+            Either::Second(()) => Err(Gone),
+        }
     }
 
     fn tell(&mut self, event: Event<'_>) -> Option<Effect> {

@@ -13,6 +13,7 @@ use tidegate_board::flash::FlashSlots;
 use tidegate_board::settings::{PAGE_BYTES_MAX, Settings};
 use tidegate_board::{log, mac};
 use tidegate_firmware::shell::Entropy;
+use tidegate_shared::frame::crc32c;
 use tidegate_shared::message::ResetReason;
 
 use crate::temperature::ChipTemperature;
@@ -50,12 +51,12 @@ pub struct Board {
     pub i2c: I2c<'static, embassy_stm32::mode::Blocking, Master>,
     pub watchdog: IndependentWatchdog<'static, IWDG>,
     pub reset: ResetReason,
-    page: [u8; PAGE_BYTES],
 }
 
 impl Board {
-    /// Starts the chip at 168 MHz from the ST-Link's 8 MHz, and the watchdog.
-    pub fn start() -> Self {
+    /// Starts the chip at 168 MHz from the ST-Link's 8 MHz, and the watchdog; reads the settings page,
+    /// which is not kept in RAM.
+    pub fn start() -> (Self, [u8; PAGE_BYTES]) {
         let reset = reset_reason();
         let chip = embassy_stm32::init(clocks());
         let mut watchdog = IndependentWatchdog::new(chip.IWDG, WATCHDOG_US);
@@ -82,7 +83,7 @@ impl Board {
             chip.PA2,
             chip.PC1,
         );
-        Self {
+        let board = Self {
             network,
             slots: FlashSlots::new(bank, 0),
             random: Random(Rng::new(chip.RNG, Interrupts)),
@@ -95,19 +96,24 @@ impl Board {
             ),
             watchdog,
             reset,
-            page,
-        }
-    }
-
-    /// The settings of the page, or those built in.
-    pub fn settings(&self, built_in: Option<Settings>) -> Settings {
-        let Some(built_in) = built_in else {
-            panic!("the built-in settings are no names");
         };
-        let (settings, source) = Settings::read_or(&self.page, built_in);
-        log::settings(&settings, source);
-        settings
+        (board, page)
     }
+}
+
+/// The settings of the page, or those built in.
+pub fn settings(page: &[u8], built_in: Option<Settings>) -> Settings {
+    let Some(built_in) = built_in else {
+        panic!("the built-in settings are no names");
+    };
+    let (settings, source) = Settings::read_or(page, built_in);
+    log::settings(&settings, source);
+    settings
+}
+
+/// Made of the chip's unique number.
+pub fn number() -> u32 {
+    crc32c(&uid::uid()[..])
 }
 
 /// 168 MHz for the core, 42 and 84 for its buses, 48 for the random numbers.

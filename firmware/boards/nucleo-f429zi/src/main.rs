@@ -34,8 +34,8 @@ tidegate_board::kept!(SENSORS, 4_096, 20, cortex_m::peripheral::SCB::sys_reset()
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
     let built_in = Settings::new("pump-house", "nucleo-1", "192.168.1.10", 1883);
-    let board = Board::start();
-    let settings = board.settings(built_in);
+    let (board, page) = Board::start();
+    let settings = board::settings(&page, built_in);
     let sensors = [
         temperature_sensor("chip.temperature", temperature::SCALE),
         #[cfg(feature = "lm75")]
@@ -47,6 +47,7 @@ async fn main(_spawner: Spawner) {
         entropy: board.random,
         remains: remains(),
         settings,
+        number: Some(board::number()),
         firmware: concat!("nucleo-f429zi ", env!("CARGO_PKG_VERSION")),
         reset: board.reset,
         panic: panic(),

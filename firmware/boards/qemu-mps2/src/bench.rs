@@ -55,6 +55,8 @@ pub fn run(device: &mut Board) -> ! {
         device.frames()
     );
     sealing();
+    #[cfg(feature = "claim")]
+    claiming();
     debug::exit(debug::EXIT_SUCCESS);
     loop {
         cortex_m::asm::wfi();
@@ -97,6 +99,28 @@ fn sealing() {
         "bench: opening an Ack of {} bytes {}: the plain frame's check included.",
         bytes,
         opening_us * INSTRUCTIONS_PER_US / FRAMES
+    );
+}
+
+/// What it costs to work out a public key, or a shared secret: the same multiplication, which takes
+/// as long for all keys.
+#[cfg(feature = "claim")]
+fn claiming() {
+    use tidegate_shared::claim::{PUBLIC_BYTES, Secret};
+
+    let stack = |work: fn()| {
+        crate::ram::paint_stack();
+        work();
+        crate::ram::stack_used()
+    };
+    let nothing = stack(|| {});
+    let began = time::now_low_us();
+    let multiplied = stack(|| drop(core::hint::black_box(Secret::new([0x5a; PUBLIC_BYTES]))));
+    let us = time::now_low_us().wrapping_sub(began);
+    log!(
+        "bench: Working out an X25519 key takes {} instructions in thousands and {} bytes of stack.",
+        us,
+        multiplied - nothing
     );
 }
 

@@ -1,7 +1,9 @@
 //! Who this device is: settings, incarnation and boot, and its sensors.
 
 use static_cell::StaticCell;
-use tidegate_board::boot;
+use tidegate_board::boot::{self, Boot, Found, Own};
+#[cfg(feature = "claim")]
+use tidegate_board::claim;
 use tidegate_board::settings::{Settings, Source};
 use tidegate_firmware::batch::BatchConfig;
 use tidegate_firmware::device::{DeviceConfig, Identity};
@@ -23,8 +25,9 @@ unsafe extern "C" {
     static _settings_page: [u8; PAGE_BYTES];
 }
 
-/// The settings of the page, or those of the emulator's own network.
-pub fn settings() -> &'static Settings {
+/// The settings of the page, or those of the emulator's own network; with a claim, of this very
+/// machine.
+pub fn settings(started: &mut Boot) -> &'static Settings {
     static SETTINGS: StaticCell<Settings> = StaticCell::new();
     // SAFETY: the linker script places it in memory that is only ever read here.
     let page = unsafe { &*core::ptr::addr_of!(_settings_page) };
@@ -35,6 +38,16 @@ pub fn settings() -> &'static Settings {
         Source::BuiltIn => log!("no settings page: the built-in settings hold"),
         Source::Fault(fault) => log!("settings page is wrong: {:?}", fault),
     }
+    let settings = SETTINGS.init(settings);
+    #[cfg(feature = "claim")]
+    claim::settle(
+        settings,
+        (&mut Eeprom::new(Sbcon::new()), started),
+        None,
+        &mut HostEntropy::new(),
+    );
+    #[cfg(not(feature = "claim"))]
+    let _ = started;
     let broker = &settings.broker;
     log!(
         "site {}, device {}, broker {}:{}",
@@ -43,32 +56,40 @@ pub fn settings() -> &'static Settings {
         broker.host,
         broker.port
     );
-    SETTINGS.init(settings)
+    settings
 }
 
-/// This start. Without a store that works, an incarnation of its own.
-pub fn identity(reset: ResetReason) -> Identity {
+/// Counts this start. Without a store that works, an incarnation of its own.
+pub fn start() -> Boot {
     let mut entropy = HostEntropy::new();
-    let mut store = Eeprom::new(Sbcon::new());
-    let (incarnation, boot) = match boot::begin(&mut store, &mut entropy) {
+    match boot::begin(&mut Eeprom::new(Sbcon::new()), &mut entropy) {
         Ok(boot) => {
             log!("boot store: {:?}", boot.found);
-            (boot.incarnation, boot.boot)
+            boot
         }
         Err(error) => {
             log!(
                 "boot store: {:?}; an incarnation for this start alone",
                 error
             );
-            (boot::draw(&mut entropy), 1)
+            Boot {
+                incarnation: boot::draw(&mut entropy),
+                boot: 1,
+                found: Found::Damaged,
+                own: Own::NONE,
+            }
         }
-    };
+    }
+}
+
+/// Who the device is in this start.
+pub fn identity(started: &Boot, reset: ResetReason) -> Identity {
     Identity {
-        incarnation,
-        boot,
+        incarnation: started.incarnation,
+        boot: started.boot,
         firmware: concat!("qemu-mps2 ", env!("CARGO_PKG_VERSION")),
         reset,
-        seed: entropy.draw(),
+        seed: HostEntropy::new().draw(),
     }
 }
 

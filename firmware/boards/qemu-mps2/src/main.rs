@@ -58,8 +58,9 @@ fn start(spawner: Spawner) {
     static SHARED: StaticCell<Shared<Board>> = StaticCell::new();
 
     let found = ram::take();
-    let settings = identity::settings();
-    let identity = identity::identity(found.reset);
+    let mut started = identity::start();
+    let settings = identity::settings(&mut started);
+    let identity = identity::identity(&started, found.reset);
     let (boot, panic) = (identity.boot, found.panic);
     log!(
         "tidegate: boot {} of {}, {:?}",
@@ -84,7 +85,7 @@ fn start(spawner: Spawner) {
     }
     #[cfg(feature = "bench")]
     {
-        let _ = (spawner, settings);
+        let _ = (spawner, settings, started);
         bench::run(&mut device);
     }
     #[cfg_attr(
@@ -93,5 +94,5 @@ fn start(spawner: Spawner) {
     )]
     let shared: &'static Shared<Board> = SHARED.init(Shared::new(device));
     sampler::spawn(spawner, shared, boot);
-    uplink::spawn(spawner, shared, settings, boot);
+    uplink::spawn(spawner, shared, settings, started);
 }

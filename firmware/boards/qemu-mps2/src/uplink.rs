@@ -6,7 +6,9 @@ use embassy_executor::Spawner;
 use embassy_net::tcp::TcpSocket;
 use embassy_net::{Runner, Stack, StackResources};
 use static_cell::{ConstStaticCell, StaticCell};
-use tidegate_board::boot;
+use tidegate_board::boot::{self, Boot};
+#[cfg(feature = "claim")]
+use tidegate_board::claim;
 use tidegate_board::clock::Clock;
 use tidegate_board::dial::TcpDial;
 use tidegate_board::settings::Settings;
@@ -36,7 +38,7 @@ pub fn spawn(
     spawner: Spawner,
     shared: &'static Shared<Board>,
     settings: &'static Settings,
-    boot: u32,
+    started: Boot,
 ) {
     static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
     static BUFFERS: ConstStaticCell<lan9118::Buffers> = ConstStaticCell::new(lan9118::BUFFERS);
@@ -49,7 +51,7 @@ pub fn spawn(
     let seed = HostEntropy::new().draw();
     let (stack, runner) = embassy_net::new(driver, config, resources, seed.into());
     spawner.spawn(network(runner).expect("the first one"));
-    spawner.spawn(link(stack, shared, settings, boot).expect("the first one"));
+    spawner.spawn(link(stack, shared, settings, started).expect("the first one"));
 }
 
 #[embassy_executor::task]
@@ -62,7 +64,7 @@ async fn link(
     stack: Stack<'static>,
     shared: &'static Shared<Board>,
     settings: &'static Settings,
-    boot: u32,
+    started: Boot,
 ) {
     static TCP_RX: ConstStaticCell<[u8; TCP_RX_BYTES]> = ConstStaticCell::new([0; TCP_RX_BYTES]);
     static TCP_TX: ConstStaticCell<[u8; TCP_TX_BYTES]> = ConstStaticCell::new([0; TCP_TX_BYTES]);
@@ -73,18 +75,52 @@ async fn link(
     let rx = TCP_RX.take();
     let socket = TcpSocket::new(stack, rx, TCP_TX.take());
     let socket: &'static _ = SOCKET.init(RefCell::new(socket));
-    let dial = TcpDial::new(stack, socket, &settings.broker);
-    let password = settings.key.as_ref().map(DeviceKey::password);
+    #[cfg_attr(
+        not(feature = "claim"),
+        expect(unused_mut, reason = "only who claims dials before the shell does")
+    )]
+    let mut dial = TcpDial::new(stack, socket, &settings.broker);
+    let (rx, tx) = (&mut MQTT_RX.take()[..], &mut MQTT_TX.take()[..]);
+    let boot = started.boot;
+    let notice = |notice| tell(notice, boot);
+    #[cfg(feature = "claim")]
+    let granted = if let Some(claim) = settings.enrols() {
+        let (mut store, mut entropy) = (Eeprom::new(Sbcon::new()), HostEntropy::new());
+        let (kept, buffers) = ((&mut store, &started), (&mut *rx, &mut *tx));
+        let enrolled = claim::enrol(
+            claim,
+            settings,
+            kept,
+            &mut dial,
+            &mut entropy,
+            buffers,
+            notice,
+        );
+        let key = enrolled.await.expect("names that fit MQTT");
+        shared.with(|device| device.set_key(&key));
+        Some(key)
+    } else {
+        None
+    };
+    #[cfg(not(feature = "claim"))]
+    let granted = None::<DeviceKey>;
+    let key = settings.key.as_ref().or(granted.as_ref());
+    let password = key.map(DeviceKey::password);
     let login = password
         .as_ref()
         .map(|password| (settings.device.as_str(), password.as_str()));
     let names = Names::new(&settings.site, &settings.device).with_login(login);
-    let buffers = (&mut MQTT_RX.take()[..], &mut MQTT_TX.take()[..]);
     let config = ShellConfig::default();
     let entropy = HostEntropy::new();
-    let notice = |notice| tell(notice, boot);
     let done = shell::run(
-        shared, &names, &config, dial, Clock, entropy, buffers, notice,
+        shared,
+        &names,
+        &config,
+        dial,
+        Clock,
+        entropy,
+        (rx, tx),
+        notice,
     );
     // It ends only when the device was stopped, which nothing here does.
     log!("the link has ended: {:?}", done.await);

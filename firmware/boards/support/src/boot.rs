@@ -1,25 +1,37 @@
-//! The boot store: incarnation and boot counter, kept over power cuts.
+//! The boot store: incarnation, boot counter and what was granted, kept over power cuts.
 //!
 //! One record, written alternately into two slots that are erased and written apart from each other
 //! (two pages of flash, two lines of an EEPROM):
 //!
 //! ```text
-//! "TGbt" | generation u32 LE | incarnation u32 LE | boot u32 LE | CRC-32C u32 LE of these
+//! "TGst" | generation u32 LE | incarnation u32 LE | boot u32 LE
+//! number u32 LE, 0 for none | claim id u32 LE | key id u8, 0 for no key | 0 0 0 | key, 32
+//! CRC-32C u32 LE of these
 //! ```
+//! Terms: a board without a number of its own draws one, by which it is named when it enrols by a
+//! claim; what it was granted is the key that it got, and the claim that it got it by.
+//!
 //! Invariants:
 //! 1. A start writes its record, reads it back and only then has its boot. A write that is cut
 //!    leaves the other slot, so the next start gets the same boot, of which nothing was sent.
-//! 2. Incarnation and counter stand in one record: what erases one erases both.
+//! 2. All stands in one record: what erases a part erases all, and no part is newer than another.
 //! 3. Empty or unreadable slots make a new incarnation, whose boots count from 1.
+//! 4. A granted key is written and read back before it is used: a cut leaves a device that claims.
 
+use core::fmt;
+
+use tidegate_firmware::settings::{DeviceKey, KEY_BYTES};
 use tidegate_firmware::shell::Entropy;
 use tidegate_shared::frame::crc32c;
 use tidegate_shared::ids::Incarnation;
 
 /// Bytes of a record.
-pub const RECORD_BYTES: usize = 20;
+pub const RECORD_BYTES: usize = 64;
 
-const MAGIC: [u8; 4] = *b"TGbt";
+const MAGIC: [u8; 4] = *b"TGst";
+/// Number, claim id, key id and three zeros, key.
+const OWN_BYTES: usize = KEY_AT + 4 + KEY_BYTES;
+const KEY_AT: usize = 8;
 
 /// Two places of [`RECORD_BYTES`] each, such that a torn write of one leaves the other alone.
 pub trait Slots {
@@ -62,6 +74,65 @@ pub struct Boot {
     pub boot: u32,
     /// What the store held.
     pub found: Found,
+    /// What else is kept.
+    pub own: Own,
+}
+
+/// What a board keeps of itself, besides its boots: as bytes, which only who enrols by a claim reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Own([u8; OWN_BYTES]);
+
+impl Own {
+    /// Nothing.
+    pub const NONE: Self = Self([0; OWN_BYTES]);
+
+    /// The number that the board drew; 0 before.
+    pub fn number(&self) -> u32 {
+        self.word(0)
+    }
+
+    /// The key that was granted by this claim; none when another one, of another page, granted it.
+    pub fn key_of(&self, claim: u32) -> Option<DeviceKey> {
+        let (id, bytes) = self.0.get(KEY_AT..)?.split_first()?;
+        let bytes = bytes.last_chunk()?;
+        (*id != 0 && self.word(4) == claim).then_some(DeviceKey {
+            id: *id,
+            bytes: *bytes,
+        })
+    }
+
+    /// The same with this number.
+    #[must_use]
+    pub fn with_number(mut self, number: u32) -> Self {
+        self.put(0, &number.to_le_bytes());
+        self
+    }
+
+    /// The same with a key, and the claim that it was granted by.
+    #[must_use]
+    pub fn with_key(mut self, claim: u32, key: &DeviceKey) -> Self {
+        self.put(4, &claim.to_le_bytes());
+        self.put(KEY_AT, &[key.id]);
+        self.put(OWN_BYTES - KEY_BYTES, &key.bytes);
+        self
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        let word = self.0.get(at..).and_then(<[u8]>::first_chunk);
+        word.map_or(0, |word| u32::from_le_bytes(*word))
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        let place = self.0.iter_mut().skip(at);
+        place.zip(bytes).for_each(|(there, byte)| *there = *byte);
+    }
+}
+
+/// Without the key: what is printed is read by others.
+impl fmt::Debug for Own {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Own(…)")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +140,13 @@ struct Record {
     generation: u32,
     incarnation: Incarnation,
     boot: u32,
+    own: Own,
 }
 
 impl Record {
     fn read(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         let (covered, check) = bytes.split_last_chunk()?;
-        let numbers = covered.strip_prefix(&MAGIC)?;
+        let (numbers, own) = covered.strip_prefix(&MAGIC)?.split_first_chunk::<12>()?;
         let mut numbers = numbers
             .chunks_exact(4)
             .filter_map(|chunk| chunk.try_into().ok());
@@ -83,6 +155,7 @@ impl Record {
             generation: number()?,
             incarnation: Incarnation(number()?),
             boot: number()?,
+            own: Own(*own.first_chunk()?),
         };
         (u32::from_le_bytes(*check) == crc32c(covered)).then_some(record)
     }
@@ -95,6 +168,8 @@ impl Record {
         for (there, field) in covered.chunks_exact_mut(4).zip(fields) {
             there.copy_from_slice(&field);
         }
+        let (_, own) = covered.split_at_mut(RECORD_BYTES - 4 - OWN_BYTES);
+        own.copy_from_slice(&self.own.0);
         check.copy_from_slice(&crc32c(covered).to_le_bytes());
         bytes
     }
@@ -111,11 +186,13 @@ pub fn begin<S: Slots>(
         None if is_blank => (Found::Empty, draw(entropy), 1),
         None => (Found::Damaged, draw(entropy), 1),
     };
-    write(slots, newest, incarnation, boot)?;
+    let own = own(newest);
+    write(slots, newest, (incarnation, boot), own)?;
     Ok(Boot {
         incarnation,
         boot,
         found,
+        own,
     })
 }
 
@@ -126,7 +203,20 @@ pub fn rename<S: Slots>(
     boot: u32,
 ) -> Result<(), StoreError<S::Error>> {
     let (newest, _) = newest(slots)?;
-    write(slots, newest, incarnation, boot)
+    write(slots, newest, (incarnation, boot), own(newest))
+}
+
+/// Keeps what is a board's own, while it runs in this boot. A store that does not hold this boot
+/// keeps nothing: what it holds is none of this board's, or of an earlier start.
+pub fn keep<S: Slots>(slots: &mut S, boot: &Boot, own: Own) -> Result<(), StoreError<S::Error>> {
+    let (newest, _) = newest(slots)?;
+    match newest {
+        Some((slot, last)) if last.boot == boot.boot => {
+            let of = (last.incarnation, last.boot);
+            write(slots, Some((slot, last)), of, own)
+        }
+        _ => Err(StoreError::ReadBack),
+    }
 }
 
 /// An incarnation that is not 0, which is nobody's.
@@ -140,6 +230,10 @@ pub fn draw(entropy: &mut impl Entropy) -> Incarnation {
 }
 
 type Newest = Option<(usize, Record)>;
+
+fn own(newest: Newest) -> Own {
+    newest.map_or(Own::NONE, |(_, last)| last.own)
+}
 
 /// The newest record and its slot, and whether both slots are blank.
 fn newest<S: Slots>(slots: &mut S) -> Result<(Newest, bool), StoreError<S::Error>> {
@@ -165,8 +259,8 @@ fn newest<S: Slots>(slots: &mut S) -> Result<(Newest, bool), StoreError<S::Error
 fn write<S: Slots>(
     slots: &mut S,
     newest: Newest,
-    incarnation: Incarnation,
-    boot: u32,
+    (incarnation, boot): (Incarnation, u32),
+    own: Own,
 ) -> Result<(), StoreError<S::Error>> {
     let (slot, generation) = newest.map_or((0, 1), |(slot, last)| {
         (1 - slot, last.generation.wrapping_add(1))
@@ -175,6 +269,7 @@ fn write<S: Slots>(
         generation,
         incarnation,
         boot,
+        own,
     };
     let bytes = record.bytes();
     slots.write(slot, &bytes).map_err(StoreError::Slots)?;

@@ -5,8 +5,9 @@
 //! sector of slot 1 | record | record | blank           … |
 //! ```
 //! A slot is its newest cell, the last one that is not blank. A start writes one cell; a sector is
-//! erased only when it is full, so that one of 16 KiB wears by one erase in a thousand starts. A
-//! cell is 32 bytes at a multiple of 32, which is one word of any flash that computes an ECC.
+//! erased only when it is full, so that one of 16 KiB wears by one erase in five hundred starts. A
+//! cell is a record at a multiple of its length, which is whole words of any flash that computes an
+//! ECC.
 //!
 //! Whatever a cut write or erase leaves in one sector, the other is not touched by it.
 
@@ -15,10 +16,10 @@ use embedded_storage::nor_flash::NorFlash;
 use crate::boot::{RECORD_BYTES, Slots};
 
 /// Bytes of a cell.
-pub const CELL_BYTES: u32 = 32;
+pub const CELL_BYTES: u32 = RECORD_BYTES as u32;
 
-type Cell = [u8; CELL_BYTES as usize];
-const BLANK: Cell = [0xff; CELL_BYTES as usize];
+type Cell = [u8; RECORD_BYTES];
+const BLANK: Cell = [0xff; RECORD_BYTES];
 
 /// Two neighbouring sectors of a flash.
 #[derive(Debug)]
@@ -72,8 +73,7 @@ impl<F: NorFlash> Slots for FlashSlots<F> {
     type Error = F::Error;
 
     fn read(&mut self, slot: usize) -> Result<[u8; RECORD_BYTES], F::Error> {
-        let (cell, _) = self.newest(slot)?.unwrap_or((BLANK, 0));
-        Ok(*cell.first_chunk().unwrap_or(&[0xff; RECORD_BYTES]))
+        Ok(self.newest(slot)?.map_or(BLANK, |(cell, _)| cell))
     }
 
     fn write(&mut self, slot: usize, record: &[u8; RECORD_BYTES]) -> Result<(), F::Error> {
@@ -83,11 +83,7 @@ impl<F: NorFlash> Slots for FlashSlots<F> {
             self.flash.erase(sector, sector + Self::SECTOR_BYTES)?;
             at = 0;
         }
-        let mut cell = BLANK;
-        for (there, byte) in cell.iter_mut().zip(record) {
-            *there = *byte;
-        }
-        self.flash.write(sector + at, &cell)
+        self.flash.write(sector + at, record)
     }
 }
 

@@ -5,7 +5,8 @@
 //! | [`dial`] | opens TCP connections to the broker over embassy-net; DHCP may come and go |
 //! | [`clock`] | the link's clock over embassy-time |
 //! | [`settings`] | site, device name and broker from a page that a user writes, or built in |
-//! | [`boot`] | incarnation and boot counter, kept over power cuts |
+//! | [`boot`] | incarnation, boot counter and a granted key, kept over power cuts |
+//! | `claim` | a board's own name and key, when its page has a claim (a feature) |
 //! | [`flash`] | the boot store in two sectors of NOR flash |
 //! | [`kept`] | the RAM that outlives a soft reset, and the panic handler |
 //! | [`mac`] | an Ethernet address from a chip's unique number |
@@ -24,6 +25,8 @@
 extern crate std;
 
 pub mod boot;
+#[cfg(feature = "claim")]
+pub mod claim;
 pub mod clock;
 pub mod dial;
 pub mod flash;

@@ -22,6 +22,17 @@ pub fn settings(settings: &Settings, source: Source) {
     );
 }
 
+/// The name of a board whose page has a claim, and whether it was granted its key.
+#[cfg(feature = "claim")]
+pub fn named(settings: &Settings) {
+    let name = settings.device.as_str();
+    if settings.key.is_some() {
+        info!("claim: this is {=str}, and has its key", name);
+    } else {
+        info!("claim: this is {=str}, and has no key yet", name);
+    }
+}
+
 /// This start.
 pub fn boot(boot: &Boot) {
     match boot.found {
@@ -86,5 +97,6 @@ fn name(fault: PageFault) -> &'static str {
         PageFault::Site => "the page's site is no name",
         PageFault::Device => "the page's device is no name",
         PageFault::Broker => "the page's broker is no host and port",
+        PageFault::Claim => "the page has a claim, and this image cannot enrol",
     }
 }

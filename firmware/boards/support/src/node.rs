@@ -18,6 +18,7 @@ use embassy_net::{StackResources, driver::Driver};
 use tidegate_firmware::device::{Device, DeviceConfig, Identity};
 use tidegate_firmware::mqtt::Names;
 use tidegate_firmware::outbox::Remains;
+use tidegate_firmware::seal::Password;
 use tidegate_firmware::settings::DeviceKey;
 use tidegate_firmware::shell::{self, Entropy, Notice, Shared, ShellConfig};
 use tidegate_shared::catalog::{self, SensorInfo};
@@ -25,6 +26,8 @@ use tidegate_shared::message::{EventCode, ResetReason};
 use tidegate_shared::seal::SEAL_BYTES_MAX;
 
 use crate::boot::{self, Boot, Slots};
+#[cfg(feature = "claim")]
+use crate::claim::settle;
 use crate::clock::Clock;
 use crate::dial::TcpDial;
 use crate::note::NOTE_BYTES_MAX;
@@ -55,6 +58,9 @@ pub struct Parts<'r, N, S, E, const SENSORS: usize, const BYTES: usize, const FR
     pub remains: &'r mut Remains<SENSORS, BYTES, FRAMES>,
     /// Whose device it is, and where the broker listens.
     pub settings: Settings,
+    /// A number that no other board has, for its name when it enrols by a claim; of a board without
+    /// one it is drawn and kept in the boot store.
+    pub number: Option<u32>,
     /// Firmware name and version, at most 32 bytes.
     pub firmware: &'static str,
     /// Why it started. A kept panic counts for more.
@@ -79,17 +85,38 @@ where
     S: Slots,
     E: Entropy,
 {
+    #[cfg_attr(
+        not(feature = "claim"),
+        expect(
+            unused_mut,
+            reason = "only a claim changes them: the name, and the key"
+        )
+    )]
     let Parts {
         network,
         mut slots,
         mut entropy,
         remains,
-        settings,
+        mut settings,
+        number,
         firmware,
         reset,
         panic,
     } = parts;
-    let started = start(&mut slots, &mut entropy);
+    #[cfg_attr(
+        not(feature = "claim"),
+        expect(
+            unused_mut,
+            reason = "only a claim changes it: the number that is drawn"
+        )
+    )]
+    let mut started = start(&mut slots, &mut entropy);
+    #[cfg(feature = "claim")]
+    let kept = (&mut slots, &mut started);
+    #[cfg(feature = "claim")]
+    settle(&mut settings, kept, number, &mut entropy);
+    #[cfg(not(feature = "claim"))]
+    let _ = number;
     let identity = Identity {
         incarnation: started.incarnation,
         boot: started.boot,
@@ -113,24 +140,17 @@ where
     let socket = RefCell::new(TcpSocket::new(stack, &mut socket_rx, &mut socket_tx));
     let dial = TcpDial::new(stack, &socket, &settings.broker);
 
-    let password = key.map(DeviceKey::password);
-    let login = password
-        .as_ref()
-        .map(|password| (settings.device.as_str(), password.as_str()));
-    let names = Names::new(&settings.site, &settings.device).with_login(login);
     let config = ShellConfig::default();
     let (mut rx, mut tx) = (
         [0; 512 + SEAL_BYTES_MAX],
         [0; 2 * (FRAME_BYTES + SEAL_BYTES_MAX)],
     );
-    let notice = |notice| {
-        if let Notice::Renamed(incarnation) = notice {
-            // A store that fails now failed at the start as well, and that was said.
-            let _ = boot::rename(&mut slots, incarnation, started.boot);
-        }
-        #[cfg(feature = "defmt")]
-        crate::log::notice(notice);
-    };
+    // Both are the same shell; what goes before it takes RAM, which only images with claims pay.
+    #[cfg(not(feature = "claim"))]
+    let password = key.map(DeviceKey::password);
+    #[cfg(not(feature = "claim"))]
+    let names = names(&settings, password.as_ref());
+    #[cfg(not(feature = "claim"))]
     let shell = shell::run(
         &shared,
         &names,
@@ -139,8 +159,42 @@ where
         Clock,
         entropy,
         (&mut rx, &mut tx),
-        notice,
+        noting(&mut slots, started.boot),
     );
+    #[cfg(feature = "claim")]
+    let shell = async {
+        let mut dial = dial;
+        let mut granted = None;
+        if let Some(claim) = settings.enrols() {
+            let enrolled = crate::claim::enrol(
+                claim,
+                &settings,
+                (&mut slots, &started),
+                &mut dial,
+                &mut entropy,
+                (&mut rx, &mut tx),
+                note,
+            );
+            granted = enrolled.await;
+        }
+        if let Some(key) = &granted {
+            shared.with(|device| device.set_key(key));
+        }
+        let key = settings.key.as_ref().or(granted.as_ref());
+        let password = key.map(DeviceKey::password);
+        let names = names(&settings, password.as_ref());
+        let run = shell::run(
+            &shared,
+            &names,
+            &config,
+            dial,
+            Clock,
+            entropy,
+            (&mut rx, &mut tx),
+            noting(&mut slots, started.boot),
+        );
+        run.await
+    };
     // The shell returns only for a device that was stopped, which nothing does here.
     let (never, _) = join(sampling(&shared), join(network.run(), shell)).await;
     match never {}
@@ -176,6 +230,30 @@ fn device<'c, const SENSORS: usize, const BYTES: usize, const FRAMES: usize>(
     device
 }
 
+/// The device's names, with its login if it has a password.
+fn names<'l>(settings: &'l Settings, password: Option<&'l Password>) -> Names<'l> {
+    let login = password.map(|password| (settings.device.as_str(), password.as_str()));
+    Names::new(&settings.site, &settings.device).with_login(login)
+}
+
+/// Notes what the shell tells, and keeps a new incarnation.
+fn noting<S: Slots>(slots: &mut S, boot: u32) -> impl FnMut(Notice) {
+    move |notice| {
+        if let Notice::Renamed(incarnation) = notice {
+            // A store that fails now failed at the start as well, and that was said.
+            let _ = boot::rename(slots, incarnation, boot);
+        }
+        note(notice);
+    }
+}
+
+fn note(notice: Notice) {
+    #[cfg(feature = "defmt")]
+    crate::log::notice(notice);
+    #[cfg(not(feature = "defmt"))]
+    let _ = notice;
+}
+
 /// Counts this start, in a store or, when that fails, as the first of an incarnation of its own.
 fn start<S: Slots>(slots: &mut S, entropy: &mut impl Entropy) -> Boot {
     let begun = boot::begin(slots, entropy);
@@ -187,6 +265,7 @@ fn start<S: Slots>(slots: &mut S, entropy: &mut impl Entropy) -> Boot {
         incarnation: boot::draw(entropy),
         boot: 1,
         found: boot::Found::Damaged,
+        own: boot::Own::NONE,
     });
     #[cfg(feature = "defmt")]
     crate::log::boot(&started);

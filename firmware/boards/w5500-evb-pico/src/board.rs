@@ -16,6 +16,7 @@ use tidegate_board::flash::FlashSlots;
 use tidegate_board::settings::{PAGE_BYTES_MAX, Settings};
 use tidegate_board::{log, mac};
 use tidegate_firmware::shell::Entropy;
+use tidegate_shared::frame::crc32c;
 use tidegate_shared::message::ResetReason;
 
 use crate::temperature::ChipTemperature;
@@ -62,6 +63,8 @@ pub struct Board {
     pub watchdog: Watchdog,
     pub reset: ResetReason,
     pub settings: Settings,
+    /// Made of the flash's unique number; none when that could not be read.
+    pub number: Option<u32>,
 }
 
 impl Board {
@@ -75,7 +78,7 @@ impl Board {
         let mut unique = [0; 8];
         let mut page = [0xff; PAGE_BYTES_MAX];
         // A page that cannot be read is none, and then all boards have one address.
-        let _ = flash.blocking_unique_id(&mut unique);
+        let read = flash.blocking_unique_id(&mut unique);
         let _ = flash.blocking_read(PAGE_OFFSET, &mut page);
         let Some(built_in) = built_in else {
             panic!("the built-in settings are no names");
@@ -127,6 +130,7 @@ impl Board {
             watchdog,
             reset,
             settings,
+            number: read.is_ok().then(|| crc32c(&unique)),
         }
     }
 }

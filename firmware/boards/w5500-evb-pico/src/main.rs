@@ -51,6 +51,7 @@ async fn main(_spawner: Spawner) {
         entropy: board.random,
         remains: remains(),
         settings: board.settings,
+        number: board.number,
         firmware: concat!("w5500-evb-pico ", env!("CARGO_PKG_VERSION")),
         reset: board.reset,
         panic: panic(),

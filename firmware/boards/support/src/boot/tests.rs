@@ -104,10 +104,79 @@ fn generations_may_wrap_around() {
         generation: u32::MAX,
         incarnation: Incarnation(3),
         boot: 40,
+        own: Own::NONE,
     };
     flash.pages[1] = old.bytes();
     assert_eq!(begin(&mut flash, &mut dice).unwrap().boot, 41);
     assert_eq!(begin(&mut flash, &mut dice).unwrap().boot, 42);
+}
+
+fn own(id: u8) -> Own {
+    let key = DeviceKey {
+        id,
+        bytes: core::array::from_fn(|at| at as u8 + id),
+    };
+    let own = Own::NONE.with_number(0x00c0_ffee);
+    own.with_key(0x1234_5678, &key)
+}
+
+#[test]
+fn what_is_a_boards_own_stays_with_its_boots() {
+    let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+    let first = begin(&mut flash, &mut dice).unwrap();
+    assert_eq!(first.own, Own::NONE);
+    keep(&mut flash, &first, own(1)).unwrap();
+    for boot in 2..5 {
+        let next = begin(&mut flash, &mut dice).unwrap();
+        assert_eq!((next.boot, next.incarnation), (boot, first.incarnation));
+        assert_eq!(next.own, own(1));
+    }
+    rename(&mut flash, Incarnation(99), 4).unwrap();
+    let next = begin(&mut flash, &mut dice).unwrap();
+    assert_eq!((next.incarnation, next.own), (Incarnation(99), own(1)));
+}
+
+#[test]
+fn a_key_is_of_the_claim_that_it_was_granted_by() {
+    let own = own(3);
+    let key = own.key_of(0x1234_5678).map(|key| (key.id, key.bytes));
+    assert_eq!(key, Some((3, core::array::from_fn(|at| at as u8 + 3))));
+    assert_eq!(own.number(), 0x00c0_ffee);
+    assert_eq!(std::format!("{own:?}"), "Own(…)");
+    assert_eq!(own.key_of(0x1234_5679), None);
+    assert_eq!(Own::NONE.key_of(0), None);
+}
+
+#[test]
+fn a_power_cut_while_a_key_is_kept_leaves_what_was_kept_before() {
+    for steps in 0..=2 * RECORD_BYTES {
+        let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+        let first = begin(&mut flash, &mut dice).unwrap();
+        keep(&mut flash, &first, own(1)).unwrap();
+        flash.steps = steps;
+        let kept = keep(&mut flash, &first, own(2));
+        flash.steps = usize::MAX;
+        let next = begin(&mut flash, &mut dice).unwrap();
+        assert_eq!(next.boot, 2, "cut at {steps}");
+        let expected = if kept.is_ok() { own(2) } else { own(1) };
+        assert_eq!(next.own, expected, "cut at {steps}");
+        assert_eq!(kept.is_ok(), steps == 2 * RECORD_BYTES);
+    }
+}
+
+#[test]
+fn a_store_without_this_boot_keeps_nothing() {
+    let (mut flash, mut dice) = (Flash::blank(), Dice(7));
+    let first = begin(&mut flash, &mut dice).unwrap();
+    let mut other = Flash::blank();
+    let kept = keep(&mut other, &first, own(1));
+    assert_eq!(kept, Err(StoreError::ReadBack));
+    begin(&mut flash, &mut dice).unwrap();
+    let kept = keep(&mut flash, &first, own(1));
+    assert_eq!(kept, Err(StoreError::ReadBack), "of another start");
+    flash.stuck = 4;
+    let second = begin(&mut flash, &mut dice);
+    assert_eq!(second, Err(StoreError::ReadBack));
 }
 
 #[test]

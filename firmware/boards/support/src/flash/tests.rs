@@ -9,7 +9,7 @@ use tidegate_firmware::shell::Entropy;
 use super::*;
 use crate::boot::{self, Boot, Found};
 
-const SECTOR_BYTES: usize = 128;
+const SECTOR_BYTES: usize = 256;
 
 /// Two sectors of four cells, behind a sector of somebody else.
 struct Nor {
@@ -129,7 +129,7 @@ fn starts_are_counted_and_erases_are_rare() {
 
 #[test]
 fn a_power_cut_at_any_byte_costs_at_most_that_start() {
-    for cut in 0..1_500 {
+    for cut in 0..3_000 {
         let (mut nor, mut newest) = (Nor::new(), 0);
         nor.power = cut;
         for _ in 0..30 {
@@ -143,7 +143,12 @@ fn a_power_cut_at_any_byte_costs_at_most_that_start() {
                     newest = begun.boot;
                 }
                 Err(error) => {
-                    assert_eq!(error, boot::StoreError::Slots(NorError::PowerCut));
+                    // The cut may come in the record's last byte: then it reads back otherwise.
+                    let cut = boot::StoreError::Slots(NorError::PowerCut);
+                    assert!(
+                        [cut, boot::StoreError::ReadBack].contains(&error),
+                        "{error:?}"
+                    );
                     nor.power = usize::MAX;
                 }
             }

@@ -115,6 +115,7 @@ fn start(store: Memory<'_>, remains: &mut Frames, panic: Option<&str>) -> Told {
         entropy: Counting(0),
         remains,
         settings: Settings::new("site", "device", "127.0.0.1", 1883).expect("names"),
+        number: None,
         firmware: "test",
         reset: ResetReason::Software,
         panic: panic.map(|text| text.try_into().expect("short")),
