@@ -56,11 +56,13 @@ pub struct SimulateArgs {
     /// Do not wait for room in the outbox: evict the oldest frames, as a device does
     #[arg(long)]
     pub evict: bool,
-    /// Keep incarnation and boot counter in this file; without it, every run is a new incarnation
+    /// Keep incarnation, boot counter and a granted key in this file; without it, every run is a new
+    /// incarnation
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
     /// Seal all frames with the key in this file, a settings page or 64 hexadecimal digits; user and
-    /// password for the broker follow from it
+    /// password for the broker follow from it. With a page that has a claim, the device, called
+    /// PREFIX-something, gets a key by it and keeps that in the file of --state
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// Which key of the device it is, when the file has digits

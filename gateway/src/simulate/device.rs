@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidegate_firmware::batch::BatchConfig;
+use tidegate_firmware::claim::Claiming;
 use tidegate_firmware::device::{Device, DeviceConfig, Identity};
 use tidegate_firmware::link::LinkConfig;
 use tidegate_firmware::mqtt::Names;
 use tidegate_firmware::outbox::{Outbox, RamOutbox};
 use tidegate_firmware::sensor::Reading;
-use tidegate_firmware::settings::DeviceKey;
-use tidegate_firmware::shell::{self, Notice, Shared, ShellConfig};
+use tidegate_firmware::settings::{DeviceKey, PageClaim};
+use tidegate_firmware::shell::{self, ConfigError, Notice, Shared, ShellConfig};
 use tidegate_firmware::time::{Moment, Timer};
 use tidegate_shared::ids::{DeviceName, Incarnation};
 use tidegate_shared::limits::{FRAME_BYTES_DEFAULT, SENSORS_MAX};
@@ -51,6 +52,8 @@ pub(super) struct Job {
     pub(super) device: DeviceName,
     pub(super) known: Known,
     pub(super) key: Option<DeviceKey>,
+    /// By which it gets a key, if it has none.
+    pub(super) claim: Option<PageClaim>,
     pub(super) source: Rc<Source>,
     pub(super) catalog: Rc<Vec<u8>>,
     pub(super) state: Rc<State>,
@@ -87,27 +90,39 @@ async fn simulate_sized<const SENSORS: usize>(job: Job) -> Result<(), SimulateEr
         device.set_key(key);
     }
     let shared = Shared::new(device);
-    let password = job.key.as_ref().map(DeviceKey::password);
-    let login = password
-        .as_ref()
-        .map(|password| (job.device.as_str(), password.as_str()));
-    let names = Names::new(&job.site, &job.device).with_login(login);
     let (mut rx, mut tx) = (vec![0; RX_BYTES], vec![0; TX_BYTES]);
     let config = ShellConfig {
         reconnect_ms: 250,
         reconnect_ms_max: 4_000,
         ..ShellConfig::default()
     };
-    let run = shell::run(
-        &shared,
-        &names,
-        &config,
-        job.broker.clone(),
-        HostTimer,
-        HostEntropy,
-        (&mut rx, &mut tx),
-        |notice| job.note(notice),
-    );
+    let run = async {
+        let granted = match &job.claim {
+            Some(claim) if job.key.is_none() => {
+                let key = job.enrol(claim, &config, (&mut rx, &mut tx)).await?;
+                shared.with(|device| device.set_key(&key));
+                Some(key)
+            }
+            _ => None,
+        };
+        let key = job.key.as_ref().or(granted.as_ref());
+        let password = key.map(DeviceKey::password);
+        let login = password
+            .as_ref()
+            .map(|password| (job.device.as_str(), password.as_str()));
+        let names = Names::new(&job.site, &job.device).with_login(login);
+        let run = shell::run(
+            &shared,
+            &names,
+            &config,
+            job.broker.clone(),
+            HostTimer,
+            HostEntropy,
+            (&mut rx, &mut tx),
+            |notice| job.note(notice),
+        );
+        run.await
+    };
     let sampled = Cell::new(None);
     let sample = async {
         sampled.set(Some(job.sample_to_the_end(&shared).await));
@@ -157,6 +172,39 @@ impl Job {
                 ..LinkConfig::default()
             },
         }
+    }
+
+    /// Gets the device its key, and keeps it.
+    async fn enrol(
+        &self,
+        claim: &PageClaim,
+        config: &ShellConfig,
+        buffers: (&mut [u8], &mut [u8]),
+    ) -> Result<DeviceKey, ConfigError> {
+        let mut claiming = Claiming::new(claim, (&self.site, &self.device), &mut HostEntropy);
+        let password = claim.password();
+        let login = (self.device.as_str(), password.as_str());
+        let names = Names::new(&self.site, &self.device).with_login(Some(login));
+        let mut dial = self.broker.clone();
+        let keep = |key: &DeviceKey| {
+            let kept = self.state.grant(&self.device, claim.id, key);
+            if let Err(error) = &kept {
+                tracing::error!(device = %self.device, %error, "the granted key was not kept");
+            }
+            kept.is_ok()
+        };
+        let enrolled = shell::enrol(
+            &mut claiming,
+            &names,
+            config,
+            &mut dial,
+            &HostTimer,
+            self.identity().seed,
+            buffers,
+            keep,
+            |notice| self.note(notice),
+        );
+        enrolled.await
     }
 
     fn change(&self, change: impl FnOnce(&mut Figures)) {

@@ -18,7 +18,7 @@ use super::args::SimulateArgs;
 use super::column;
 use super::device::{Job, simulate};
 use super::figures::{Figures, Summary};
-use super::key;
+use super::key::{self, Credential};
 use super::plant::Plant;
 use super::seams::{BrokerDial, HostEntropy};
 use super::source::Source;
@@ -161,9 +161,13 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
             });
         }
     }
-    let key = args.key_file.as_deref();
-    let key = key.map(|path| key::read(path, args.key_id, &site, &devices));
-    let key = key.transpose()?;
+    let file = args.key_file.as_deref();
+    let found = file.map(|path| key::read(path, args.key_id, &site, &devices));
+    let (key, claim) = match found.transpose()? {
+        None => (None, None),
+        Some(Credential::Key(key)) => (Some(key), None),
+        Some(Credential::Claim(claim)) => (None, Some(claim)),
+    };
     let tls = match args.tls() {
         Some(settings) => Some((Arc::new(tls::client_config(&settings)?), settings)),
         None => None,
@@ -184,8 +188,12 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
             number,
             site: site.clone(),
             device,
+            key: match &claim {
+                Some(claim) => known.key_of(claim.id),
+                None => key.clone(),
+            },
+            claim: claim.clone(),
             known,
-            key: key.clone(),
             source: Rc::clone(&source),
             catalog: Rc::clone(&catalog),
             state: Rc::clone(&state),

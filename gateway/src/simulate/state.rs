@@ -1,24 +1,60 @@
-//! The state file: incarnation and boot counter of each simulated device, as a board keeps them.
+//! The state file: incarnation, boot counter and granted key of each simulated device, as a board
+//! keeps them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fmt;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tidegate_firmware::settings::{DeviceKey, KEY_BYTES};
 use tidegate_firmware::shell::Entropy;
 use tidegate_shared::ids::{DeviceName, Incarnation};
 
 use super::SimulateError;
 
 /// One device's identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     /// Never 0.
     pub(super) incarnation: u32,
     /// Starts, counted from 1.
     pub(super) boot: u32,
+    /// The key that it was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    granted: Option<Granted>,
+}
+
+/// A key that was granted.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Granted {
+    /// By which claim.
+    claim: u32,
+    key_id: u8,
+    key: [u8; KEY_BYTES],
+}
+
+/// Without the key: what is printed is read by others.
+impl fmt::Debug for Granted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Granted");
+        shown.field("claim", &self.claim);
+        shown.field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+impl Known {
+    /// The key that it was granted by this claim.
+    pub(super) fn key_of(&self, claim: u32) -> Option<DeviceKey> {
+        let granted = self.granted.as_ref()?;
+        (granted.claim == claim).then_some(DeviceKey {
+            id: granted.key_id,
+            bytes: granted.key,
+        })
+    }
 }
 
 /// Identities by device, in a file if one was given.
@@ -67,9 +103,10 @@ impl State {
                 .or_insert_with(|| Known {
                     incarnation: entropy.draw().max(1),
                     boot: 0,
+                    granted: None,
                 });
             one.boot = one.boot.saturating_add(1);
-            begun.push(*one);
+            begun.push(one.clone());
         }
         self.write()?;
         Ok(begun)
@@ -87,6 +124,23 @@ impl State {
         self.write()
     }
 
+    /// Remembers the key that a device was granted, before it is used.
+    pub(super) fn grant(
+        &self,
+        device: &DeviceName,
+        claim: u32,
+        key: &DeviceKey,
+    ) -> Result<(), SimulateError> {
+        if let Some(known) = self.devices.borrow_mut().get_mut(device.as_str()) {
+            known.granted = Some(Granted {
+                claim,
+                key_id: key.id,
+                key: key.bytes,
+            });
+        }
+        self.write()
+    }
+
     fn write(&self) -> Result<(), SimulateError> {
         let Some(path) = &self.path else {
             return Ok(());
@@ -100,7 +154,14 @@ impl State {
         let mut aside = path.clone().into_os_string();
         aside.push(".new");
         let write = || {
-            let mut file = File::create(&aside)?;
+            // It may hold keys.
+            let mut open = OpenOptions::new();
+            let mut file = open
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&aside)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&aside, path)
@@ -134,7 +195,11 @@ mod tests {
             let state = State::open(Some(&path)).unwrap();
             (state.begin(names, &mut Dice(dice)).unwrap(), state)
         };
-        let known = |incarnation, boot| Known { incarnation, boot };
+        let known = |incarnation, boot| Known {
+            incarnation,
+            boot,
+            granted: None,
+        };
         let (first, _) = begin(&[device("a")], 6);
         assert_eq!(first, [known(7, 1)]);
         let (second, state) = begin(&[device("a"), device("b")], 20);
@@ -142,6 +207,33 @@ mod tests {
         state.rename(&device("b"), Incarnation(99)).unwrap();
         let (third, _) = begin(&[device("b")], 0);
         assert_eq!(third, [known(99, 2)]);
+    }
+
+    #[test]
+    fn a_granted_key_stays_for_its_claim_and_only_its_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        let key = DeviceKey {
+            id: 3,
+            bytes: [0xa5; KEY_BYTES],
+        };
+        let begin = |name| {
+            let state = State::open(Some(&path)).unwrap();
+            let begun = state.begin(&[device(name)], &mut Dice(0)).unwrap();
+            (begun[0].clone(), state)
+        };
+        let (first, state) = begin("a");
+        assert_eq!(first.key_of(7), None);
+        state.grant(&device("a"), 7, &key).unwrap();
+        let (again, _) = begin("a");
+        assert_eq!((again.boot, again.key_of(7)), (2, Some(key)));
+        assert_eq!(again.key_of(8), None, "of another claim");
+        assert!(!format!("{again:?}").contains("165"), "{again:?}");
+        assert_eq!(begin("b").0.key_of(7), None, "of another device");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
     }
 
     #[test]
@@ -156,7 +248,8 @@ mod tests {
             begin(),
             [Known {
                 incarnation: 2,
-                boot: 1
+                boot: 1,
+                granted: None,
             }]
         );
         assert_eq!(begin(), begin());

@@ -17,8 +17,11 @@ use tidegate_shared::topic::Topic;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
+mod claims;
+
 use super::*;
 use tidegate_firmware::settings::DeviceKey;
+use tidegate_shared::claim::{self, Code};
 
 use crate::mqtt::access::Doorkeeper;
 use crate::mqtt::embedded::{self, EmbeddedBroker};
@@ -45,6 +48,8 @@ struct Gateway {
     conflict: bool,
     /// Take sealed frames alone, and answer so.
     sealing: Option<Sealing>,
+    /// Grant this key to the first device that claims by this code, and take it sealed from then on.
+    granting: Option<(Code, DeviceKey)>,
 }
 
 /// What a gateway knows of a device with a key.
@@ -116,6 +121,7 @@ impl Gateway {
             deaf: 0,
             conflict: false,
             sealing: None,
+            granting: None,
         }
     }
 
@@ -140,6 +146,13 @@ impl Gateway {
     fn take(&mut self, device: &DeviceName, payload: &[u8]) {
         if self.deaf > 0 {
             self.deaf -= 1;
+            return;
+        }
+        if claim::is_claim(payload) {
+            // Said again before the grant came, it is answered already.
+            if let Some((code, key)) = self.granting.take() {
+                self.grant(device, &code, key, payload);
+            }
             return;
         }
         let opened = self.sealing.as_mut().map(|sealing| sealing.open(payload));
