@@ -1,8 +1,8 @@
 //! The reference board in QEMU: built, started, given temperatures, reset, cut from its power, and
 //! its own trace read.
 //!
-//! The image is the board's with its feature `drill`: it prints each sample's counts before and
-//! after it is taken, and takes three temperatures as a panic, a hang and a planned stop.
+//! The image is the board's with its features `drill`, which prints each sample's counts before and
+//! after it is taken, and takes three temperatures as a panic, a hang and a planned stop, and `claim`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -81,7 +81,7 @@ fn build() -> Option<PathBuf> {
     let mut command = Command::new("cargo");
     command
         .current_dir(repository().join("firmware/boards/qemu-mps2"))
-        .args(["build", "--release", "--quiet", "--features", "drill"])
+        .args(["build", "--release", "--quiet", "--features", "drill,claim"])
         .env("CARGO_TARGET_DIR", &target);
     let finished = Process::run("cargo", &mut command, dir.path(), BUILD_LIMIT);
     assert!(finished.status.success(), "the board: {}", finished.err);
