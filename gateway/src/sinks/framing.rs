@@ -127,7 +127,7 @@ impl Framing {
     }
 
     /// Whether a request so long after the one before opens a connection.
-    fn opens(&self, idle_us: Option<u64>) -> bool {
+    fn opens(self, idle_us: Option<u64>) -> bool {
         match idle_us {
             None => true,
             Some(idle_us) => !self.is_kept && idle_us > IDLE_US_MAX,
