@@ -53,8 +53,8 @@ fn verify(rig: &Rig, more: &[&str]) -> Finished {
 
 fn write_received(rig: &Rig) {
     let lines = received(rig);
-    let text: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
-    fs::write(rig.path().join("received"), text).expect("it can be written");
+    let lines: Vec<String> = lines.iter().map(|(line, _)| line.to_string()).collect();
+    fs::write(rig.path().join("received"), lines.join("\n")).expect("it can be written");
 }
 
 fn copy(from: &Path, to: &Path) {
