@@ -16,13 +16,12 @@ use tidegate_gateway::http::Door;
 use tidegate_gateway::http::answer::HEADERS;
 use tidegate_gateway::rules::settings::{Secret, ServeSettings};
 use tidegate_gateway::time::{Clock, Timestamp};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
 
 use crate::plant::{MadeUp, TELLTALE};
-use crate::{PATIENCE, converse, holds, runtime};
+use crate::{converse, hear, holds, runtime};
 
 /// What opens the guarded server.
 const TOKEN: &str = "sesame";
@@ -46,6 +45,23 @@ pub enum Way {
 
 impl Way {
     const ALL: [Self; 4] = [Self::Open, Self::Guarded, Self::Target, Self::Authorization];
+
+    fn is_guarded(self) -> bool {
+        matches!(self, Self::Guarded | Self::Authorization)
+    }
+
+    fn makes_a_request(self) -> bool {
+        matches!(self, Self::Target | Self::Authorization)
+    }
+
+    /// What goes over the wire.
+    fn say(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Open | Self::Guarded => bytes.to_vec(),
+            Self::Target => request(&target(bytes), b""),
+            Self::Authorization => request(b"api/v1/devices", bytes),
+        }
+    }
 }
 
 /// What runs as long as the process.
@@ -103,43 +119,42 @@ impl Clock for Leaping {
 
 /// Feeds bytes.
 pub fn feed(bytes: &[u8]) {
-    let Some((first, rest)) = bytes.split_first() else {
-        return;
-    };
-    let running = &*RUNNING;
-    let way = Way::ALL[usize::from(first % 4)];
-    let (at, said) = match way {
-        Way::Open => (running.open, rest.to_vec()),
-        Way::Guarded => (running.guarded, rest.to_vec()),
-        Way::Target => (running.open, request(&target(rest), b"")),
-        Way::Authorization => (running.guarded, request(b"api/v1/devices", rest)),
-    };
-    let heard = running.runtime.block_on(async {
-        let stream = TcpStream::connect(at).await.expect("it listens");
-        match way {
-            Way::Open | Way::Guarded => converse(stream, &said).await,
-            Way::Target | Way::Authorization => ask(stream, &said).await,
-        }
-    });
-    check(way, &said, &heard);
+    if let Some((first, rest)) = bytes.split_first() {
+        let way = Way::ALL[usize::from(first % 4)];
+        let said = way.say(rest);
+        check(way, &said, &answer(way, &said));
+    }
 }
 
-/// Says a request and hears its answer. Until then the client's end stays open: one that is closed
-/// may be nobody who waits for an answer any more. Of a stream of events the head is enough.
-async fn ask(mut stream: TcpStream, request: &[u8]) -> Vec<u8> {
-    let mut heard = Vec::new();
-    let answered = async {
-        let _ = stream.write_all(request).await;
-        // What was refused is cut off: the rest of its answer is what came.
-        while let Ok(1..) = stream.read_buf(&mut heard).await {
-            if head_of(&heard).is_some_and(|(head, _)| holds(head, b"text/event-stream")) {
-                break;
-            }
-        }
+/// What is answered to bytes that are said in some way.
+pub fn ask(way: Way, bytes: &[u8]) -> Vec<u8> {
+    answer(way, &way.say(bytes))
+}
+
+fn answer(way: Way, said: &[u8]) -> Vec<u8> {
+    let running = &*RUNNING;
+    let at = if way.is_guarded() {
+        running.guarded
+    } else {
+        running.open
     };
-    let ended = timeout(PATIENCE, answered).await;
-    assert!(ended.is_ok(), "a request without an answer");
-    heard
+    running.runtime.block_on(async {
+        let mut stream = TcpStream::connect(at).await.expect("it listens");
+        if !way.makes_a_request() {
+            return converse(stream, said, is_endless).await;
+        }
+        // The client's end stays open: one that is closed may be nobody who waits any more.
+        let _ = stream.write_all(said).await;
+        hear(stream, is_endless).await
+    })
+}
+
+/// Whether a stream of events has begun: it goes on as long as somebody hears it.
+fn is_endless(heard: &[u8]) -> bool {
+    const KIND: &[u8] = b"content-type: text/event-stream";
+    let kind = heard.windows(KIND.len()).position(|window| window == KIND);
+    let rest = kind.and_then(|kind| heard.get(kind..));
+    rest.is_some_and(|rest| holds(rest, b"\r\n\r\n"))
 }
 
 /// A request of which nothing but these parts is chosen.
@@ -167,11 +182,10 @@ fn target(bytes: &[u8]) -> Vec<u8> {
 
 fn check(way: Way, said: &[u8], heard: &[u8]) {
     assert!(heard.is_empty() || heard.starts_with(b"HTTP/1."));
-    let is_guarded = matches!(way, Way::Guarded | Way::Authorization);
-    if is_guarded && !shows_token(said) {
+    if way.is_guarded() && !shows_token(said) {
         assert!(!holds(heard, TELLTALE), "it tells somebody of the plant");
     }
-    if matches!(way, Way::Open | Way::Guarded) {
+    if !way.makes_a_request() {
         return;
     }
     // A request that is one has an answer.
@@ -283,43 +297,4 @@ fn paths() -> Vec<String> {
         paths.push(format!("api/v1/events?{query}"));
     }
     paths
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn heard(way: Way, text: &[u8]) -> String {
-        let running = &*RUNNING;
-        let at = if way == Way::Authorization {
-            running.guarded
-        } else {
-            running.open
-        };
-        let said = match way {
-            Way::Authorization => request(b"api/v1/devices", text),
-            _ => request(&target(text), b""),
-        };
-        let heard = running.runtime.block_on(async {
-            let stream = TcpStream::connect(at).await.unwrap();
-            ask(stream, &said).await
-        });
-        String::from_utf8_lossy(&heard).into_owned()
-    }
-
-    #[test]
-    fn the_token_alone_opens_and_then_the_plant_is_told() {
-        let told = |shown: &[u8]| {
-            let heard = heard(Way::Authorization, shown);
-            holds(heard.as_bytes(), TELLTALE)
-        };
-        assert!(told(b"Bearer sesame") && told(b"Basic bWU6c2VzYW1l"));
-        assert!(!told(b"Bearer sesam") && !told(b"Basic sesame"));
-    }
-
-    #[test]
-    fn every_byte_of_a_target_reaches_the_gateway() {
-        let heard = heard(Way::Target, b"api/v1/devices?\xff \r\n=1");
-        assert!(heard.contains("unknown parameter"), "{heard}");
-    }
 }
