@@ -2,17 +2,23 @@
 //!
 //! The bytes are read as they are and once more with their last four replaced by the right
 //! trailer, because no fuzzer guesses a CRC. What decodes as a batch must survive a round trip, and
-//! what is a frame must survive sealing; bytes that somebody else sealed never open.
+//! what is a frame must survive sealing; bytes that somebody else sealed never open. Claims and
+//! grants are read with the bytes as they are, and once more behind the right head.
 
 #![no_main]
+
+use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_shared::batch::{self, BatchHead, BatchReader, BlockSource, Scratch};
 use tidegate_shared::block::BadSet;
 use tidegate_shared::body::Writer;
 use tidegate_shared::catalog::Sensors;
+use tidegate_shared::claim::{
+    self, CLAIM_BYTES, ClaimId, Claimant, Code, GRANT_BYTES, PUBLIC_BYTES, Secret,
+};
 use tidegate_shared::frame::{self, TRAILER_BYTES, crc32c};
-use tidegate_shared::ids::Term;
+use tidegate_shared::ids::{DeviceName, SiteName, Term};
 use tidegate_shared::message::{Down, Up};
 use tidegate_shared::seal::{self, Key, Opening, SEALED_BYTES_MAX, Way};
 
@@ -22,6 +28,7 @@ type Decoded = (u16, u16, Vec<u32>, Vec<i64>, BadSet);
 fuzz_target!(|bytes: &[u8]| {
     read_frame(bytes);
     read_sealed(bytes);
+    read_claim(bytes);
     if let Some(split) = bytes.len().checked_sub(TRAILER_BYTES) {
         let covered = &bytes[..split];
         let mut whole = covered.to_vec();
@@ -58,6 +65,45 @@ fn read_sealed(bytes: &[u8]) {
     let mut out = [0; SEALED_BYTES_MAX];
     for opening in [Opening::Up, Opening::Down { boot: 1 }] {
         assert!(seal::open(&key, opening, bytes, &mut out).is_err());
+    }
+}
+
+/// Who claims, by which code, and the secret of its start.
+static PARTY: LazyLock<(Code, SiteName, DeviceName, Secret)> = LazyLock::new(|| {
+    let code = Code {
+        id: ClaimId(0x1234_5678),
+        key: Key::new([7; 32]),
+    };
+    (
+        code,
+        SiteName::try_from("site").expect("a name"),
+        DeviceName::try_from("pump-1").expect("a name"),
+        Secret::new([9; PUBLIC_BYTES]),
+    )
+});
+
+/// Nobody guesses a code's tag either: no claim and no grant that was made without it is taken, and
+/// neither is a frame.
+fn read_claim(bytes: &[u8]) {
+    let (code, site, device, secret) = &*PARTY;
+    let claimant = Claimant { code, site, device };
+    let refuse = |bytes: &[u8]| {
+        assert!(claimant.asked(bytes).is_err());
+        assert!(claimant.granted(secret, bytes).is_err());
+        if claim::is_claim(bytes) {
+            assert!(frame::read(bytes).is_err() && !seal::is_sealed(bytes));
+        }
+    };
+    refuse(bytes);
+    let said = claimant.ask(secret);
+    for bytes_exact in [CLAIM_BYTES, GRANT_BYTES] {
+        let head = said.iter().take(2 + 4 + PUBLIC_BYTES);
+        let mut whole: Vec<u8> = head.chain(bytes).copied().collect();
+        whole.resize(bytes_exact, 0);
+        assert_eq!(claim::claim_id(&whole).is_ok(), bytes_exact == CLAIM_BYTES);
+        if whole[..] != said[..] {
+            refuse(&whole);
+        }
     }
 }
 
