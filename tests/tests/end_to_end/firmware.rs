@@ -1,6 +1,8 @@
 //! The firmware on an emulated Cortex-M: a real sensor, a real network, and every way in which a
 //! boot can end. Afterwards the ledger says the same as the firmware's own trace.
 
+mod claims;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -32,9 +34,8 @@ fn rig() -> Rig {
     rig
 }
 
-/// The same, of a device that is registered: its settings page, key and all, is the one that
-/// `tidegate device add` writes.
-fn keyed_rig() -> Rig {
+/// The same, of a gateway that registers devices, and so far without a settings page.
+fn registering_rig() -> Rig {
     let rig = rig();
     let file = rig.path().join("tidegate.toml");
     let text = fs::read_to_string(&file).expect("the rig wrote it");
@@ -42,6 +43,13 @@ fn keyed_rig() -> Rig {
     fs::write(file, text).expect("the folder takes a file");
     fs::write(rig.path().join("key"), "5a".repeat(32)).expect("the folder takes a file");
     fs::remove_file(rig.path().join("settings.bin")).expect("the rig wrote it");
+    rig
+}
+
+/// The same, of a device that is registered: its settings page, key and all, is the one that
+/// `tidegate device add` writes.
+fn keyed_rig() -> Rig {
+    let rig = registering_rig();
     let broker = format!("10.0.2.2:{}", rig.broker.port);
     let added = rig.command(&[
         "device",
