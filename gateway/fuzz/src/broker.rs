@@ -10,10 +10,15 @@
 //! bit 2  there is a will        bit 5  it came by the gateway's own listener
 //! ```
 
+use std::collections::BTreeSet;
+
 use tidegate_gateway::mqtt::access::{
-    Access, Account, Claim, Doorkeeper, Identity, Password, Proof,
+    Access, Account, Admission, Claim, Doorkeeper, Identity, Password, Proof,
 };
+use tidegate_gateway::session::OpenClaim;
+use tidegate_shared::claim::{ClaimId, Code};
 use tidegate_shared::ids::{DeviceName, SiteName};
+use tidegate_shared::seal::{KEY_BYTES, Key};
 
 const SITE: &str = "plant";
 const GATEWAY_ID: &str = "tidegate-gw-7";
@@ -23,6 +28,9 @@ const DEVICES: [(&str, &[&str]); 3] = [
     ("tank", &["two"]),
     ("stolen", &[]),
 ];
+/// What the names of those begin with who may enrol, and their password.
+const PREFIX: &str = "fan";
+const CODE: &str = "code";
 /// Names in the certificate.
 const CERTIFIED: [&str; 2] = ["pump-1", "tank"];
 
@@ -49,7 +57,10 @@ pub fn feed(bytes: &[u8]) {
             open.collect::<Account>()
         };
         let accounts = DEVICES.map(|(name, passwords)| (device(name), account(passwords)));
-        doorkeeper.set(Access::from_iter(accounts));
+        doorkeeper.set(Access {
+            accounts: accounts.into_iter().collect(),
+            admissions: vec![admission()],
+        });
     }
     let Ok(identity) = doorkeeper.identify(&asked.claim) else {
         return;
@@ -69,7 +80,53 @@ pub fn feed(bytes: &[u8]) {
             assert!(doorkeeper.may_subscribe(&identity, asked.filter).is_err());
             assert!(doorkeeper.identify(&asked.claim).is_err());
         }
+        Identity::Claimant { name, .. } => {
+            assert!(!asked.is_open);
+            check_claimant(&asked.claim, name.as_str());
+            check_heard(&doorkeeper, &identity, name.as_str(), &asked);
+            let may = doorkeeper.may_publish(&identity, asked.topic).is_ok();
+            assert_eq!(may, asked.topic == topic(name.as_str(), "up"));
+            let claim = OpenClaim {
+                is_used_up: true,
+                ..admission().claim
+            };
+            doorkeeper.set(Access {
+                admissions: vec![Admission {
+                    claim,
+                    ..admission()
+                }],
+                ..Access::default()
+            });
+            assert!(doorkeeper.may_publish(&identity, asked.topic).is_err());
+            assert!(doorkeeper.may_subscribe(&identity, asked.filter).is_err());
+        }
     }
+}
+
+/// Whom a claim lets in.
+fn admission() -> Admission {
+    Admission {
+        password: Password::of(CODE.as_bytes()),
+        claim: OpenClaim {
+            code: Code {
+                id: ClaimId(1),
+                key: Key::new([7; KEY_BYTES]),
+            },
+            prefix: device(PREFIX),
+            is_used_up: false,
+            waiting: BTreeSet::new(),
+        },
+    }
+}
+
+/// Whoever is let in by a code has it, and a name that nobody has.
+fn check_claimant(claim: &Claim<'_>, name: &str) {
+    assert!(!claim.inside && claim.certified.is_none());
+    assert_eq!(claim.user, Some(name));
+    assert_eq!(claim.password, Some(CODE.as_bytes()));
+    assert_eq!(claim.client_id, format!("tidegate-{SITE}-{name}"));
+    assert!(name.starts_with(PREFIX) && name.len() > PREFIX.len() + 1);
+    assert!(claim.will.is_none_or(|will| will == topic(name, "up")));
 }
 
 fn device(name: &str) -> DeviceName {
@@ -121,17 +178,26 @@ fn check_device(asked: &Asked<'_>, name: &str, proof: &Proof) {
     assert!(right.iter().any(|one| one.as_bytes() == given));
 }
 
-fn is_own(name: &str, topic: &str) -> bool {
+fn topic(name: &str, kind: &str) -> String {
+    format!("tidegate/v1/{SITE}/{name}/{kind}")
+}
+
+fn is_own(name: &str, said: &str) -> bool {
     ["up", "status"]
         .iter()
-        .any(|kind| topic == format!("tidegate/v1/{SITE}/{name}/{kind}"))
+        .any(|kind| said == topic(name, kind))
 }
 
 /// It says and hears what is its own, and nothing else.
 fn check_topics(doorkeeper: &Doorkeeper, identity: &Identity, name: &str, asked: &Asked<'_>) {
     let may = doorkeeper.may_publish(identity, asked.topic).is_ok();
     assert_eq!(may, is_own(name, asked.topic), "{:?}", asked.topic);
-    let down = format!("tidegate/v1/{SITE}/{name}/down");
+    check_heard(doorkeeper, identity, name, asked);
+}
+
+/// It hears what is said to it, and the gateway.
+fn check_heard(doorkeeper: &Doorkeeper, identity: &Identity, name: &str, asked: &Asked<'_>) {
+    let down = topic(name, "down");
     let gateway = format!("tidegate/v1/{SITE}/gateway");
     let is_own = asked.filter == down || asked.filter == gateway;
     let may = doorkeeper.may_subscribe(identity, asked.filter).is_ok();
@@ -152,6 +218,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (0b1_1100, "tank", ""),
         (0b1_0000, "pump-1", ""),
         (0b10_0011, "tidegate-gateway", "0"),
+        (0b0_0011, "fan-1", CODE),
+        (0b0_0111, "fan-1", CODE),
+        (0b0_0011, "fan", CODE),
     ] {
         for kind in ["up", "status"] {
             let own = format!("tidegate/v1/{SITE}/{name}");
