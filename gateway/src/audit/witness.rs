@@ -137,6 +137,19 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The status that tlog-witness has for it.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Malformed { .. } => 400,
+            Self::BadSignature { .. } => 403,
+            Self::UnknownOrigin { .. } => 404,
+            Self::Stale { .. } | Self::Conflict { .. } => 409,
+            Self::BadProof { .. } => 422,
+        }
+    }
+}
+
 /// Why a witness gave no cosignature.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {

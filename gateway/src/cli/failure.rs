@@ -153,7 +153,7 @@ pub(super) enum Failure {
     #[error("not cosigned; what this witness knows is as it was")]
     NotCosigned {
         /// Why.
-        source: crate::audit::witness::Refusal,
+        source: AnyError,
     },
     /// A file that was named cannot be read.
     #[error("{} cannot be read; nothing was changed", path.display())]

@@ -102,6 +102,20 @@ impl DataDir {
     }
 }
 
+/// Waits for the lock of a folder, which is made if missing; it goes with the value. Who holds it
+/// holds it for some fsyncs.
+pub fn lock_of(folder: &Path) -> io::Result<File> {
+    fs::create_dir_all(folder)?;
+    let mut options = OpenOptions::new();
+    let lock = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.join("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
 enum Format {
     Known,
     Missing,

@@ -32,6 +32,7 @@ use super::large::Large;
 use super::newest::Newest;
 use super::routes::{House, routes};
 use super::taking::Taking;
+use super::witnessing::{self, Cosigner, add_checkpoint};
 use super::{HEAD_BYTES_MAX, Limits, Source, TARGET_BYTES_MAX, health};
 use crate::rules::settings::ServeSettings;
 use crate::time::Clock;
@@ -72,6 +73,7 @@ pub struct Door {
     settings: ServeSettings,
     credentials: Credentials,
     meter: Meter,
+    cosigner: Option<Arc<Cosigner>>,
     pub(super) limits: Limits,
 }
 
@@ -81,6 +83,7 @@ struct Inside {
     router: Router,
     credentials: watch::Receiver<Arc<Credentials>>,
     crowd: Crowd,
+    cosigner: Option<Arc<Cosigner>>,
     counters: Arc<Counters>,
     limits: Limits,
 }
@@ -112,8 +115,16 @@ impl Door {
             settings: settings.clone(),
             credentials,
             meter: Meter::default(),
+            cosigner: None,
             limits: Limits::default(),
         })
+    }
+
+    /// Has requests to a witness taken, too.
+    #[must_use]
+    pub fn with_witness(mut self, cosigner: Cosigner) -> Self {
+        self.cosigner = Some(Arc::new(cosigner));
+        self
     }
 
     /// Where it listens; with the port that the system chose, if it was to choose.
@@ -167,6 +178,7 @@ impl Door {
             router: routes(house),
             credentials,
             crowd: Crowd::default(),
+            cosigner: self.cosigner,
             counters,
             limits: self.limits,
         });
@@ -267,9 +279,15 @@ async fn converse<T: AsyncRead + AsyncWrite + Unpin + 'static>(
 
 /// Answers one request.
 async fn respond(request: Request<Incoming>, from: IpAddr, inside: &Inside) -> Answer {
-    let answer = match refusal(&request, from, inside) {
-        Some(refused) => refused,
-        None => route(request, inside).await,
+    let cosigner = inside.cosigner.as_ref();
+    let cosigner = cosigner.filter(|_| witnessing::is_asked(&request));
+    let answer = match (
+        refusal(&request, from, inside, cosigner.is_some()),
+        cosigner,
+    ) {
+        (Some(refused), _) => refused,
+        (None, Some(cosigner)) => cosign(request, Arc::clone(cosigner), inside).await,
+        (None, None) => route(request, inside).await,
     };
     if is_unanswered(&answer) {
         count(&inside.counters.unanswered);
@@ -278,8 +296,13 @@ async fn respond(request: Request<Incoming>, from: IpAddr, inside: &Inside) -> A
     finish(answer)
 }
 
-/// Why a request is not looked at.
-fn refusal(request: &Request<Incoming>, from: IpAddr, inside: &Inside) -> Option<Answer> {
+/// Why a request is not looked at; one to the witness may have a body.
+fn refusal(
+    request: &Request<Incoming>,
+    from: IpAddr,
+    inside: &Inside,
+    is_to_witness: bool,
+) -> Option<Answer> {
     let uri = request.uri();
     if uri
         .path_and_query()
@@ -287,6 +310,10 @@ fn refusal(request: &Request<Incoming>, from: IpAddr, inside: &Inside) -> Option
     {
         let why = format!("the target has more than {TARGET_BYTES_MAX} bytes");
         return Some(closing(error(StatusCode::URI_TOO_LONG, &why)));
+    }
+    if is_to_witness {
+        let admitted = inside.guard.admit(from, uri, request.headers());
+        return admitted.err().map(|refused| closing(*refused));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = error(
@@ -313,6 +340,12 @@ fn closing(mut answer: Answer) -> Answer {
     let close = header::HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);
     answer
+}
+
+/// Has a checkpoint cosigned; whoever sends one slowly does not hold the connection.
+async fn cosign(request: Request<Incoming>, cosigner: Arc<Cosigner>, inside: &Inside) -> Answer {
+    let answered = timeout(inside.limits.answer, add_checkpoint(request, cosigner)).await;
+    closing(answered.unwrap_or_else(|_| late()))
 }
 
 async fn route(request: Request<Incoming>, inside: &Inside) -> Answer {

@@ -1,4 +1,5 @@
-//! HTTP: serves the page, a JSON API, metrics and health of a running gateway; it changes nothing.
+//! HTTP: serves the page, a JSON API, metrics and health of a running gateway; it changes nothing
+//! of it.
 //!
 //! ```text
 //! socket ─▶ door (limits) ─▶ TLS ─▶ guard (who asks, by which name) ─▶ routes ─▶ source
@@ -9,7 +10,8 @@
 //! the *hub* composes what streams of events tell; a [`Source`] is the running gateway, or in
 //! tests a plant made up for them.
 //!
-//! Invariants: only GET and HEAD; nothing from another place is ever loaded; what the gateway
+//! Invariants: only GET and HEAD, and where the gateway is a witness the one POST of
+//! `witnessing`, which changes nothing of the plant; nothing from another place is ever loaded; what the gateway
 //! cannot say now is 503, never an empty answer; every answer carries the headers of
 //! [`answer::HEADERS`].
 //!
@@ -52,6 +54,7 @@ mod routes;
 mod taking;
 #[cfg(test)]
 mod tests;
+mod witnessing;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -59,6 +62,7 @@ use std::time::Duration;
 pub use self::counts::{Counts, Meter};
 pub use self::credentials::{CredentialsError, check_tls};
 pub use self::door::{Door, HttpError};
+pub use self::witnessing::Cosigner;
 pub use crate::plant::Source;
 
 /// Most connections at a time.

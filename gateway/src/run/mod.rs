@@ -37,12 +37,13 @@ use self::queue::SpoolQueue;
 use self::reload::{Reloader, Source};
 pub use self::supervisor::Supervisor;
 use self::writer::{Looking, Writer};
+use crate::audit::witness;
 use crate::conductor::{self, Condition, Conductor, Draws, Start, StartError};
 use crate::control::Control;
 use crate::disk::Disk;
-use crate::disk::data_dir::{DataDir, DataDirError};
+use crate::disk::data_dir::{DataDir, DataDirError, lock_of};
 use crate::disk::real::RealDisk;
-use crate::http::{Door, HttpError};
+use crate::http::{Cosigner, Door, HttpError};
 use crate::mqtt::access::Refusal;
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 #[cfg(feature = "embedded-broker")]
@@ -58,7 +59,7 @@ use crate::sinks::framing::Framing;
 use crate::sinks::{self, SinkError, SinkHandle};
 use crate::status::{Setup, Status};
 use crate::time::{Clock, SystemClock, Timestamp, Word};
-use crate::trust::{Trust, TrustError, Whose};
+use crate::trust::{Trust, TrustError, Whose, witness_signer};
 
 /// Questions that may wait for the core.
 const QUESTIONS_MAX: usize = 16;
@@ -181,6 +182,15 @@ impl Gateway {
             None => None,
         };
         let (begun, trust) = begin(&settings, (clock.now(), clock.word()))?;
+        let door = match door {
+            Some(door) => Some(with_witness(
+                door,
+                &settings,
+                begun.identity.gateway,
+                &clock,
+            )?),
+            None => None,
+        };
         let keys = trust.keyring()?;
         let client_id = format!("tidegate-gw-{:016x}", begun.identity.gateway);
         let Opened {
@@ -503,6 +513,33 @@ fn open_control(settings: &Settings) -> Option<Control> {
 fn serve(control: Control, answers: &Arc<Answers>) -> JoinHandle<()> {
     let answers = Arc::clone(answers);
     tokio::spawn(async move { control.serve(answers, std::future::pending()).await })
+}
+
+/// Has the door take requests to a witness where the configuration says so.
+fn with_witness(
+    door: Door,
+    settings: &Settings,
+    gateway: u64,
+    clock: &Arc<dyn Clock>,
+) -> Result<Door, RunError> {
+    if !settings.http.as_ref().is_some_and(|http| http.witness) {
+        return Ok(door);
+    }
+    let dir = &settings.data_dir;
+    let refused = |source| RunError::Disk {
+        dir: dir.clone(),
+        source,
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(dir).map_err(refused)?);
+    let _held = lock_of(&dir.join(witness::FOLDER)).map_err(refused)?;
+    let whose = (settings.site.as_str(), gateway);
+    let signer = witness_signer(&disk, &settings.security, whose, None)?;
+    let key = signer.public().text();
+    tracing::info!(
+        key,
+        "this gateway is a witness of the audit logs that it watches"
+    );
+    Ok(door.with_witness(Cosigner::new(disk, dir, signer, Arc::clone(clock))))
 }
 
 /// Serves page, API and metrics until the task is aborted.

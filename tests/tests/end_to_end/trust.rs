@@ -2,6 +2,7 @@
 //! what was done is in an audit log that verifies offline.
 
 mod upstream;
+mod witness;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -99,8 +99,20 @@ pub struct RequestArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub old: u64,
     /// Where the request is written; to stdout when left out
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub out: Option<PathBuf>,
+    /// Ask the witness that is served at this address, and keep its answer as cosign does
+    #[arg(long, value_name = "URL", requires = "witness")]
+    pub url: Option<String>,
+    /// The key of the witness at that address: its text, or a file that has it
+    #[arg(long, value_name = "FILE|TEXT", requires = "url")]
+    pub witness: Option<String>,
+    /// The token that the witness's door wants, in a file
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub token: Option<PathBuf>,
+    /// The only authorities to trust, in a PEM file; the system's when left out
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub ca: Option<PathBuf>,
     /// The configuration that names the data directory
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
     pub config: PathBuf,
@@ -109,8 +121,8 @@ pub struct RequestArgs {
 /// Arguments of `audit witness`.
 #[derive(Debug, Clone, Args)]
 pub struct WitnessArgs {
-    /// The request; - for stdin
-    #[arg(long, value_name = "FILE", required_unless_present = "show_key")]
+    /// The request; - for stdin. Without one, watch only remembers whom to watch
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["show_key", "watch"])]
     pub request: Option<PathBuf>,
     /// Watch the log of this key from now on: its text, or a file that has it
     #[arg(long, value_name = "FILE|TEXT")]

@@ -1,6 +1,7 @@
 //! `tidegate audit show | verify | prove | request | witness | cosign`.
 
 mod args;
+mod remote;
 mod show;
 mod verify;
 mod witness;

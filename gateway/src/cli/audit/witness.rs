@@ -9,12 +9,13 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::args::{CosignArgs, RequestArgs, WitnessArgs};
-use super::{data_dir, failed, key, own_key, read_file, with_newest, write};
-use crate::audit::witness::{REQUEST_BYTES_MAX, Request, Witness, WitnessError};
+use super::{data_dir, failed, key, own_key, read_file, remote, with_newest, write};
+use crate::audit::witness::{FOLDER, REQUEST_BYTES_MAX, Request, Witness, WitnessError};
 use crate::audit::{Folder, LogKey, WitnessKey, WitnessSigner, cosigned};
 use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
-use crate::cli::output::print_as_is;
+use crate::cli::output::{print, print_as_is};
+use crate::disk::data_dir::lock_of;
 use crate::disk::{Disk, RealDisk};
 use crate::identity;
 use crate::time::{Clock, SECOND_US, SystemClock};
@@ -23,6 +24,10 @@ use crate::trust::{WitnessSeed, witness_signer};
 /// Writes what a witness is asked.
 pub(super) fn request(args: &RequestArgs) -> Result<(), Failure> {
     let data_dir = data_dir(&args.config)?;
+    if let Some(url) = &args.url {
+        let entries = remote::ask(args, url, &data_dir)?;
+        return print(&format!("cosigned: {entries} entries\n"));
+    }
     let request = with_newest(&data_dir, |snapshot, _| snapshot.request(args.old))?;
     write(args.out.as_deref(), &request.to_bytes())
 }
@@ -36,18 +41,25 @@ pub(super) fn witness(args: &WitnessArgs) -> Result<(), Failure> {
 pub(super) fn answer(args: &WitnessArgs) -> Result<String, Failure> {
     let data_dir = data_dir(&args.config)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data_dir).map_err(failed)?);
+    // A running gateway may cosign, too: one at a time.
+    let _held = lock_of(&data_dir.join(FOLDER)).map_err(failed)?;
     let signer = signer(args, &disk)?;
     if args.show_key {
         return Ok(format!("{}\n", signer.public().text()));
     }
-    let request = read_request(args.request.as_deref())?;
     let mut witness = Witness::new(disk, signer);
     if let Some(log) = &args.watch {
         witness.watch(&key(log, LogKey::parse)?).map_err(failed)?;
+        if args.request.is_none() {
+            return Ok(String::new());
+        }
     }
+    let request = read_request(args.request.as_deref())?;
     let now_s = SystemClock::new().now().wall_us / SECOND_US;
     match witness.add_checkpoint(&request, u64::try_from(now_s).unwrap_or(0)) {
-        Err(WitnessError::Refused(refusal)) => Err(Failure::NotCosigned { source: refusal }),
+        Err(WitnessError::Refused(refusal)) => Err(Failure::NotCosigned {
+            source: Box::new(refusal),
+        }),
         given => given.map_err(failed),
     }
 }

@@ -6,6 +6,7 @@ mod plant;
 mod random;
 mod requests;
 mod tls;
+mod witness;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

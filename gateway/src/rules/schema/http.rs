@@ -56,6 +56,13 @@ pub(super) fn http() -> Value {
                     },
                 }),
             ),
+            (
+                "witness",
+                about(
+                    "Whether audit logs of other gateways are cosigned here: see docs/audit.md",
+                    by_default(false, json!({ "type": "boolean" })),
+                ),
+            ),
         ],
     )
 }

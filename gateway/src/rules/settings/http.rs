@@ -18,6 +18,8 @@ pub struct ServeSettings {
     pub tls: Option<ServeTls>,
     /// `http.hosts`: further names that requests may call this server by.
     pub hosts: Vec<String>,
+    /// `http.witness`: whether audit logs of other gateways are cosigned here.
+    pub witness: bool,
 }
 
 /// `http.tls`.
@@ -47,6 +49,7 @@ impl Default for ServeSettings {
             password: None,
             tls: None,
             hosts: Vec::new(),
+            witness: false,
         }
     }
 }

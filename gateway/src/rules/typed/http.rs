@@ -5,7 +5,7 @@ use super::listen::Listener;
 use super::sink::secret;
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::settings::{Secret, ServeSettings, ServeTls};
-use crate::rules::tree::{Section, Value, list, malformed, text};
+use crate::rules::tree::{Section, Value, boolean, list, malformed, text};
 
 /// Names that `hosts` may list: each is compared with every request's.
 pub(in crate::rules) const HOSTS_MAX: usize = 32;
@@ -38,12 +38,15 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
     let hosts = section
         .get("hosts")
         .map_or(Ok(Vec::new()), |value| read_hosts(value, findings));
+    let witness = section.get("witness").map_or(Ok(false), |value| {
+        boolean("`witness`", value, findings).ok_or(Mistaken)
+    });
     let is_misspelt = ["listen", "token", "password", "tls"]
         .iter()
         .any(|key| section.misspelt(key));
     section.close(findings);
-    let (Ok(listen), Ok(token), Ok(password), Ok(tls), Ok(hosts)) =
-        (listen, token, password, tls, hosts)
+    let (Ok(listen), Ok(token), Ok(password), Ok(tls), Ok(hosts), Ok(witness)) =
+        (listen, token, password, tls, hosts, witness)
     else {
         return None;
     };
@@ -53,6 +56,7 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
         password,
         tls,
         hosts,
+        witness,
     };
     if !is_misspelt {
         refuse_open(&settings, listen_place, findings);

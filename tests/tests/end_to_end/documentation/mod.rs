@@ -51,6 +51,11 @@ const CONSOLE: &[(&str, &str, &str)] = &[
     ),
     (
         "docs/audit.md",
+        "tidegate audit witness --watch",
+        "it needs two gateways; `trust::witness` tests them",
+    ),
+    (
+        "docs/audit.md",
         "head -n 3 audit/checkpoint",
         "it needs a log and the openssl program; `audit` checks signatures with another Ed25519",
     ),

@@ -57,7 +57,7 @@ fn write_received(rig: &Rig) {
     fs::write(rig.path().join("received"), lines.join("\n")).expect("it can be written");
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("the folder takes a folder");
     for entry in fs::read_dir(from).expect("it can be read") {
         let path = entry.expect("it can be read").path();
