@@ -274,3 +274,27 @@ fn told(noted: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_that_wait_leave_room_for_what_others_do() {
+        let (tasks, mut given) = mpsc::channel(TASKS_MAX);
+        let handle = Handle {
+            tasks,
+            claims: Arc::default(),
+        };
+        let claim = || handle.claim("pump-1".parse().unwrap(), Vec::new());
+        for number in 0..CLAIMS_WAITING_MAX {
+            assert!(claim(), "{number}");
+        }
+        assert!(!claim() && !claim());
+        assert_eq!(handle.tasks.capacity(), TASKS_MAX - CLAIMS_WAITING_MAX);
+        // As the thread does.
+        assert!(given.try_recv().is_ok());
+        handle.claims.fetch_sub(1, Ordering::Relaxed);
+        assert!(claim() && !claim());
+    }
+}
