@@ -509,18 +509,6 @@ fn an_export_has_no_claims_and_an_import_leaves_ones_own() {
     assert_eq!(refused, Err(Uncounted::ClaimTaken));
 }
 
-#[test]
-fn a_file_from_before_there_were_claims_is_read() {
-    let disk = FaultDisk::new();
-    let mut registry = Registry::default();
-    registry.add(&name("pump-1"), key(1), NOON).unwrap();
-    let mut plain = vec![1];
-    plain.extend(postcard::to_stdvec(&registry.devices).unwrap());
-    let sealed = at_rest(1).seal("device registry", &plain).unwrap();
-    disk.put(store::FILE, sealed);
-    assert_eq!(*registrar(&disk).registry(), registry);
-}
-
 /// One step in the life of a claim.
 #[derive(Debug, Clone)]
 enum Step {

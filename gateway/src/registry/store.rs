@@ -3,14 +3,11 @@
 //! ```text
 //! registry        sealed (see at_rest) as `device registry`
 //! an export       sealed as `device registry export`: one is never taken for the other
-//! either, opened  version u8 = 2 | the registry in postcard: devices, claims
-//!                 version u8 = 1 | the devices in postcard
+//! either, opened  version u8 = 1 | the registry in postcard: devices, claims
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::Registry;
@@ -25,9 +22,7 @@ pub const INCOMING: &str = "registry.incoming";
 
 const CONTEXT: &str = "device registry";
 const EXPORT_CONTEXT: &str = "device registry export";
-const VERSION: u8 = 2;
-/// That of registries without claims.
-const VERSION_DEVICES: u8 = 1;
+const VERSION: u8 = 1;
 
 /// Why the registry cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -124,10 +119,6 @@ fn encode(registry: &Registry) -> Zeroizing<Vec<u8>> {
 fn decode(plain: &[u8]) -> Result<Registry, ContentError> {
     let read = match plain.split_first() {
         Some((&VERSION, body)) => whole(body),
-        Some((&VERSION_DEVICES, body)) => whole(body).map(|devices| Registry {
-            devices,
-            claims: BTreeMap::new(),
-        }),
         Some((&version, _)) if version > VERSION => return Err(ContentError::Newer { version }),
         _ => None,
     };
@@ -135,9 +126,8 @@ fn decode(plain: &[u8]) -> Result<Registry, ContentError> {
     sound.ok_or(ContentError::Unsound)
 }
 
-/// All of these bytes as one value.
-fn whole<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    let read: Result<(T, _), _> = postcard::take_from_bytes(body);
-    let whole = read.ok().filter(|(_, rest)| rest.is_empty());
-    whole.map(|(value, _)| value)
+/// The registry that all of these bytes are.
+fn whole(body: &[u8]) -> Option<Registry> {
+    let (registry, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(registry)
 }

@@ -53,7 +53,7 @@ fn verify(rig: &Rig, more: &[&str]) -> Finished {
 
 fn write_received(rig: &Rig) {
     let lines = received(rig);
-    let lines: Vec<String> = lines.iter().map(|(line, _)| line.to_string()).collect();
+    let lines: Vec<String> = lines.iter().map(|(line, _)| line.clone()).collect();
     fs::write(rig.path().join("received"), lines.join("\n")).expect("it can be written");
 }
 
