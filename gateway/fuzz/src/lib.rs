@@ -1,5 +1,5 @@
-//! Fuzzing of what reads requests in the gateway: HTTP, the control socket, and who comes to the
-//! broker inside.
+//! Fuzzing of what reads requests in the gateway: HTTP, the control socket, who comes to the broker
+//! inside, and what a witness is asked.
 //!
 //! Each module feeds bytes to the gateway as whoever connects would, and panics where something
 //! does not hold. `targets/` are the same as coverage-guided targets, `run` builds and runs them:
@@ -12,6 +12,7 @@ pub mod broker;
 pub mod control;
 pub mod http;
 mod plant;
+pub mod witness;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 4] = [
     Target {
         name: "http",
         seeds: http::seeds,
@@ -50,6 +51,11 @@ pub const TARGETS: [Target; 3] = [
         name: "broker",
         seeds: broker::seeds,
         feed: broker::feed,
+    },
+    Target {
+        name: "witness",
+        seeds: witness::seeds,
+        feed: witness::feed,
     },
 ];
 
