@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Source;
 use super::answer::{Answer, busy, json as told, typed};
 use super::routes::House;
-use crate::status::{DEAD_LETTERS, Status};
+use crate::status::Status;
 
 /// Whether the process lives.
 pub(super) const LIVES: &str = "/healthz";
@@ -38,7 +38,7 @@ pub(super) async fn ready<S: Source>(State(house): State<House<S>>) -> Answer {
 /// What keeps the gateway from working as usual: names, and what they mean for the data.
 fn reasons(status: &Status) -> Vec<Value> {
     let states = status.states.iter();
-    let kept = states.filter(|state| state.name != DEAD_LETTERS);
+    let kept = states.filter(|state| state.is_trouble());
     kept.map(|state| {
         let mut reason = json!({ "state": state.name, "meaning": state.meaning });
         if let (Some(fault), Some(reason)) = (&state.fault, reason.as_object_mut()) {

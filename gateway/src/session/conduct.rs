@@ -85,6 +85,17 @@ pub struct Ruling {
     pub until_us: Option<i64>,
 }
 
+/// A device in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Which device.
+    pub device: DeviceName,
+    /// How often it did what in this start of the gateway, since it was free.
+    pub why: BTreeMap<Uncounted, u64>,
+    /// Until when, on the monotonic clock in µs; `None` until it is released.
+    pub until_us: Option<u64>,
+}
+
 /// How a device is taken.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -308,6 +319,21 @@ impl Session {
     /// How a device is taken.
     pub fn standing(&self, device: &DeviceName) -> Standing {
         self.conduct.standing(device, &self.config.policy)
+    }
+
+    /// The devices in quarantine, by name.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        self.conduct
+            .accounts
+            .iter()
+            .filter_map(|(device, account)| {
+                let (turn, until_us) = account.held?;
+                (turn == Turn::Quarantined).then(|| Held {
+                    device: device.clone(),
+                    why: account.why.clone(),
+                    until_us,
+                })
+            })
     }
 
     /// From here on offences are answered so.

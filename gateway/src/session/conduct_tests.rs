@@ -206,8 +206,19 @@ fn a_quarantine_of_an_earlier_start_goes_on() {
     let now = bench.now;
     bench.session.hold(now, name("d"), Some(until));
     assert!(bench.receive("d", &batch(1)).is_empty());
+    let held: Vec<Held> = bench.session.held().collect();
+    let until_us = Some(bench.now.mono_us + 5_000_000);
+    assert_eq!(
+        held,
+        [Held {
+            device: name("d"),
+            why: BTreeMap::new(),
+            until_us,
+        }]
+    );
     wait(&mut bench, 5_000_000);
     assert!(rulings(&bench.event(Event::Deadline))[0].is_over);
+    assert_eq!(bench.session.held().count(), 0);
 }
 
 /// Another gateway owns the site, and says so.

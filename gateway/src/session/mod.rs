@@ -57,7 +57,7 @@ use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
 use crate::time::Timestamp;
 
 pub use claims::{CLAIMS_MAX, CLAIMS_US, Claims, OpenClaim};
-pub use conduct::{NOISE_MAX, NOISE_US, Policy, Ruling, Standing, THROTTLED_MAX, Turn};
+pub use conduct::{Held, NOISE_MAX, NOISE_US, Policy, Ruling, Standing, THROTTLED_MAX, Turn};
 pub use keys::{DeviceKey, Frames, HEARD_MAX, Keyring};
 pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX};
 pub use pair::{CHECKS_MAX, GAPS_MAX};

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{
-    DEAD_LETTERS, Devices, Limit, Link, Parts, Setup, Sink, State, Status, StorePart, Unit,
+    DEAD_LETTERS, DEVICES_HELD, Devices, HeldDevice, Limit, Link, Parts, Setup, Sink, State,
+    Status, StorePart, Unit,
 };
 use crate::clock::trust::Distrust;
 use crate::conductor::Condition;
 use crate::record::rfc3339;
 use crate::sinks;
 use crate::sinks::status::Phase;
+
+/// So many devices in quarantine are named; of the others it is told how many there are.
+const HELD_NAMED: usize = 8;
 
 /// Puts the parts together.
 pub fn compose(setup: &Setup, parts: &Parts) -> Status {
@@ -21,6 +25,7 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
     let sinks = sinks.map(|(name, status)| (name.clone(), sink(name, status, parts)));
     let sinks: BTreeMap<String, Sink> = sinks.collect();
     states.extend(sinks.iter().filter_map(|(name, sink)| letters(name, sink)));
+    states.extend(held(&parts.core.held));
     let pacing = parts.core.pacing;
     let (up, counters) = parts.link;
     Status {
@@ -77,6 +82,35 @@ fn letters(name: &str, sink: &Sink) -> Option<State> {
     })
 }
 
+/// Devices in quarantine are told: all others are taken as ever.
+fn held(devices: &[HeldDevice]) -> Option<State> {
+    let named = devices.iter().take(HELD_NAMED).map(|held| {
+        let why = held.why.iter();
+        let mut told: Vec<String> = why
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        told.push(match held.until_us {
+            Some(until_us) => format!("until {}", rfc3339(until_us)),
+            None => "until it is released".to_owned(),
+        });
+        format!("{} ({})", held.device, told.join(", "))
+    });
+    let mut named: Vec<String> = named.collect();
+    match devices.len().saturating_sub(HELD_NAMED) {
+        0 => {}
+        more => named.push(format!("{more} more")),
+    }
+    (!named.is_empty()).then(|| State {
+        name: DEVICES_HELD.to_owned(),
+        why: Some(named.join("; ")),
+        meaning:
+            "what these devices send is neither logged nor acked, they keep it; all others go \
+                  on; tidegate device release frees one before its time"
+                .to_owned(),
+        ..State::default()
+    })
+}
+
 /// Records and bytes in a sink's queues. A sink without a queue has none there.
 fn queue(store: &StorePart, sink: &str) -> (u64, u64) {
     store.queues.get(sink).copied().unwrap_or_default()
@@ -116,6 +150,13 @@ fn limits(setup: &Setup, parts: &Parts) -> Vec<Limit> {
         )
     }));
     limits
+}
+
+impl State {
+    /// Whether it keeps the gateway from working as usual.
+    pub fn is_trouble(&self) -> bool {
+        ![DEAD_LETTERS, DEVICES_HELD].contains(&self.name.as_str())
+    }
 }
 
 impl From<&Condition> for State {

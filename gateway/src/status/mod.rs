@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use compose::compose;
-pub use parts::{CorePart, Parts, Setup, SinkSetup, StorePart};
+pub use parts::{CorePart, HeldDevice, Parts, Setup, SinkSetup, StorePart};
 
 use crate::budget::Standing;
 use crate::control::Counts;
@@ -32,17 +32,19 @@ use crate::mqtt::LinkCounters;
 use crate::reload::InForce;
 use crate::sinks;
 
-/// The one state that is no trouble of the gateway: it works as usual with it.
+/// A state that is no trouble of the gateway: it works as usual with dead letters.
 pub const DEAD_LETTERS: &str = "sink-dead-letters";
+/// The other one: it works as usual while it holds devices in quarantine.
+pub const DEVICES_HELD: &str = "devices-held";
 
 /// What a gateway is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Which gateway.
     pub gateway: About,
-    /// Whether no state but [`DEAD_LETTERS`] holds.
+    /// Whether no state but [`DEAD_LETTERS`] and [`DEVICES_HELD`] holds.
     pub works_as_usual: bool,
-    /// What keeps it from that, then the dead letters that wait for a person.
+    /// What keeps it from that, then what waits for a person.
     pub states: Vec<State>,
     /// Each sink by name.
     pub sinks: BTreeMap<String, Sink>,
@@ -78,11 +80,12 @@ pub struct About {
     pub version: String,
 }
 
-/// Something that keeps the gateway from working as usual.
+/// Something that keeps the gateway from working as usual, or waits for a person.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// What it is called: `log-failing`, `spool-failing`, `standby`, `unsubscribed`,
-    /// `clock-untrusted`, `sink-circuit-open`, `sink-spool-failing` or `sink-dead-letters`.
+    /// `clock-untrusted`, `sink-circuit-open`, `sink-spool-failing`, `sink-dead-letters` or
+    /// `devices-held`.
     pub name: String,
     /// Of a disk, the kind of trouble: `disk-full`, `read-only` or `disk-failing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

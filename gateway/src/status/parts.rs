@@ -11,7 +11,7 @@ use crate::http;
 use crate::mqtt::LinkCounters;
 use crate::reload::InForce;
 use crate::rules::settings::Settings;
-use crate::session::Pacing;
+use crate::session::{Held, Pacing};
 use crate::sinks;
 use crate::sinks::queue::CLASSES;
 use crate::store::Store;
@@ -92,8 +92,21 @@ pub struct CorePart {
     pub devices: u64,
     /// `limits.devices_max`, as it is in force.
     pub devices_max: u64,
+    /// Devices in quarantine, by name.
+    pub held: Vec<HeldDevice>,
     /// Where the month's budget stands.
     pub budget: Option<Standing>,
+}
+
+/// A device in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldDevice {
+    /// Its name.
+    pub device: String,
+    /// How often it did what, by reason; empty where that was before this start of the gateway.
+    pub why: BTreeMap<String, u64>,
+    /// Until when, UTC in µs; without an end until it is released.
+    pub until_us: Option<i64>,
 }
 
 impl CorePart {
@@ -106,8 +119,21 @@ impl CorePart {
             pending_bytes: session.pending_bytes() as u64,
             devices: session.marks().devices().count() as u64,
             devices_max: session.limits().devices_max.into(),
+            held: session.held().map(|held| held_device(&held, now)).collect(),
             budget: conductor.budget(now),
         }
+    }
+}
+
+fn held_device(held: &Held, now: Timestamp) -> HeldDevice {
+    let why = held.why.iter();
+    HeldDevice {
+        device: held.device.to_string(),
+        why: why.map(|(reason, count)| (reason.name(), *count)).collect(),
+        until_us: held.until_us.map(|until_us| {
+            let left_us = until_us.saturating_sub(now.mono_us);
+            now.wall_us.saturating_add_unsigned(left_us)
+        }),
     }
 }
 

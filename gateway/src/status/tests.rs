@@ -58,6 +58,7 @@ fn parts() -> Parts {
             pending_bytes: 5_000,
             devices: 12,
             devices_max: 20,
+            held: Vec::new(),
             budget: None,
         },
         store: Some(StorePart {
@@ -205,6 +206,36 @@ fn dead_letters_are_told_and_no_fault() {
     // Asked of a store that does not answer, it is what the sink knew last.
     all.store = None;
     assert_eq!(composed(&all).sinks["cloud"].delivery.dead_letters, None);
+}
+
+#[test]
+fn devices_in_quarantine_are_told_with_the_reason_and_no_fault() {
+    let held = |number: u32, until_us| HeldDevice {
+        device: format!("pump-{number}"),
+        why: BTreeMap::from([("forged".to_owned(), 57), ("key".to_owned(), 2)]),
+        until_us,
+    };
+    let mut all = parts();
+    all.core.held = vec![held(1, Some(1_772_368_200_000_000)), held(2, None)];
+    let status = composed(&all);
+    assert!(status.works_as_usual);
+    let [state] = &status.states[..] else {
+        panic!("{:?}", status.states);
+    };
+    assert_eq!(state.name, DEVICES_HELD);
+    assert!(!state.is_trouble());
+    assert_eq!(
+        state.why.as_deref(),
+        Some(
+            "pump-1 (forged 57, key 2, until 2026-03-01T12:30:00Z); \
+             pump-2 (forged 57, key 2, until it is released)"
+        )
+    );
+    all.core.held = (0..11).map(|number| held(number, None)).collect();
+    let status = composed(&all);
+    let why = status.states[0].why.as_deref().unwrap();
+    assert!(why.contains("pump-7 ") && !why.contains("pump-8 "), "{why}");
+    assert!(why.ends_with("; 3 more"), "{why}");
 }
 
 #[test]

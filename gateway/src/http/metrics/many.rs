@@ -13,12 +13,13 @@ fn word<T: serde::Serialize>(value: &T) -> String {
 }
 
 /// States of the whole gateway.
-const STATES: [&str; 5] = [
+const STATES: [&str; 6] = [
     "log-failing",
     "spool-failing",
     "standby",
     "unsubscribed",
     "clock-untrusted",
+    "devices-held",
 ];
 /// States of a sink.
 const SINK_STATES: [&str; 3] = [

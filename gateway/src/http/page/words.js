@@ -161,6 +161,7 @@ const STATES = {
   'clock-untrusted': ['The gateway’s clock is not trusted', 'Let a time service set the gateway’s clock.'],
   'sink-circuit-open': ['A sink does not take records', 'Correct what the error says: address, credentials or receiver.'],
   'sink-spool-failing': ['A sink’s queues cannot be read or written', 'Check the gateway’s disk.'],
+  'devices-held': ['Devices are in quarantine for what they did', 'Find out who speaks with their keys. “tidegate device revoke” ends a stolen one, “tidegate device release” frees a device.'],
   'sink-dead-letters': ['A sink refused records; they are kept', 'Look at them with “tidegate sink dead-letter list”, then resend or drop them.'],
 };
 
