@@ -59,7 +59,20 @@ pub enum DataDirError {
 pub struct DataDir {
     /// Whether the `format` file was unreadable and has been written anew.
     pub format_repaired: bool,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// The system's lock on a file, held until the value is dropped.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing alone would not do: a process that this one is just starting has the file, too, until
+    /// it runs its own program.
+    fn drop(&mut self) {
+        // What cannot be unlocked is closed next.
+        let _ = self.0.unlock();
+    }
 }
 
 impl DataDir {
@@ -90,10 +103,11 @@ impl DataDir {
         let file = File::open(dir.join("lock")).ok()?;
         // Shared, and given back at once: a gateway that starts at this very moment would be told
         // that the directory is in use, and starts again.
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(holder(&file)),
-            _ => None,
+        if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+            return Some(holder(&file));
         }
+        drop(Lock(file));
+        None
     }
 
     /// Checks the format without the lock and without writing: for commands that only look.
@@ -104,7 +118,7 @@ impl DataDir {
 
 /// Waits for the lock of a folder, which is made if missing; it goes with the value. Who holds it
 /// holds it for some fsyncs.
-pub fn lock_of(folder: &Path) -> io::Result<File> {
+pub fn lock_of(folder: &Path) -> io::Result<Lock> {
     fs::create_dir_all(folder)?;
     let mut options = OpenOptions::new();
     let lock = options
@@ -113,7 +127,7 @@ pub fn lock_of(folder: &Path) -> io::Result<File> {
         .write(true)
         .open(folder.join("lock"))?;
     lock.lock()?;
-    Ok(lock)
+    Ok(Lock(lock))
 }
 
 enum Format {
@@ -143,9 +157,9 @@ fn holder(file: &File) -> String {
     }
 }
 
-fn take_lock(dir: &Path) -> Result<File, DataDirError> {
+fn take_lock(dir: &Path) -> Result<Lock, DataDirError> {
     let path = dir.join("lock");
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -162,10 +176,12 @@ fn take_lock(dir: &Path) -> Result<File, DataDirError> {
         }
         Err(TryLockError::Error(source)) => return Err(io_error(&path, source)),
     }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
+    let mut lock = Lock(file);
+    lock.0
+        .set_len(0)
+        .and_then(|()| writeln!(lock.0, "{}", std::process::id()))
         .map_err(|source| io_error(&path, source))?;
-    Ok(file)
+    Ok(lock)
 }
 
 fn check_format(dir: &Path) -> Result<Format, DataDirError> {
@@ -225,6 +241,17 @@ mod tests {
         assert!(text.contains(&holder), "{text}");
         drop(held);
         assert!(!DataDir::hold(dir.path()).unwrap().format_repaired);
+    }
+
+    #[test]
+    fn a_directory_is_free_at_once_though_a_process_that_starts_has_the_file_still() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = take_lock(dir.path()).unwrap();
+        // As a process has it between its fork and its own program.
+        let _inherited = held.0.try_clone().unwrap();
+        assert!(take_lock(dir.path()).is_err());
+        drop(held);
+        assert!(DataDir::hold(dir.path()).is_ok());
     }
 
     #[test]
