@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::script::{S, Script, name, site};
+use super::script::{S, Script, name};
 use crate::conduct::{Decision, KIND, RULE};
 use crate::entry::{Entry, Uncounted};
-use crate::pipeline::Pipeline;
 use crate::record::{AlertCause, AlertState, Value};
 use crate::rules::Priority;
 use crate::session::Turn;
@@ -65,14 +64,7 @@ fn every_decision_is_a_record_for_every_sink() {
 #[test]
 fn from_every_base_they_are_the_same() {
     let script = ruled();
-    let whole = script.run();
-    let mut pipeline = Pipeline::new(&site());
-    let mut emitted = Vec::new();
-    for (position, logged) in script.log.iter().enumerate() {
-        (pipeline, _) = Pipeline::restore(&site(), &pipeline.snapshot());
-        pipeline.apply(position as u64, logged, &mut emitted);
-    }
-    assert_eq!(emitted, whole.emitted);
+    assert_eq!(script.run_from_every_base().emitted, script.run().emitted);
 }
 
 #[test]

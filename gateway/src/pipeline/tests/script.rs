@@ -308,6 +308,17 @@ impl Script {
         }
         Run { pipeline, emitted }
     }
+
+    /// Runs the whole log, with a restart from a base before every entry.
+    pub fn run_from_every_base(&self) -> Run {
+        let mut pipeline = Pipeline::new(&site());
+        let mut emitted = Vec::new();
+        for (position, logged) in self.log.iter().enumerate() {
+            (pipeline, _) = Pipeline::restore(&site(), &pipeline.snapshot());
+            pipeline.apply(position as u64, logged, &mut emitted);
+        }
+        Run { pipeline, emitted }
+    }
 }
 
 /// What a log gave.
