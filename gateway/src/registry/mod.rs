@@ -35,7 +35,6 @@ mod enrolment;
 mod import;
 mod key;
 mod mistake;
-mod snapshot;
 
 #[cfg(feature = "network")]
 pub mod order;
@@ -63,7 +62,6 @@ pub use self::enrolment::Enrolment;
 pub use self::import::Imported;
 pub use self::key::{Fingerprint, KEY_BYTES, Key};
 pub use self::mistake::RegistryError;
-pub use self::snapshot::{DeviceKeys, Keys};
 #[cfg(feature = "network")]
 pub use self::{
     order::{Answer, Order},
@@ -108,11 +106,6 @@ impl Registry {
     /// Whether no device was ever registered.
     pub fn is_empty(&self) -> bool {
         self.devices.is_empty()
-    }
-
-    /// What frames are opened with.
-    pub fn keys(&self) -> Keys {
-        Keys::of(self)
     }
 
     /// Registers a device with a key, or gives one to a device that was revoked.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::order::{Answer, Exported, Issued, Login, Opened, Order, Shown, ShownClaim};
 use super::store::{self, StoreError};
-use super::{ClaimWish, Confirmation, Enrolment, Key, Keys, Registry, RegistryAct, RegistryError};
+use super::{ClaimWish, Confirmation, Enrolment, Key, Registry, RegistryAct, RegistryError};
 use crate::at_rest::{self, AtRest, KEY_HELP};
 use crate::disk::Disk;
 use crate::entry::Uncounted;
@@ -119,11 +119,6 @@ impl Registrar {
         &self.registry
     }
 
-    /// What frames are opened with.
-    pub fn keys(&self) -> Keys {
-        self.registry.keys()
-    }
-
     /// Carries an order out; `now_us` is UTC by the gateway's clock.
     pub fn carry_out(
         &mut self,
@@ -169,8 +164,8 @@ impl Registrar {
         }
     }
 
-    /// Takes note that a frame under a key of a device is durable; whether the snapshot of keys is
-    /// another one now.
+    /// Takes note that a frame under a key of a device is durable; whether its keys are
+    /// others now.
     ///
     /// That a key was heard comes to the file with the next change: a start that forgot it learns
     /// it from the next frame, and a plant whose devices all appear at once writes nothing.
