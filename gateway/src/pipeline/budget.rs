@@ -9,13 +9,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::occasion::{About, Occasion};
 use crate::budget::{Action, Decision, Level, RULE, coarsened};
-use crate::entry::Logged;
 use crate::ledger::counters::{Cut, Cuts};
-use crate::record::id::{Origin, of_decision, of_note};
-use crate::record::{
-    AlertCause, AlertNote, AlertState, ClockQuality, Emitted, GROUP, Place, Record, RecordId, Value,
-};
+use crate::record::{AlertCause, AlertState, Emitted, GROUP, Value};
 use crate::rules::{Priority, RuleSet};
 
 /// Sensors of the records that tell, and the level from which on their alert is open.
@@ -33,112 +30,6 @@ pub(super) struct Budget {
     cuts: Cuts,
 }
 
-/// What the records of a decision have in common.
-pub(super) struct Scene<'a> {
-    pub site: &'a str,
-    pub log_incarnation: u32,
-    pub position: u64,
-    pub logged: &'a Logged,
-}
-
-/// Whom a decision's record is about.
-pub(super) struct About<'a> {
-    pub rule: &'a str,
-    pub device: &'a str,
-    pub sensor: &'a str,
-    pub unit: &'a str,
-}
-
-impl Scene<'_> {
-    /// The record that tells of a decision, for these sinks.
-    pub fn tell(
-        &self,
-        about: &About<'_>,
-        (cause, state): (AlertCause, AlertState),
-        values: Vec<(String, Value)>,
-        sinks: &[String],
-    ) -> Emitted {
-        let id = of_decision(&self.origin(about), (cause, state), self.place());
-        let mut told = self.record(id, about, values, sinks);
-        told.record.alert = Some(AlertNote {
-            cause,
-            state,
-            historic: false,
-        });
-        told
-    }
-
-    /// The record that carries a note, for these sinks.
-    pub fn carry(
-        &self,
-        about: &About<'_>,
-        note: String,
-        values: Vec<(String, Value)>,
-        sinks: &[String],
-    ) -> Emitted {
-        let id = of_note(&self.origin(about), self.place());
-        let mut told = self.record(id, about, values, sinks);
-        told.record.note = Some(note);
-        told
-    }
-
-    fn origin<'a>(&'a self, about: &About<'a>) -> Origin<'a> {
-        Origin {
-            site: self.site,
-            log_incarnation: self.log_incarnation,
-            rule: about.rule,
-            version: 1,
-            device: about.device,
-            sensor: about.sensor,
-            epoch: 0,
-        }
-    }
-
-    fn place(&self) -> (u64, i64) {
-        (self.position, self.logged.at.wall_us)
-    }
-
-    fn record(
-        &self,
-        id: RecordId,
-        about: &About<'_>,
-        values: Vec<(String, Value)>,
-        sinks: &[String],
-    ) -> Emitted {
-        let at = self.logged.at;
-        let record = Record {
-            id,
-            site: self.site.to_owned(),
-            device: about.device.to_owned(),
-            sensor: about.sensor.to_owned(),
-            unit: about.unit.to_owned(),
-            rule: about.rule.to_owned(),
-            version: 1,
-            epoch: 0,
-            start_us: at.wall_us,
-            end_us: at.wall_us,
-            revision: 0,
-            samples: 0,
-            fresh: 0,
-            clock: if at.wall_trusted {
-                ClockQuality::Learnt
-            } else {
-                ClockQuality::Untrusted
-            },
-            partial: false,
-            alert: None,
-            values,
-            note: None,
-        };
-        Emitted {
-            place: Place::default(),
-            forward: sinks.to_vec(),
-            priority: Priority::High,
-            record,
-        }
-    }
-}
-
 impl Budget {
     /// What was decided last.
     pub fn decided(&self) -> Option<&Decision> {
@@ -151,7 +42,7 @@ impl Budget {
     }
 
     /// Takes a decision; gives the records that tell of it.
-    pub fn decide(&mut self, scene: &Scene<'_>, decision: Decision) -> Vec<Emitted> {
+    pub fn decide(&mut self, occasion: &Occasion<'_>, decision: Decision) -> Vec<Emitted> {
         let before = self.level();
         let told = TOLD.iter().filter_map(|(sensor, from)| {
             let state = match (before >= *from, decision.level >= *from) {
@@ -159,7 +50,7 @@ impl Budget {
                 (true, false) => AlertState::Cleared,
                 (true, true) | (false, false) => return None,
             };
-            Some(tell(scene, &decision, sensor, state))
+            Some(tell(occasion, &decision, sensor, state))
         });
         let told = told.collect();
         self.decided = Some(decision);
@@ -208,7 +99,7 @@ impl Budget {
     }
 }
 
-fn tell(scene: &Scene<'_>, decision: &Decision, sensor: &str, state: AlertState) -> Emitted {
+fn tell(occasion: &Occasion<'_>, decision: &Decision, sensor: &str, state: AlertState) -> Emitted {
     let bytes = |name: &str, bytes: u64| (name.to_owned(), Value::Count(bytes));
     let forecast = decision.forecast_bytes;
     let values = [bytes("used", decision.used_bytes)]
@@ -222,5 +113,5 @@ fn tell(scene: &Scene<'_>, decision: &Decision, sensor: &str, state: AlertState)
         unit: "B",
     };
     let alert = (AlertCause::Budget, state);
-    scene.tell(&about, alert, values.collect(), &decision.sinks)
+    occasion.tell(&about, alert, values.collect(), &decision.sinks)
 }

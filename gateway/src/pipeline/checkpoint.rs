@@ -1,11 +1,11 @@
 //! Checkpoints: the record that carries the audit log's newest one upstream.
 
-use super::budget::{About, Scene};
+use super::occasion::{About, Occasion};
 use crate::checkpoint::{Decision, RULE, SENSOR};
 use crate::record::{Emitted, GROUP, Value};
 
 /// What a decision tells.
-pub(super) fn tell(scene: &Scene<'_>, decision: Decision) -> Emitted {
+pub(super) fn tell(occasion: &Occasion<'_>, decision: Decision) -> Emitted {
     let about = About {
         rule: RULE,
         device: GROUP,
@@ -13,5 +13,5 @@ pub(super) fn tell(scene: &Scene<'_>, decision: Decision) -> Emitted {
         unit: "",
     };
     let entries = ("entries".to_owned(), Value::Count(decision.entries));
-    scene.carry(&about, decision.note, vec![entries], &decision.sinks)
+    occasion.carry(&about, decision.note, vec![entries], &decision.sinks)
 }

@@ -1,12 +1,12 @@
 //! Conduct: the record that tells of a device that went into quarantine or came out.
 
-use super::budget::{About, Scene};
+use super::occasion::{About, Occasion};
 use crate::conduct::{Decision, RULE};
 use crate::record::{AlertCause, AlertState, Emitted, Value};
 use crate::session::Turn;
 
 /// What a decision tells.
-pub(super) fn tell(scene: &Scene<'_>, decision: &Decision) -> Emitted {
+pub(super) fn tell(occasion: &Occasion<'_>, decision: &Decision) -> Emitted {
     let about = About {
         rule: RULE,
         device: decision.device.as_str(),
@@ -27,5 +27,5 @@ pub(super) fn tell(scene: &Scene<'_>, decision: &Decision) -> Emitted {
         (name, Value::Count(*count))
     });
     let alert = (AlertCause::Conduct, state);
-    scene.tell(&about, alert, values.collect(), &decision.sinks)
+    occasion.tell(&about, alert, values.collect(), &decision.sinks)
 }

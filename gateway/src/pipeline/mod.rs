@@ -42,6 +42,7 @@ mod hold;
 mod inputs;
 mod intake;
 mod lane;
+mod occasion;
 mod part;
 pub mod picture;
 mod plan;
@@ -70,6 +71,7 @@ use device::{Device, Scene};
 use emission::Emission;
 use eras::Eras;
 use hold::Hold;
+use occasion::Occasion;
 use plan::{Plan, RULES_MAX, Versions};
 use probe::Probe;
 
@@ -372,7 +374,7 @@ impl Pipeline {
 
     /// Takes a decision of a kind that is known; of another it is not known what it would change.
     fn decide(&mut self, position: u64, logged: &Logged, (kind, text): (&str, &str)) {
-        let scene = budget::Scene {
+        let occasion = Occasion {
             site: &self.site,
             log_incarnation: self.log_incarnation,
             position,
@@ -381,12 +383,12 @@ impl Pipeline {
         if kind == crate::conduct::KIND
             && let Ok(decision) = serde_json::from_str(text)
         {
-            return self.emission.tell(conduct::tell(&scene, &decision));
+            return self.emission.tell(conduct::tell(&occasion, &decision));
         }
         if kind == crate::checkpoint::KIND
             && let Some(decision) = crate::checkpoint::Decision::parse(text)
         {
-            return self.emission.tell(checkpoint::tell(&scene, decision));
+            return self.emission.tell(checkpoint::tell(&occasion, decision));
         }
         let decision = serde_json::from_str::<Decision>(text).ok();
         let Some(decision) = decision.filter(|_| kind == crate::budget::KIND) else {
@@ -394,7 +396,7 @@ impl Pipeline {
             return;
         };
         let ran = self.budget.applied(&self.rules).into_owned();
-        for told in self.budget.decide(&scene, decision) {
+        for told in self.budget.decide(&occasion, decision) {
             self.emission.tell(told);
         }
         if *self.budget.applied(&self.rules) != ran {
