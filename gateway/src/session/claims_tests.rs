@@ -6,6 +6,7 @@ use tidegate_shared::topic::Topic;
 
 use super::tests::{Bench, at, config, name};
 use super::*;
+use crate::entry::Uncounted;
 
 const CODE: [u8; 32] = [0xc0; 32];
 

@@ -1,7 +1,7 @@
 //! Conduct: who is throttled, held and freed, and who never is.
 
 use proptest::prelude::*;
-use tidegate_shared::ids::Incarnation;
+use tidegate_shared::ids::{Incarnation, Term};
 use tidegate_shared::message::{Down, Presence, Status, up};
 use tidegate_shared::seal::{self, Key, SEAL_BYTES_MAX, Way};
 

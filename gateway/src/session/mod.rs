@@ -27,6 +27,8 @@ mod claims_tests;
 mod conduct;
 #[cfg(test)]
 mod conduct_tests;
+mod config;
+mod event;
 mod hello;
 mod intake;
 mod keys;
@@ -49,15 +51,17 @@ mod turns;
 
 use std::collections::BTreeMap;
 
-use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark, SiteName, Term};
+use tidegate_shared::ids::{CatalogHash, DeviceName, Incarnation, Mark};
 use tidegate_shared::limits::{FRAME_BYTES_DEFAULT, FRAME_BYTES_MAX, WINDOW_MAX};
 use tidegate_shared::topic::Topic;
 
-use crate::entry::{Entry, Limits, LinkChange, LinkEntry, Logged, Uncounted};
+use crate::entry::{Entry, Limits, LinkChange, LinkEntry};
 use crate::time::Timestamp;
 
 pub use claims::{CLAIMS_MAX, CLAIMS_US, Claims, OpenClaim};
 pub use conduct::{Held, NOISE_MAX, NOISE_US, Policy, Ruling, Standing, THROTTLED_MAX, Turn};
+pub use config::SessionConfig;
+pub use event::{Effect, Event};
 pub use keys::{DeviceKey, Frames, HEARD_MAX, Keyring};
 pub use marks::{Counts, FLOORS_MAX, Marks, PAIRS_MAX, PartUnreadable, STALE_MAX};
 pub use pair::{CHECKS_MAX, GAPS_MAX};
@@ -89,169 +93,6 @@ pub const REFUSED_AFTER_MS: u32 = 60_000;
 pub const CATALOG_AGAIN_US: u64 = 5_000_000;
 /// Expiry of messages to devices, in s.
 pub const DOWN_EXPIRY_S: u32 = 30;
-
-/// What a session needs to know.
-#[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// The site this gateway serves.
-    pub site: SiteName,
-    /// Drawn with the data directory; the lower of two owns the site.
-    pub gateway_id: u64,
-    /// This start of the gateway, random.
-    pub term: Term,
-    /// This start of the gateway, counted from 1.
-    pub start: u32,
-    /// Of these, `devices_max` concerns the session.
-    pub limits: Limits,
-    /// Largest frame taken, in bytes; at most [`FRAME_BYTES_MAX`].
-    pub frame_bytes_max: usize,
-    /// Frames a device may have in flight; 1 to [`WINDOW_MAX`].
-    pub window: u16,
-    /// Bytes of frames appended and not durable yet, all devices together.
-    pub pending_bytes_max: usize,
-    /// How long a device waits when the store cannot take its frames, in ms.
-    pub retry_after_ms: u32,
-    /// The keys of registered devices.
-    pub keys: Keyring,
-    /// What is done about offences.
-    pub policy: Policy,
-    /// What the counters of sealed answers begin behind, of which 31 bits count: random.
-    pub first_counter: u32,
-}
-
-impl SessionConfig {
-    /// The defaults, for this gateway.
-    pub fn new(site: SiteName, gateway_id: u64, term: Term, start: u32) -> Self {
-        Self {
-            site,
-            gateway_id,
-            term,
-            start,
-            limits: Limits::default(),
-            frame_bytes_max: FRAME_BYTES_MAX,
-            window: WINDOW_DEFAULT,
-            pending_bytes_max: PENDING_BYTES_MAX,
-            retry_after_ms: RETRY_AFTER_MS,
-            keys: Keyring::default(),
-            policy: Policy::default(),
-            first_counter: 0,
-        }
-    }
-}
-
-/// What happens to a session.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'e> {
-    /// The broker confirmed the subscriptions to up, status and gateway topics.
-    Subscribed,
-    /// The connection to the broker is gone.
-    Disconnected,
-    /// A message was delivered.
-    Received {
-        /// Its topic.
-        topic: &'e str,
-        /// Whether the broker kept it before it was delivered (the retain flag of the delivery;
-        /// subscribe without retain-as-published).
-        retained: bool,
-        /// Its bytes.
-        payload: &'e [u8],
-    },
-    /// The entries of a batch whose fsync returned, in order; also those the session did not ask
-    /// for.
-    Durable(&'e [Logged]),
-    /// The store cannot take frames (true), or can again (false).
-    StoreBusy(bool),
-    /// The pipeline holds batches of a catalog it does not have.
-    CatalogWanted {
-        /// Whose.
-        device: &'e DeviceName,
-        /// Which.
-        hash: CatalogHash,
-    },
-    /// The time of [`Session::next_deadline`] has come.
-    Deadline,
-    /// The broker refused a registered device that it knew for certain what only another may do.
-    Foreign(&'e DeviceName),
-    /// Somebody releases a device from quarantine.
-    Release(&'e DeviceName),
-    /// A claim that was handed out was granted.
-    Granted {
-        /// To which device.
-        device: &'e DeviceName,
-        /// What it is to be told.
-        grant: &'e [u8],
-    },
-    /// A claim that was handed out was refused, or could not be carried out.
-    ClaimRefused {
-        /// In whose name it came.
-        device: &'e DeviceName,
-        /// Why.
-        reason: Uncounted,
-    },
-    /// The gateway stops cleanly: nothing more is appended; acks of what is durable still go out,
-    /// and tallies can still be had.
-    Stop,
-}
-
-/// What a session wants done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Put this into the next commit batch.
-    Append(Entry),
-    /// A device waits for what was appended: commit without waiting for more.
-    CommitNow,
-    /// Send this.
-    Publish {
-        /// Where to.
-        topic: Topic,
-        /// Whether the broker keeps it.
-        retained: bool,
-        /// Message expiry in s.
-        expiry_s: Option<u32>,
-        /// A frame.
-        payload: Vec<u8>,
-    },
-    /// Another gateway owns the site (true), or this one does again (false).
-    Standby(bool),
-    /// The store is older than what this gateway said: draw a new log incarnation, as an entry
-    /// before those of the effects that follow. At most once per start.
-    Restored,
-    /// An identity came with other content: a person should know. The frame was refused.
-    Conflict {
-        /// Whose.
-        device: DeviceName,
-        /// Of which incarnation.
-        incarnation: Incarnation,
-        /// Which frame.
-        mark: Mark,
-    },
-    /// A device went into quarantine, or came out: a person should know, and it is to be decided in
-    /// the log.
-    Ruled(Ruling),
-    /// The first frame under this key is on disk: an older one is of no more use.
-    KeyUsed {
-        /// Whose.
-        device: DeviceName,
-        /// Which.
-        key_id: u8,
-    },
-    /// Somebody who has a claim's code asks for a key: the registry is to decide.
-    Claimed {
-        /// In this device's name.
-        device: DeviceName,
-        /// What was said.
-        claim: Vec<u8>,
-    },
-    /// A claim was refused so often for this reason that it is to be told again.
-    ClaimRefused {
-        /// In whose name the last one came; anybody may have said it.
-        device: DeviceName,
-        /// Why.
-        reason: Uncounted,
-        /// How often.
-        times: u64,
-    },
-}
 
 /// The gateway's end of the delivery protocol, for all devices of a site.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use tidegate_shared::topic::Topic;
 
 use super::tests::{TERM, at, config, frame_with, hello, mark, name, progress, unsequenced};
 use super::*;
-use crate::entry::Uncounted;
+use crate::entry::{Logged, Uncounted};
 
 const DEVICES: usize = 1_000;
 /// Frames of the devices that hold much, and little.

@@ -20,7 +20,7 @@ use tidegate_shared::topic::Topic;
 use super::marks::Identity;
 use super::tests::{Bench, config, hello, mark, name, progress, sequenced, unsequenced};
 use super::*;
-use crate::entry::Verdict;
+use crate::entry::{Logged, Uncounted, Verdict};
 
 const DEVICES: usize = 3;
 /// Sends without progress after which a device says Hello again.

@@ -9,7 +9,7 @@ use tidegate_shared::message::{
 use tidegate_shared::topic::Topic;
 
 use super::*;
-use crate::entry::{FrameEntry, GapEntry, Uncounted, Verdict};
+use crate::entry::{FrameEntry, GapEntry, Logged, Uncounted, Verdict};
 
 pub(super) const TERM: Term = Term(77);
 pub(super) const INC: Incarnation = Incarnation(0xabcd);
