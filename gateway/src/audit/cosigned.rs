@@ -56,6 +56,24 @@ pub(super) fn is_path(path: &str) -> bool {
         .is_some_and(is_name)
 }
 
+/// How many entries a witness has cosigned, as far as is known.
+///
+/// # Errors
+/// What is kept of it is none of this log's checkpoints.
+pub fn of(source: &dyn Source, key: &LogKey, witness: &WitnessKey) -> Result<u64, AuditError> {
+    let path = path_of(witness);
+    let Some(bytes) = find(source, &path)? else {
+        return Ok(0);
+    };
+    let kept = Signed::read(&bytes, key, &[]);
+    let kept = kept.map_err(|why| AuditError::Checkpoint { path, why })?;
+    Ok(kept.size())
+}
+
+fn path_of(witness: &WitnessKey) -> String {
+    format!("{COSIGNED}/{:08x}", witness.key_id())
+}
+
 /// The newest of them over an entry, with the cosignatures of all witnesses that cosigned the same.
 ///
 /// # Errors
@@ -114,8 +132,8 @@ pub fn keep(
         let why = format!("it has no cosignature of {}", witness.name());
         return Err(malformed("the witness' answer")(why));
     }
-    let name = format!("{:08x}", witness.key_id());
-    let path = format!("{COSIGNED}/{name}");
+    let path = path_of(witness);
+    let name = path.rsplit('/').next().unwrap_or(&path);
     let before = find(&source, &path)?.and_then(|bytes| Signed::read(&bytes, key, &[]).ok());
     if before.is_some_and(|before| before.size() > asked.size()) {
         return Ok(());
@@ -128,6 +146,6 @@ pub fn keep(
         .map_err(|why| malformed("the witness' answer")(why.to_string()))?;
     let folder = format!("{FOLDER}/{COSIGNED}");
     disk.create_dir(&folder)
-        .and_then(|()| replace_file(disk, &folder, &name, &note.to_bytes()))
+        .and_then(|()| replace_file(disk, &folder, name, &note.to_bytes()))
         .map_err(written(&folder))
 }

@@ -19,11 +19,11 @@ use tlog_tiles::{
 use zeroize::Zeroizing;
 
 use super::cosigned;
-use super::keys::{LogKey, LogSigner, WitnessKey};
+use super::keys::{LogKey, LogSigner};
 use super::snapshot::{Signed, Snapshot, read_tile};
 use super::source::{OnDisk, Source, find, replace_file, written};
-use super::tiles::{self, Growth, HEIGHT, WIDTH, bundle_of, edge, levels};
-use super::witness::Request;
+use super::sweep::sweep;
+use super::tiles::{self, Growth, HEIGHT, WIDTH, bundle_of, edge};
 use super::{AuditError, Entry, Standing};
 use crate::disk::Disk;
 
@@ -182,7 +182,7 @@ impl Log {
         let root = tree_hash(new, &state.hashes).map_err(inconsistent)?;
         self.write_tiles(&files)?;
         self.sign(new, root)?;
-        self.sweep(&[old, new]);
+        sweep(&self.source.disk, &[old, new]);
         Ok(grown(state, new, files))
     }
 
@@ -271,7 +271,7 @@ impl Log {
         if root != signed.root() {
             return Err(AuditError::Inconsistent);
         }
-        self.sweep(&[size]);
+        sweep(&self.source.disk, &[size]);
         Ok(state)
     }
 
@@ -317,54 +317,6 @@ impl Log {
         Ok(())
     }
 
-    /// Removes partial tiles that none of some sizes needs, and what lies beyond the last of them.
-    /// What cannot be removed is in nobody's way: it is tried again, or written over.
-    fn sweep(&self, sizes: &[u64]) {
-        let kept = sizes.iter().flat_map(|size| edge(*size));
-        let kept: BTreeSet<String> = kept.map(|tile| tiles::path(&tile)).collect();
-        let newest = sizes.iter().copied().max().unwrap_or(0);
-        let oldest = sizes.iter().copied().min().unwrap_or(0);
-        for level in 0..=levels(newest) {
-            let here = (newest >> (u32::from(HEIGHT) * u32::from(level))) / WIDTH;
-            let first = oldest >> (u32::from(HEIGHT) * u32::from(level));
-            // What a batch began beyond is without a gap: it is written in this order.
-            for number in (first / WIDTH).saturating_sub(1).. {
-                let tile = Tile::new(HEIGHT, level, number, WIDTH as u32, false);
-                let bundle = (level == 0).then(|| bundle_of(&tile));
-                let mut found = 0;
-                for tile in [tile].into_iter().chain(bundle) {
-                    match self.sweep_tile(&tile, number >= here, &kept) {
-                        Ok(removed) => found += removed,
-                        Err(error) => {
-                            tracing::warn!(%error, "an old tile of the audit log could not be removed");
-                        }
-                    }
-                }
-                if number > here && found == 0 {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Removes what a tile has and nobody needs; gives how many files.
-    fn sweep_tile(&self, tile: &Tile, is_beyond: bool, kept: &BTreeSet<String>) -> io::Result<u32> {
-        let (disk, path) = (&self.source.disk, tiles::path(tile));
-        let mut removed = 0;
-        for name in disk.list(&format!("{FOLDER}/{path}.p"))? {
-            if !kept.contains(&format!("{path}.p/{name}")) {
-                disk.remove(&format!("{FOLDER}/{path}.p/{name}"))?;
-                removed += 1;
-            }
-        }
-        let full = format!("{FOLDER}/{path}");
-        if is_beyond && disk.open(&full).is_ok() {
-            disk.remove(&full)?;
-            removed += 1;
-        }
-        Ok(removed)
-    }
-
     /// The log as it is now, to read and prove.
     ///
     /// # Errors
@@ -390,27 +342,6 @@ impl Log {
             Ok(())
         })?;
         Ok(standing)
-    }
-
-    /// What a witness is asked that has cosigned an old size of this log, 0 when none.
-    ///
-    /// # Errors
-    /// The log never had that size.
-    pub fn for_witness(&self, old_size: u64) -> Result<Request, AuditError> {
-        self.snapshot()?.request(old_size)
-    }
-
-    /// Keeps what a witness answered to a request of this log.
-    ///
-    /// # Errors
-    /// It is no cosignature of that witness on it.
-    pub fn take_cosignature(
-        &mut self,
-        request: &Request,
-        answer: &str,
-        witness: &WitnessKey,
-    ) -> Result<(), AuditError> {
-        cosigned::keep(&self.source.disk, &self.key, request, answer, witness)
     }
 }
 

@@ -37,6 +37,7 @@
 //! [tlog-witness]: https://c2sp.org/tlog-witness
 //! [tlog-cosignature]: https://c2sp.org/tlog-cosignature
 
+pub mod asking;
 pub mod copy;
 pub mod cosigned;
 mod diff;
@@ -44,10 +45,12 @@ mod entry;
 mod error;
 mod keys;
 mod log;
+pub mod newest;
 pub mod proof;
 mod snapshot;
 mod source;
 mod standing;
+mod sweep;
 mod tiles;
 pub mod told;
 pub mod verify;

@@ -65,6 +65,7 @@ fn render(status: &Status) -> String {
         configuration(&mut out, in_force);
     }
     sinks(&mut out, status);
+    witnesses(&mut out, status);
     around(&mut out, status);
     if let Some(standing) = &status.budget {
         let _ = writeln!(out, "budget    {}", bill::standing_words(standing));
@@ -159,6 +160,24 @@ fn sinks(out: &mut String, status: &Status) {
     align(out, &rows);
     for (name, sink) in &status.sinks {
         sink_lines(out, name, sink);
+    }
+}
+
+/// Who cosigns the audit log, a line each.
+fn witnesses(out: &mut String, status: &Status) {
+    for (name, witness) in &status.witnesses {
+        let _ = write!(
+            out,
+            "\nwitness   {name} has cosigned {} of {} entries of the audit log",
+            number(witness.cosigned),
+            number(witness.entries)
+        );
+        if let Some(why) = &witness.silent {
+            let _ = write!(out, "; it cannot be asked: {}", plain::in_line(why));
+        }
+    }
+    if !status.witnesses.is_empty() {
+        let _ = writeln!(out);
     }
 }
 

@@ -73,6 +73,7 @@ fn keys_of_a_start(in_force: &Settings, new: &Settings) -> Vec<String> {
         budget: _,
         http,
         security,
+        witnesses,
         sinks,
         rules: _,
     } = in_force;
@@ -87,6 +88,7 @@ fn keys_of_a_start(in_force: &Settings, new: &Settings) -> Vec<String> {
         ("log.segment_bytes", *segment_bytes != new.log.segment_bytes),
         ("http", *http != new.http),
         ("security", *security != new.security),
+        ("witness", *witnesses != new.witnesses),
         ("log.bytes_max", *bytes_max != new.log.bytes_max),
     ];
     let differs = fixed.into_iter().filter(|(_, differs)| *differs);

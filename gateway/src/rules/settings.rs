@@ -4,6 +4,7 @@ mod budget;
 mod http;
 mod security;
 mod sink;
+mod witness;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub use budget::BudgetSettings;
 pub use http::{ServeSettings, ServeTls};
 pub use security::{Frames, Publishers, QuarantineSettings, SecuritySettings};
 pub use sink::*;
+pub use witness::WitnessSettings;
 
 use super::RuleSet;
 use crate::entry::Limits;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub http: Option<ServeSettings>,
     /// `[security]`.
     pub security: SecuritySettings,
+    /// `[witness.NAME]`, by name.
+    pub witnesses: Vec<WitnessSettings>,
     /// `[sink.NAME]`, by name.
     pub sinks: Vec<SinkSettings>,
     /// `[[rule]]`.

@@ -196,6 +196,7 @@ fn a_whole_configuration_becomes_settings() {
         budget: None,
         http: None,
         security: SecuritySettings::default(),
+        witnesses: Vec::new(),
         sinks: vec![SinkSettings::new(
             "cloud",
             SinkKind::Http(HttpSettings {

@@ -13,6 +13,7 @@ use super::core::Question;
 use super::writer::Question as StoreQuestion;
 use super::{books, reload, trust};
 use crate::audit::Who;
+use crate::audit::asking::Standing;
 use crate::budget::Billed;
 use crate::causes;
 use crate::conductor::Condition;
@@ -45,6 +46,8 @@ pub(super) struct Answers {
     pub setup: Setup,
     /// Each sink by name.
     pub sinks: BTreeMap<String, SinkAnswers>,
+    /// How it stands with each witness, by name.
+    pub witnesses: BTreeMap<String, watch::Receiver<Standing>>,
     /// The spool, for its dead letters.
     pub spool: Arc<Mutex<Spool>>,
     /// The link to the broker.
@@ -102,12 +105,15 @@ impl Answers {
             Some(store) => tokio::time::timeout(STORE_PATIENCE, store).await.ok(),
             None => None,
         };
-        let sinks = self.sinks.iter();
+        let (sinks, witnesses) = (self.sinks.iter(), self.witnesses.iter());
         let parts = Parts {
             core,
             store: store.and_then(Result::ok),
             sinks: sinks
                 .map(|(name, sink)| (name.clone(), sink.status.borrow().clone()))
+                .collect(),
+            witnesses: witnesses
+                .map(|(name, standing)| (name.clone(), standing.borrow().clone()))
                 .collect(),
             link: (self.link.is_up(), self.link.counters()),
             control: self.control.as_ref().map(Meter::counts),

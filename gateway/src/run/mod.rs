@@ -11,20 +11,24 @@
 
 mod answers;
 mod books;
+mod broker;
 mod core;
 pub mod demo;
 #[cfg(feature = "embedded-broker")]
 mod doors;
+mod error;
 pub mod queue;
 pub mod reload;
+mod serving;
 #[cfg(test)]
 #[cfg(feature = "embedded-broker")]
 mod serving_tests;
+mod start;
 mod supervisor;
 mod trust;
+mod witnesses;
 mod writer;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -32,81 +36,32 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::answers::{Answers, SinkAnswers};
+use self::broker::Opened;
 use self::core::Core;
+pub use self::error::RunError;
 use self::queue::SpoolQueue;
 use self::reload::{Reloader, Source};
 pub use self::supervisor::Supervisor;
+use self::witnesses::Asked;
 use self::writer::{Looking, Writer};
-use crate::audit::witness;
-use crate::conductor::{self, Condition, Conductor, Draws, Start, StartError};
+use crate::conductor::{Condition, Start};
 use crate::control::Control;
-use crate::disk::Disk;
-use crate::disk::data_dir::{DataDir, DataDirError, lock_of};
-use crate::disk::real::RealDisk;
-use crate::http::{Cosigner, Door, HttpError};
-use crate::mqtt::access::Refusal;
+use crate::disk::data_dir::DataDir;
+use crate::http::Door;
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
 #[cfg(feature = "embedded-broker")]
-use crate::mqtt::{
-    access::Doorkeeper,
-    embedded::{EmbeddedBroker, EmbeddedError},
-};
+use crate::mqtt::{access::Doorkeeper, embedded::EmbeddedBroker};
 use crate::plant::{self, Overview};
 use crate::recent::{Recent, Taps};
-use crate::rules::settings::{MqttSettings, Settings};
-use crate::session::Keyring;
+use crate::rules::settings::Settings;
 use crate::sinks::framing::Framing;
 use crate::sinks::{self, SinkError, SinkHandle};
 use crate::status::{Setup, Status};
-use crate::time::{Clock, SystemClock, Timestamp, Word};
-use crate::trust::{Trust, TrustError, Whose, witness_signer};
+use crate::store::Store;
+use crate::time::{Clock, SystemClock};
 
 /// Questions that may wait for the core.
 const QUESTIONS_MAX: usize = 16;
-
-/// Why the gateway did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The data directory is in use, newer, or cannot be used.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The data directory cannot be opened.
-    #[error("the data directory {dir} cannot be opened; nothing was received yet")]
-    Disk {
-        /// Where.
-        dir: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Registry or audit log cannot be opened.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// The start could not be counted, or the store not opened.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The embedded broker did not start.
-    #[cfg(feature = "embedded-broker")]
-    #[error(transparent)]
-    Broker(#[from] EmbeddedError),
-    /// This binary has no broker inside.
-    #[cfg(not(feature = "embedded-broker"))]
-    #[error(
-        "this binary was built without the embedded broker: set mqtt.url, or build with the feature embedded-broker"
-    )]
-    NoBroker,
-    /// Page, API and metrics cannot be served.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// A sink could not be set up.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    /// The gateway's core ended by itself.
-    #[error("the gateway ended by itself; what was acked is on disk, the log above says why")]
-    CoreEnded,
-    /// The system has no entropy or no thread left.
-    #[error("the system refused what a start needs; nothing was received yet")]
-    System(#[source] std::io::Error),
-}
 
 /// A running gateway.
 pub struct Gateway {
@@ -121,6 +76,7 @@ pub struct Gateway {
     embedded: Option<EmbeddedBroker>,
     control: Option<JoinHandle<()>>,
     reloader: Option<JoinHandle<()>>,
+    witnesses: Vec<Asked>,
     http: Option<(String, JoinHandle<()>)>,
     _data_dir: DataDir,
 }
@@ -181,9 +137,9 @@ impl Gateway {
             Some(http) => Some(Door::open(http).await?),
             None => None,
         };
-        let (begun, trust) = begin(&settings, (clock.now(), clock.word()))?;
+        let (begun, trust) = start::begin(&settings, (clock.now(), clock.word()))?;
         let door = match door {
-            Some(door) => Some(with_witness(
+            Some(door) => Some(serving::with_witness(
                 door,
                 &settings,
                 begun.identity.gateway,
@@ -198,7 +154,7 @@ impl Gateway {
             broker,
             embedded,
             refusals,
-        } = open_broker(&settings, &client_id, (&keys, &clock)).await?;
+        } = broker::open(&settings, &client_id, (&keys, &clock)).await?;
         let Start {
             identity,
             term,
@@ -207,7 +163,7 @@ impl Gateway {
             will,
             ..
         } = begun;
-        secure(&mut conductor, &settings, (&trust, &keys), clock.now())?;
+        start::secure(&mut conductor, &settings, (&trust, &keys), clock.now())?;
         let will = Will {
             topic: tidegate_shared::topic::Topic::Gateway
                 .text(&settings.site)
@@ -217,18 +173,7 @@ impl Gateway {
         };
         let (stop_sinks, stopping) = watch::channel(false);
         let notify: Vec<Arc<Notify>> = settings.sinks.iter().map(|_| Arc::default()).collect();
-        let mut handles = Vec::new();
-        for (sink, notify) in settings.sinks.iter().zip(&notify) {
-            let queue = SpoolQueue::new(store.spool(), &sink.name);
-            let queue = Arc::new(queue.framed(Framing::of(&sink.kind)));
-            handles.push(sinks::spawn(
-                sink,
-                queue,
-                clock.clone(),
-                notify.clone(),
-                stopping.clone(),
-            )?);
-        }
+        let handles = spawn_sinks(&settings, &store, (&notify, &stopping), &clock)?;
         let spool = store.spool();
         let wakes = notify.clone();
         let taps = Taps::default();
@@ -257,7 +202,8 @@ impl Gateway {
             doorkeeper: embedded.as_ref().map(|one| Arc::clone(one.doorkeeper())),
         };
         let trust = trust::spawn(trust, hearers, clock.clone(), settings.site.clone());
-        let trust = trust.map_err(RunError::System)?;
+        let (trust, entries) = trust.map_err(RunError::System)?;
+        let witnesses = witnesses::spawn(&settings.witnesses, &settings.data_dir, &entries, &clock);
         let core = Core {
             clock: clock.clone(),
             trust: trust.clone(),
@@ -271,7 +217,7 @@ impl Gateway {
         let core = tokio::spawn(core.run(events, reports, asked, refusals, async {
             let _ = stopped.await;
         }));
-        let control = open_control(&settings);
+        let control = serving::open_control(&settings);
         let (reload, reloader) = match source {
             Some((source, supervisor)) => {
                 let told = (clock.clone(), supervisor);
@@ -294,6 +240,10 @@ impl Gateway {
                 .iter()
                 .zip(handles.iter().zip(wakes))
                 .map(|(sink, (handle, wake))| (sink.name.clone(), SinkAnswers::of(handle, wake)))
+                .collect(),
+            witnesses: witnesses
+                .iter()
+                .map(|one| (one.name.clone(), one.standing.clone()))
                 .collect(),
             spool,
             link: watched.clone(),
@@ -319,9 +269,10 @@ impl Gateway {
             sinks: handles,
             stop_core,
             stop_sinks,
-            control: control.map(|control| serve(control, &answers)),
+            control: control.map(|control| serving::serve(control, &answers)),
             reloader,
-            http: door.map(|door| serve_http(door, &answers, clock)),
+            witnesses,
+            http: door.map(|door| serving::serve_http(door, &answers, clock)),
             answers,
             broker,
             link: watched,
@@ -376,7 +327,9 @@ impl Gateway {
     /// Stops cleanly: what was received is on disk and acked, the site sees it offline.
     pub async fn stop(self) {
         let http = self.http.map(|(_, task)| task);
-        for task in self.control.into_iter().chain(self.reloader).chain(http) {
+        let witnesses = self.witnesses.into_iter().map(|one| one.task);
+        let asked = self.control.into_iter().chain(self.reloader).chain(http);
+        for task in asked.chain(witnesses) {
             task.abort();
         }
         let _ = self.stop_core.send(());
@@ -397,158 +350,18 @@ impl Gateway {
     }
 }
 
-/// Counts the start and opens the store.
-fn begin(settings: &Settings, now: (Timestamp, Word)) -> Result<(Start, Trust), RunError> {
-    let disk = RealDisk::open(&settings.data_dir).map_err(|source| RunError::Disk {
-        dir: settings.data_dir.clone(),
-        source,
-    })?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
-    let draws = Draws {
-        gateway: draw()?,
-        incarnation: draw()? as u32 | 1,
-        spare_incarnation: draw()? as u32 | 1,
-        term: draw()? as u32 | 1,
-        counter: draw()? as u32,
-    };
-    let start = conductor::start(&disk, settings, draws, now)?;
-    start.report.announce();
-    let whose = Whose {
-        site: settings.site.as_str(),
-        gateway: start.identity.gateway,
-        start: start.identity.start,
-    };
-    let trust = Trust::open(&disk, &settings.security, whose)?;
-    Ok((start, trust))
-}
-
-/// Gives the conductor the keys in force, what is to be done about offences, and the audit log's
-/// checkpoint.
-fn secure(
-    conductor: &mut Conductor,
+/// Starts the sinks; each is woken by one of `notify` and ends when it is told.
+fn spawn_sinks(
     settings: &Settings,
-    (trust, keys): (&Trust, &Keyring),
-    now: Timestamp,
-) -> Result<(), TrustError> {
-    conductor.set_keys(keys.clone());
-    conductor.set_policy(settings.policy());
-    for (device, until_us) in trust.held() {
-        conductor.hold_device(now, device.clone(), *until_us);
-    }
-    if let Some(newest) = trust.checkpoint()? {
-        conductor.take_checkpoint(newest);
-    }
-    if !trust.is_noted() {
-        tracing::info!(
-            "there is no audit log: name a key under [security] to have one, and to register devices"
-        );
-    }
-    Ok(())
-}
-
-fn draw() -> Result<u64, RunError> {
-    getrandom::u64().map_err(|error| RunError::System(std::io::Error::other(error)))
-}
-
-#[cfg(feature = "embedded-broker")]
-type Embedded = EmbeddedBroker;
-#[cfg(not(feature = "embedded-broker"))]
-type Embedded = ();
-
-/// The broker, and the one inside if it is that.
-struct Opened {
-    /// How the gateway's own link reaches it.
-    link: Broker,
-    /// How devices do.
-    broker: Broker,
-    embedded: Option<Embedded>,
-    refusals: mpsc::Receiver<Refusal>,
-}
-
-async fn open_broker(
-    settings: &Settings,
-    client_id: &str,
-    (keys, clock): (&Keyring, &Arc<dyn Clock>),
-) -> Result<Opened, RunError> {
-    match &settings.mqtt {
-        #[cfg(feature = "embedded-broker")]
-        MqttSettings::Embedded { listen, tls } => {
-            let (doorkeeper, refusals) =
-                Doorkeeper::new(settings.site.clone(), client_id.to_owned())
-                    .map_err(RunError::System)?;
-            // Before it listens: nobody is let in meanwhile who is not to be.
-            doorkeeper.set(doors::access(keys));
-            let started =
-                mqtt::embedded::start(*listen, tls.as_ref(), doorkeeper, Arc::clone(clock));
-            let embedded = started.await?;
-            Ok(Opened {
-                link: embedded.inner(),
-                broker: Broker::at(embedded.local_addr()),
-                embedded: Some(embedded),
-                refusals,
-            })
-        }
-        #[cfg(not(feature = "embedded-broker"))]
-        MqttSettings::Embedded { .. } => Err(RunError::NoBroker),
-        MqttSettings::External { .. } => {
-            let broker = Broker::from(&settings.mqtt);
-            Ok(Opened {
-                link: broker.clone(),
-                broker,
-                embedded: None,
-                // Nobody tells of any.
-                refusals: mpsc::channel(1).1,
-            })
-        }
-    }
-}
-
-/// Opens the control socket. Without it the gateway runs; commands then read the files.
-fn open_control(settings: &Settings) -> Option<Control> {
-    Control::open(&settings.data_dir)
-        .inspect_err(|error| tracing::warn!(%error, "commands cannot ask this gateway"))
-        .ok()
-}
-
-fn serve(control: Control, answers: &Arc<Answers>) -> JoinHandle<()> {
-    let answers = Arc::clone(answers);
-    tokio::spawn(async move { control.serve(answers, std::future::pending()).await })
-}
-
-/// Has the door take requests to a witness where the configuration says so.
-fn with_witness(
-    door: Door,
-    settings: &Settings,
-    gateway: u64,
+    store: &Store,
+    (notify, stopping): (&[Arc<Notify>], &watch::Receiver<bool>),
     clock: &Arc<dyn Clock>,
-) -> Result<Door, RunError> {
-    if !settings.http.as_ref().is_some_and(|http| http.witness) {
-        return Ok(door);
-    }
-    let dir = &settings.data_dir;
-    let refused = |source| RunError::Disk {
-        dir: dir.clone(),
-        source,
-    };
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(dir).map_err(refused)?);
-    let _held = lock_of(&dir.join(witness::FOLDER)).map_err(refused)?;
-    let whose = (settings.site.as_str(), gateway);
-    let signer = witness_signer(&disk, &settings.security, whose, None)?;
-    let key = signer.public().text();
-    tracing::info!(
-        key,
-        "this gateway is a witness of the audit logs that it watches"
-    );
-    Ok(door.with_witness(Cosigner::new(disk, dir, signer, Arc::clone(clock))))
-}
-
-/// Serves page, API and metrics until the task is aborted.
-fn serve_http(
-    door: Door,
-    answers: &Arc<Answers>,
-    clock: Arc<dyn Clock>,
-) -> (String, JoinHandle<()>) {
-    let url = door.url();
-    tracing::info!(%url, "page, API and metrics are served");
-    (url, tokio::spawn(door.serve(Arc::clone(answers), clock)))
+) -> Result<Vec<SinkHandle>, SinkError> {
+    let spawned = settings.sinks.iter().zip(notify).map(|(sink, notify)| {
+        let queue = SpoolQueue::new(store.spool(), &sink.name);
+        let queue = Arc::new(queue.framed(Framing::of(&sink.kind)));
+        let (clock, notify) = (Arc::clone(clock), Arc::clone(notify));
+        sinks::spawn(sink, queue, clock, notify, stopping.clone())
+    });
+    spawned.collect()
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use tidegate_shared::ids::{DeviceName, SiteName};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::core::Question;
 use crate::audit::{Act, Who};
@@ -107,17 +107,20 @@ impl Hearers {
     }
 }
 
-/// Starts the thread; it ends with the last handle.
+/// Starts the thread, which ends with the last handle; gives also how many entries the audit log
+/// has from now on.
 pub fn spawn(
     trust: Trust,
     hearers: Hearers,
     clock: Arc<dyn Clock>,
     site: SiteName,
-) -> std::io::Result<Handle> {
+) -> std::io::Result<(Handle, watch::Receiver<u64>)> {
     let (tasks, mut given) = mpsc::channel(TASKS_MAX);
     let claims = Arc::new(AtomicUsize::new(0));
+    let (entries, grown) = watch::channel(trust.entries().unwrap_or(0));
     let mut desk = Desk {
         told: trust.entries(),
+        entries,
         trust,
         hearers,
         site,
@@ -141,7 +144,7 @@ pub fn spawn(
             tokio::time::sleep(LOOK).await;
         }
     });
-    Ok(Handle { tasks, claims })
+    Ok((Handle { tasks, claims }, grown))
 }
 
 /// Where tasks are carried out.
@@ -149,6 +152,8 @@ struct Desk {
     trust: Trust,
     /// Entries of the checkpoint that was handed on last.
     told: Option<u64>,
+    /// Who asks witnesses hears how many there are.
+    entries: watch::Sender<u64>,
     hearers: Hearers,
     site: SiteName,
     /// Claims that wait.
@@ -250,6 +255,7 @@ impl Desk {
             return;
         }
         self.told = entries;
+        self.entries.send_replace(entries.unwrap_or(0));
         match self.trust.checkpoint() {
             Ok(Some(newest)) => self.tell(Question::Checkpoint(newest)),
             Ok(None) => {}

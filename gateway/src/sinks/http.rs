@@ -16,6 +16,7 @@
 
 mod answer;
 mod client;
+mod connection;
 mod form;
 mod partial;
 
@@ -28,6 +29,7 @@ use super::transport::{Attempt, Transport};
 use crate::rules::settings::{SinkKind, SinkSettings};
 
 use self::client::Client;
+pub use self::connection::{Connection, Said};
 pub use self::form::Form;
 
 /// Posts batches to one URL over one kept-alive connection.
@@ -118,7 +120,7 @@ fn unsent(outcome: Outcome) -> Answer {
 }
 
 #[cfg(test)]
-mod receiver;
+pub(crate) mod receiver;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

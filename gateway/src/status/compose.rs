@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     DEAD_LETTERS, DEVICES_HELD, Devices, HeldDevice, Limit, Link, Parts, Setup, Sink, State,
-    Status, StorePart, Unit,
+    Status, StorePart, Unit, WITNESS_REFUSES, Witness,
 };
 use crate::clock::trust::Distrust;
 use crate::conductor::Condition;
@@ -26,6 +26,7 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
     let sinks: BTreeMap<String, Sink> = sinks.collect();
     states.extend(sinks.iter().filter_map(|(name, sink)| letters(name, sink)));
     states.extend(held(&parts.core.held));
+    states.extend(refusing(&parts.witnesses));
     let pacing = parts.core.pacing;
     let (up, counters) = parts.link;
     Status {
@@ -33,6 +34,7 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
         works_as_usual,
         states,
         sinks,
+        witnesses: parts.witnesses.clone(),
         devices: Devices {
             admitted: parts.core.devices,
             turns: pacing.turns as u64,
@@ -111,6 +113,24 @@ fn held(devices: &[HeldDevice]) -> Option<State> {
     })
 }
 
+/// Witnesses that refuse are told: what flows is none of theirs.
+fn refusing(witnesses: &BTreeMap<String, Witness>) -> Option<State> {
+    let refuses = witnesses.iter().filter_map(|(name, witness)| {
+        let why = witness.refused.as_ref()?;
+        Some(format!("{name}: {why}"))
+    });
+    let refuses: Vec<String> = refuses.collect();
+    (!refuses.is_empty()).then(|| State {
+        name: WITNESS_REFUSES.to_owned(),
+        why: Some(refuses.join("; ")),
+        meaning: "samples and records go on; what was noted in the audit log since is not \
+                  cosigned, and if the witness tells of two histories, the log was rewritten: \
+                  keep a copy of the data directory and look at docs/audit.md"
+            .to_owned(),
+        ..State::default()
+    })
+}
+
 /// Records and bytes in a sink's queues. A sink without a queue has none there.
 fn queue(store: &StorePart, sink: &str) -> (u64, u64) {
     store.queues.get(sink).copied().unwrap_or_default()
@@ -155,7 +175,7 @@ fn limits(setup: &Setup, parts: &Parts) -> Vec<Limit> {
 impl State {
     /// Whether it keeps the gateway from working as usual.
     pub fn is_trouble(&self) -> bool {
-        ![DEAD_LETTERS, DEVICES_HELD].contains(&self.name.as_str())
+        ![DEAD_LETTERS, DEVICES_HELD, WITNESS_REFUSES].contains(&self.name.as_str())
     }
 }
 

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use compose::compose;
 pub use parts::{CorePart, HeldDevice, Parts, Setup, SinkSetup, StorePart};
 
+use crate::audit::asking::Standing as Witness;
 use crate::budget::Standing;
 use crate::control::Counts;
 use crate::http;
@@ -37,17 +38,23 @@ pub const DEAD_LETTERS: &str = "sink-dead-letters";
 /// The other one: it works as usual while it holds devices in quarantine.
 pub const DEVICES_HELD: &str = "devices-held";
 
+/// And the third: it works as usual while a witness refuses to cosign its audit log.
+pub const WITNESS_REFUSES: &str = "witness-refuses";
+
 /// What a gateway is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Which gateway.
     pub gateway: About,
-    /// Whether no state but [`DEAD_LETTERS`] and [`DEVICES_HELD`] holds.
+    /// Whether no state but [`DEAD_LETTERS`], [`DEVICES_HELD`] and [`WITNESS_REFUSES`] holds.
     pub works_as_usual: bool,
     /// What keeps it from that, then what waits for a person.
     pub states: Vec<State>,
     /// Each sink by name.
     pub sinks: BTreeMap<String, Sink>,
+    /// How it stands with each witness of the audit log, by name.
+    #[serde(default)]
+    pub witnesses: BTreeMap<String, Witness>,
     /// Devices and their turns.
     pub devices: Devices,
     /// The link to the broker.
@@ -84,8 +91,8 @@ pub struct About {
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// What it is called: `log-failing`, `spool-failing`, `standby`, `unsubscribed`,
-    /// `clock-untrusted`, `sink-circuit-open`, `sink-spool-failing`, `sink-dead-letters` or
-    /// `devices-held`.
+    /// `clock-untrusted`, `sink-circuit-open`, `sink-spool-failing`, `sink-dead-letters`,
+    /// `devices-held` or `witness-refuses`.
     pub name: String,
     /// Of a disk, the kind of trouble: `disk-full`, `read-only` or `disk-failing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

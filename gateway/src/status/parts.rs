@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use super::About;
+use super::{About, Witness};
 use crate::budget::Standing;
 use crate::conductor::{Condition, Conductor};
 use crate::control::Counts;
@@ -26,6 +26,8 @@ pub struct Parts {
     pub store: Option<StorePart>,
     /// What each sink says, by name.
     pub sinks: BTreeMap<String, sinks::Status>,
+    /// How it stands with each witness, by name.
+    pub witnesses: BTreeMap<String, Witness>,
     /// Whether the link is up, and what it counted.
     pub link: (bool, LinkCounters),
     /// What the control socket counted, where there is one.

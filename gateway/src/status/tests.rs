@@ -68,6 +68,7 @@ fn parts() -> Parts {
             letters: BTreeMap::new(),
         }),
         sinks: BTreeMap::from([("cloud".to_owned(), cloud)]),
+        witnesses: BTreeMap::new(),
         link: (true, LinkCounters::default()),
         control: None,
         http: None,
@@ -116,6 +117,32 @@ fn a_store_that_does_not_answer_leaves_its_part_unknown() {
     assert_eq!(unknown.count(), 2);
     let json = serde_json::to_value(&status).unwrap();
     assert!(json["limits"][2]["used"].is_null(), "{json}");
+}
+
+#[test]
+fn a_witness_that_refuses_is_told_and_is_no_trouble_of_the_data() {
+    let standing = |refused: Option<&str>, silent: Option<&str>| Witness {
+        cosigned: 3,
+        entries: 5,
+        refused: refused.map(str::to_owned),
+        silent: silent.map(str::to_owned),
+    };
+    let witnesses = BTreeMap::from([
+        ("barn".to_owned(), standing(None, Some("away"))),
+        ("shed".to_owned(), standing(Some("two histories"), None)),
+    ]);
+    let status = composed(&Parts {
+        witnesses: witnesses.clone(),
+        ..parts()
+    });
+    assert!(status.works_as_usual);
+    let [state] = &status.states[..] else {
+        panic!("{:?}", status.states);
+    };
+    assert_eq!(state.name, WITNESS_REFUSES);
+    assert_eq!(state.why.as_deref(), Some("shed: two histories"));
+    assert!(!state.is_trouble());
+    assert_eq!(status.witnesses, witnesses);
 }
 
 #[test]

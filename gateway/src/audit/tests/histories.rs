@@ -217,7 +217,7 @@ fn a_cosignature_that_was_given_is_remembered_after_any_cut() {
 
 #[test]
 fn an_answer_that_is_no_cosignature_of_that_witness_is_not_kept() {
-    let (_, mut log) = log_of(5);
+    let (_, log) = log_of(5);
     let key = log.key().clone();
     let (_, mut cosigner, by) = witness(1, &key);
     let (_, mut other, _) = witness(2, &key);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::verify::{Report, Trusted, Wrong, verify};
-use super::witness::Witness;
+use super::witness::{Request, Witness};
 use super::*;
 use crate::disk::{Disk, FaultDisk};
 use crate::time::Timestamp;
@@ -32,6 +32,22 @@ fn disk_of(fault: &FaultDisk) -> Arc<dyn Disk> {
 
 fn log_on(fault: &FaultDisk) -> Log {
     Log::create(disk_of(fault), ORIGIN, &seed(1)).unwrap()
+}
+
+/// What commands and tasks do between two processes, here in one.
+impl Log {
+    pub(crate) fn for_witness(&self, old_size: u64) -> Result<Request, AuditError> {
+        self.snapshot()?.request(old_size)
+    }
+
+    pub(crate) fn take_cosignature(
+        &self,
+        request: &Request,
+        answer: &str,
+        witness: &WitnessKey,
+    ) -> Result<(), AuditError> {
+        cosigned::keep(&self.source().disk, self.key(), request, answer, witness)
+    }
 }
 
 /// An entry that says its number.

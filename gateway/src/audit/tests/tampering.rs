@@ -187,7 +187,7 @@ fn what_stands_at_a_hash_that_was_changed_is_named() {
 
 #[test]
 fn a_proof_with_any_byte_changed_proves_nothing() {
-    let (_, mut log) = log_of(300);
+    let (_, log) = log_of(300);
     let key = log.key().clone();
     let (_, mut witness, by) = witness(1, &key);
     let request = log.for_witness(0).unwrap();

@@ -99,20 +99,12 @@ pub struct RequestArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub old: u64,
     /// Where the request is written; to stdout when left out
-    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "ask")]
     pub out: Option<PathBuf>,
-    /// Ask the witness that is served at this address, and keep its answer as cosign does
-    #[arg(long, value_name = "URL", requires = "witness")]
-    pub url: Option<String>,
-    /// The key of the witness at that address: its text, or a file that has it
-    #[arg(long, value_name = "FILE|TEXT", requires = "url")]
-    pub witness: Option<String>,
-    /// The token that the witness's door wants, in a file
-    #[arg(long, value_name = "FILE", requires = "url")]
-    pub token: Option<PathBuf>,
-    /// The only authorities to trust, in a PEM file; the system's when left out
-    #[arg(long, value_name = "FILE", requires = "url")]
-    pub ca: Option<PathBuf>,
+    /// Ask the witness of this name in the configuration now, and keep its answer as cosign does; a
+    /// running gateway does so by itself
+    #[arg(long, value_name = "NAME", conflicts_with = "old")]
+    pub ask: Option<String>,
     /// The configuration that names the data directory
     #[arg(long, value_name = "FILE", default_value = "tidegate.toml")]
     pub config: PathBuf,

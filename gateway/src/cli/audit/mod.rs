@@ -14,11 +14,8 @@ use self::args::ProveArgs;
 use super::config::{self, Warnings};
 use super::failure::Failure;
 use super::output::print_as_is;
-use crate::audit::{AuditError, Folder, KeyUnreadable, LogKey, Snapshot, Source, cosigned};
+use crate::audit::{AuditError, Folder, KeyUnreadable, LogKey, Snapshot, cosigned, newest};
 use crate::disk::data_dir::DataDir;
-
-/// Times that a log is read anew which grew while it was read.
-const READINGS_MAX: u32 = 8;
 
 /// Runs one of them.
 pub(super) fn run(command: &AuditCommand) -> Result<(), Failure> {
@@ -84,37 +81,12 @@ fn key<K>(given: &str, parse: fn(&str) -> Result<K, KeyUnreadable>) -> Result<K,
     parse(&text).map_err(failed)
 }
 
-/// The key that a log's own folder names: to read it, not to trust it.
-fn own_key(folder: &Folder) -> Result<LogKey, Failure> {
-    let path = || folder.dir().join("public-key").display().to_string();
-    let text = folder
-        .read("public-key")
-        .map_err(|_| failed(AuditError::NoLog { path: path() }))?;
-    LogKey::parse(&String::from_utf8_lossy(&text)).map_err(failed)
-}
-
-/// Does something with the newest state of the log of a data directory. A tile that a running
-/// gateway has replaced meanwhile is looked for anew.
+/// Does something with the newest state of the log of a data directory.
 fn with_newest<T>(
     data_dir: &Path,
-    mut act: impl FnMut(&Snapshot<&Folder>, &LogKey) -> Result<T, AuditError>,
+    act: impl FnMut(&Snapshot<&Folder>, &LogKey) -> Result<T, AuditError>,
 ) -> Result<T, Failure> {
-    let folder = Folder::of(data_dir);
-    let key = own_key(&folder)?;
-    let mut readings = 0;
-    loop {
-        let snapshot = Snapshot::newest(&folder, &key).map_err(failed)?;
-        readings += 1;
-        match act(&snapshot, &key) {
-            Err(AuditError::TileMissing { .. })
-                if readings < READINGS_MAX && has_grown(&folder, &key, snapshot.size()) => {}
-            done => return done.map_err(failed),
-        }
-    }
-}
-
-fn has_grown(folder: &Folder, key: &LogKey, size: u64) -> bool {
-    Snapshot::newest(folder, key).is_ok_and(|newest| newest.size() > size)
+    newest::with_newest(&Folder::of(data_dir), act).map_err(failed)
 }
 
 /// Writes a proof, by a cosigned checkpoint where there is one over the entry.

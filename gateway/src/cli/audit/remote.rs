@@ -1,151 +1,76 @@
-//! `tidegate audit request --url`: asks a witness over HTTP, and keeps what it answers.
+//! `tidegate audit request --ask`: has a witness of the configuration cosign now.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::StatusCode;
-
-use super::args::RequestArgs;
-use super::{failed, key, own_key, read_file, with_newest};
-use crate::audit::witness::{REQUEST_BYTES_MAX, Request};
-use crate::audit::{Folder, WitnessKey, cosigned};
+use super::{failed, with_newest};
+use crate::audit::asking::{Asker, Asking};
+use crate::cli::config::{self, Warnings};
 use crate::cli::failure::Failure;
-use crate::disk::{Disk, RealDisk};
-use crate::rules::settings::TlsSettings;
-use crate::sinks::tls;
-
-/// Longest time for one request.
-const TIMEOUT: Duration = Duration::from_secs(20);
-/// Times that a witness is asked: once more when it has cosigned another size than was thought.
-const ASKINGS: u32 = 2;
+use crate::rules::nearest;
 
 /// Why a witness gave no cosignature.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Remote {
+    /// It is none of the configuration's.
+    #[error("there is no [witness.{name}] in the configuration{}", hint(.nearest.as_deref()))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The nearest that there is.
+        nearest: Option<String>,
+    },
     /// It refuses.
-    #[error("the witness at {url} answers {status}: {why}")]
+    #[error("the witness {name} refuses: {why}")]
     Refused {
-        /// Its address.
-        url: String,
-        /// The status.
-        status: StatusCode,
-        /// What it said.
+        /// Its name.
+        name: String,
+        /// Why.
         why: String,
     },
     /// It cannot be asked.
-    #[error("the witness at {url} cannot be asked; nothing was changed")]
-    Unasked {
-        /// Its address.
-        url: String,
+    #[error("the witness {name} cannot be asked, nothing was changed: {why}")]
+    Silent {
+        /// Its name.
+        name: String,
         /// Why not.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        why: String,
     },
 }
 
-/// What a witness answered.
-struct Heard {
-    status: StatusCode,
-    is_size: bool,
-    body: String,
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
-/// Has the newest checkpoint cosigned by the witness at an address; gives its cosigned size.
-pub(super) fn ask(args: &RequestArgs, url: &str, data_dir: &Path) -> Result<u64, Failure> {
-    let witness = key(
-        args.witness.as_deref().unwrap_or_default(),
-        WitnessKey::parse,
-    )?;
-    let log = own_key(&Folder::of(data_dir))?;
-    let mut old = args.old;
-    for _ in 0..ASKINGS {
-        let (request, size) = with_newest(data_dir, |snapshot, _| {
-            Ok((snapshot.request(old)?, snapshot.size()))
-        })?;
-        let heard = post(args, url, &request)?;
-        if heard.status == StatusCode::OK {
-            let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(data_dir).map_err(failed)?);
-            cosigned::keep(&disk, &log, &request, &heard.body, &witness).map_err(failed)?;
-            return Ok(size);
-        }
-        match heard.body.trim().parse() {
-            Ok(known) if heard.is_size && known != old => old = known,
-            _ => return Err(refused(url, &heard)),
-        }
-    }
-    Err(failed(Remote::Refused {
-        url: url.to_owned(),
-        status: StatusCode::CONFLICT,
-        why: format!("it has cosigned {old} entries, and another size each time it is asked"),
-    }))
-}
-
-fn refused(url: &str, heard: &Heard) -> Failure {
-    let told = serde_json::from_str::<serde_json::Value>(&heard.body).ok();
-    let told = told.and_then(|told| told["error"].as_str().map(str::to_owned));
-    let why = Remote::Refused {
-        url: url.to_owned(),
-        status: heard.status,
-        why: told.unwrap_or_else(|| heard.body.trim().to_owned()),
-    };
-    Failure::NotCosigned {
-        source: Box::new(why),
-    }
-}
-
-fn post(args: &RequestArgs, url: &str, request: &Request) -> Result<Heard, Failure> {
-    let unasked = |source| {
-        failed(Remote::Unasked {
-            url: url.to_owned(),
-            source,
+/// Has the newest checkpoint cosigned; gives how many entries are.
+pub(super) fn ask(config: &Path, name: &str, data_dir: &Path) -> Result<u64, Failure> {
+    let settings = config::load(config, Warnings::Untold)?;
+    let witness = settings.witnesses.iter().find(|one| one.name == name);
+    let witness = witness.ok_or_else(|| {
+        let names = settings.witnesses.iter().map(|one| one.name.as_str());
+        failed(Remote::Unknown {
+            name: name.to_owned(),
+            nearest: nearest(name, names).map(str::to_owned),
         })
-    };
-    let token = match &args.token {
-        Some(path) => Some(String::from_utf8_lossy(&read_file(path)?).trim().to_owned()),
-        None => None,
-    };
-    let settings = TlsSettings {
-        ca: args.ca.clone(),
-        ..TlsSettings::default()
-    };
+    })?;
+    let asker = Asker::new(witness, data_dir).map_err(failed)?;
+    let size = with_newest(data_dir, |log, _| Ok(log.size()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| Failure::System { source })?;
-    let sent = async {
-        let builder = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        let builder = if url.starts_with("https:") {
-            builder.tls_backend_preconfigured(tls::client_config(&settings)?)
-        } else {
-            // Fails where another part of the program was first; then a provider is there.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            builder.tls_certs_only([])
-        };
-        let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
-        let mut posted = builder.build()?.post(url).body(request.to_bytes());
-        if let Some(token) = token {
-            posted = posted.bearer_auth(token);
-        }
-        let mut response = posted.send().await?;
-        let status = response.status();
-        let kind = response.headers().get(reqwest::header::CONTENT_TYPE);
-        let is_size = kind.is_some_and(|kind| kind == "text/x.tlog.size");
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            body.extend_from_slice(&chunk);
-            if body.len() > REQUEST_BYTES_MAX {
-                return Err("its answer is longer than any".into());
-            }
-        }
-        let body = String::from_utf8(body)?;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Heard {
-            status,
-            is_size,
-            body,
-        })
-    };
-    runtime.block_on(sent).map_err(unasked)
+    let mut asking = Asking::new(asker.cosigned().map_err(failed)?, 0);
+    asking.grow(size);
+    // What is due now: it is asked once more where it has cosigned another size than was thought.
+    while let Some(old) = asking.ask(0) {
+        let answer = runtime.block_on(asker.ask(old));
+        asking.hear(0, answer);
+    }
+    let (name, standing) = (name.to_owned(), asking.standing().clone());
+    match (standing.refused, standing.silent) {
+        (Some(why), _) => Err(Failure::NotCosigned {
+            source: Box::new(Remote::Refused { name, why }),
+        }),
+        (None, Some(why)) => Err(failed(Remote::Silent { name, why })),
+        (None, None) => Ok(standing.cosigned),
+    }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::args::{CosignArgs, RequestArgs, WitnessArgs};
-use super::{data_dir, failed, key, own_key, read_file, remote, with_newest, write};
+use super::{data_dir, failed, key, read_file, remote, with_newest, write};
+use crate::audit::newest::own_key;
 use crate::audit::witness::{FOLDER, REQUEST_BYTES_MAX, Request, Witness, WitnessError};
 use crate::audit::{Folder, LogKey, WitnessKey, WitnessSigner, cosigned};
 use crate::cli::config::{self, Warnings};
@@ -24,8 +25,8 @@ use crate::trust::{WitnessSeed, witness_signer};
 /// Writes what a witness is asked.
 pub(super) fn request(args: &RequestArgs) -> Result<(), Failure> {
     let data_dir = data_dir(&args.config)?;
-    if let Some(url) = &args.url {
-        let entries = remote::ask(args, url, &data_dir)?;
+    if let Some(name) = &args.ask {
+        let entries = remote::ask(&args.config, name, &data_dir)?;
         return print(&format!("cosigned: {entries} entries\n"));
     }
     let request = with_newest(&data_dir, |snapshot, _| snapshot.request(args.old))?;
@@ -116,7 +117,7 @@ fn seed(path: &Path) -> Result<WitnessSeed, Failure> {
 /// Keeps what a witness answered.
 pub(super) fn cosign(args: &CosignArgs) -> Result<(), Failure> {
     let data_dir = data_dir(&args.config)?;
-    let log = own_key(&Folder::of(&data_dir))?;
+    let log = own_key(&Folder::of(&data_dir)).map_err(failed)?;
     let witness = key(&args.witness, WitnessKey::parse)?;
     let asked = Request::parse(&read_file(&args.request)?).map_err(failed)?;
     let answer = String::from_utf8_lossy(&read_file(&args.answer)?).into_owned();

@@ -35,6 +35,7 @@ fn usual() -> Status {
         works_as_usual: true,
         states: Vec::new(),
         sinks: BTreeMap::from([("cloud".to_owned(), sink)]),
+        witnesses: BTreeMap::new(),
         devices: Devices {
             admitted: 12,
             turns: 2,

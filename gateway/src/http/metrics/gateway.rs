@@ -3,9 +3,9 @@
 use super::Measure::{Bytes, Plain};
 use super::Value::Whole;
 use super::many::{
-    about, books, commands, configuration, configuration_refused, devices, devices_max,
+    about, books, commands, configuration, configuration_refused, cosigned, devices, devices_max,
     http_refused, levels, limits, limits_used, link_drops, month, month_incomplete, month_records,
-    states,
+    states, to_cosign,
 };
 use super::{Family, Of, counter, gauge, info};
 
@@ -34,6 +34,18 @@ pub(super) const FAMILIES: &[Family] = &[
         Plain,
         "1 while a state of docs/status.md holds; sink is empty where it is the whole gateway's",
         Of::Many(&["state", "sink"], states),
+    ),
+    gauge(
+        "witness_cosigned_entries",
+        Plain,
+        "Entries of the audit log that a witness has cosigned",
+        Of::Many(&["witness"], cosigned),
+    ),
+    gauge(
+        "witness_entries",
+        Plain,
+        "Entries of the audit log that there are to cosign",
+        Of::Many(&["witness"], to_cosign),
     ),
     counter(
         "samples",

@@ -13,13 +13,14 @@ fn word<T: serde::Serialize>(value: &T) -> String {
 }
 
 /// States of the whole gateway.
-const STATES: [&str; 6] = [
+const STATES: [&str; 7] = [
     "log-failing",
     "spool-failing",
     "standby",
     "unsubscribed",
     "clock-untrusted",
     "devices-held",
+    "witness-refuses",
 ];
 /// States of a sink.
 const SINK_STATES: [&str; 3] = [
@@ -44,6 +45,18 @@ pub(super) fn states(seen: &Overview, out: &mut Series) {
     }
     for (state, sink) in active.iter().filter(|one| !known.contains(one)) {
         out.flag(&[state, sink], true);
+    }
+}
+
+pub(super) fn cosigned(seen: &Overview, out: &mut Series) {
+    for (name, witness) in &seen.status.witnesses {
+        out.whole(&[name], witness.cosigned);
+    }
+}
+
+pub(super) fn to_cosign(seen: &Overview, out: &mut Series) {
+    for (name, witness) in &seen.status.witnesses {
+        out.whole(&[name], witness.entries);
     }
 }
 

@@ -162,6 +162,7 @@ const STATES = {
   'sink-circuit-open': ['A sink does not take records', 'Correct what the error says: address, credentials or receiver.'],
   'sink-spool-failing': ['A sink’s queues cannot be read or written', 'Check the gateway’s disk.'],
   'devices-held': ['Devices are in quarantine for what they did', 'Find out who speaks with their keys. “tidegate device revoke” ends a stolen one, “tidegate device release” frees a device.'],
+  'witness-refuses': ['A witness refuses to cosign the audit log', 'If it tells of two histories, the log was rewritten: keep a copy of the data directory. Otherwise see that it watches this log and that its key is right.'],
   'sink-dead-letters': ['A sink refused records; they are kept', 'Look at them with “tidegate sink dead-letter list”, then resend or drop them.'],
 };
 

@@ -29,6 +29,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     let site = typed.gateway.site.as_ref().map(SiteName::as_str);
     doubt::note(&typed.rules, site, findings);
     sinks::check(&typed, findings);
+    check_witnesses(&typed, findings);
     let log = resolve_log(&typed.log, findings);
     let limits = resolve_limits(&typed.limits, &typed.clock);
     let intake = resolve_intake(&typed.limits);
@@ -53,9 +54,25 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
         budget: budget.and_then(|budget| budget.settings),
         http: typed.http,
         security: typed.security,
+        witnesses: typed.witnesses.settings,
         sinks,
         rules,
     })
+}
+
+/// Without a key there is no audit log that a witness could cosign.
+fn check_witnesses(typed: &Typed, findings: &mut Findings) {
+    if typed.witnesses.settings.is_empty() || typed.security.key.is_some() {
+        return;
+    }
+    findings
+        .mistake(
+            Kind::Missing,
+            typed.witnesses.place.clone(),
+            "a witness is named, and there is no audit log that it could cosign",
+            "a gateway has one where [security] names a key",
+        )
+        .help("add key = { file = \"…\" } under [security], or take the witness out");
 }
 
 fn resolve_limits(typed: &TypedLimits, clock: &TypedClock) -> Limits {

@@ -13,6 +13,7 @@ mod http;
 mod rule;
 mod security;
 mod sink;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ mod tests;
 use serde_json::{Map, Value, json};
 
 use super::quantity::{show_duration, show_size};
-use super::typed::{NAME_BYTES_MAX, RULES_MAX, SINKS_MAX};
+use super::typed::{NAME_BYTES_MAX, RULES_MAX, SINKS_MAX, WITNESSES_MAX};
 
 /// A duration: see [`duration_us`](super::duration_us).
 const DURATION: &str = r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)\s*$";
@@ -42,6 +43,16 @@ pub fn schema() -> Value {
             ("budget", budget::budget()),
             ("http", http::http()),
             ("security", security::security()),
+            (
+                "witness",
+                json!({
+                    "description": "Who cosigns the audit log: [witness.NAME], see docs/audit.md",
+                    "type": "object",
+                    "maxProperties": WITNESSES_MAX,
+                    "propertyNames": name(),
+                    "additionalProperties": witness::witness(),
+                }),
+            ),
             (
                 "sink",
                 json!({

@@ -58,33 +58,43 @@ fn connection() -> Vec<(&'static str, Value)> {
         ("auth", auth()),
         (
             "headers",
-            json!({
-                "description": "Of those over HTTP: headers of every request",
-                "type": "object",
-                "maxProperties": HEADERS_MAX,
-                "additionalProperties": { "anyOf": [text(), secret("a header")] },
-            }),
+            headers("Of those over HTTP: headers of every request"),
         ),
         (
             "tls",
-            table(
-                "`tls`",
+            tls(
                 "Of all with a url: whom to trust and who to be; the system's certificates without ca",
-                &[],
-                vec![
-                    (
-                        "ca",
-                        about("PEM file of the only authorities trusted", path()),
-                    ),
-                    (
-                        "cert",
-                        about("PEM file of the client's certificate", path()),
-                    ),
-                    ("key", about("PEM file of its key", path())),
-                ],
             ),
         ),
     ]
+}
+
+pub(super) fn headers(what: &str) -> Value {
+    json!({
+        "description": what,
+        "type": "object",
+        "maxProperties": HEADERS_MAX,
+        "additionalProperties": { "anyOf": [text(), secret("a header")] },
+    })
+}
+
+pub(super) fn tls(what: &str) -> Value {
+    table(
+        "`tls`",
+        what,
+        &[],
+        vec![
+            (
+                "ca",
+                about("PEM file of the only authorities trusted", path()),
+            ),
+            (
+                "cert",
+                about("PEM file of the client's certificate", path()),
+            ),
+            ("key", about("PEM file of its key", path())),
+        ],
+    )
 }
 
 fn auth() -> Value {

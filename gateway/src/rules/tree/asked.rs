@@ -16,6 +16,8 @@ pub(super) fn note(title: &str, known: &[&'static str]) {
         "[[rule]]"
     } else if title.starts_with("[sink.") {
         "[sink.NAME]"
+    } else if title.starts_with("[witness.") {
+        "[witness.NAME]"
     } else if title.ends_with(" in `with`") {
         "`ALIAS` in `with`"
     } else {

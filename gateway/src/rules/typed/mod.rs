@@ -11,6 +11,7 @@ mod mqtt;
 mod rule;
 mod security;
 mod sink;
+mod witness;
 
 use std::ops::Range;
 
@@ -24,6 +25,7 @@ pub(super) use self::http::{HOST_BYTES_MAX, HOSTS_MAX};
 pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
 pub(super) use self::security::{FRAMES, OFFENCES, PUBLISHERS, UNTIL_RELEASED};
 pub(super) use self::sink::{HEADERS_MAX, TypedSink, type_names};
+pub(super) use self::witness::{TypedWitnesses, WITNESSES_MAX};
 use super::mistake::{Findings, Kind};
 use super::settings::{MqttSettings, SecuritySettings, ServeSettings};
 use super::tree::{Section, Value, list};
@@ -59,6 +61,7 @@ pub(super) struct Typed {
     pub(super) budget: Option<TypedBudget>,
     pub(super) http: Option<ServeSettings>,
     pub(super) security: SecuritySettings,
+    pub(super) witnesses: TypedWitnesses,
     pub(super) sinks: Vec<TypedSink>,
     pub(super) rules: Vec<TypedRule>,
     /// Whether rules were typed at all, be it in a way that cannot be read.
@@ -108,6 +111,10 @@ impl Typed {
             .and_then(|value| section("[security]", value, &[], findings))
             .map(|section| security::read(section, findings))
             .unwrap_or_default();
+        let witnesses = top
+            .get("witness")
+            .and_then(|value| witness::read(value, findings))
+            .unwrap_or_default();
         let sinks = top
             .get("sink")
             .map(|value| read_sinks(value, findings))
@@ -127,6 +134,7 @@ impl Typed {
             budget,
             http,
             security,
+            witnesses,
             sinks,
             rules,
             rules_given,

@@ -21,6 +21,7 @@ fn status(store_answers: bool, states: Vec<State>) -> Status {
         works_as_usual: states.is_empty(),
         states,
         sinks: std::collections::BTreeMap::new(),
+        witnesses: std::collections::BTreeMap::new(),
         devices: Devices {
             admitted: 3,
             turns: 0,

@@ -26,7 +26,7 @@ use crate::sinks::tls;
 
 /// Bytes of a response that are read, so that its connection can be used again; one with more is
 /// closed.
-const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an error response that are shown.
 const EXCERPT_BYTES: usize = 200;
 /// What nginx says with a 400 where the client's certificate is missing or wrong.
@@ -78,7 +78,7 @@ pub(super) async fn answered(
 }
 
 /// Strikes out what a receiver repeats of a secret, before anything is cut off; lengths stay.
-fn mask(body: &mut [u8], secrets: &[Zeroizing<String>]) {
+pub(super) fn mask(body: &mut [u8], secrets: &[Zeroizing<String>]) {
     for secret in longest_first(secrets) {
         let secret = secret.as_bytes();
         let mut at = 0;
@@ -189,7 +189,12 @@ impl Came {
 
 /// The beginning of a text on one line.
 fn one_line(bytes: &[u8]) -> String {
-    let shown = bytes.get(..EXCERPT_BYTES).unwrap_or(bytes);
+    one_line_of(bytes, EXCERPT_BYTES)
+}
+
+/// The first so many bytes of a text on one line.
+pub(super) fn one_line_of(bytes: &[u8], most: usize) -> String {
+    let shown = bytes.get(..most).unwrap_or(bytes);
     let text = String::from_utf8_lossy(shown);
     text.trim().replace(|sign: char| sign.is_control(), " ")
 }
@@ -208,15 +213,11 @@ fn retry_after_us(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// What an attempt without a response means.
-///
-/// The URL is left out of what it says: it may carry a token.
 pub(super) fn failed(error: reqwest::Error, settings: &TlsSettings) -> Outcome {
-    let error = error.without_url();
-    if let Some(why) = tls::refusal(&error as &(dyn Error + 'static), settings) {
-        return Outcome::Broken { why };
-    }
-    let why = causes::told(&error);
-    if error.is_builder() || error.is_dns() {
+    let is_refusal = tls::refusal(&error as &(dyn Error + 'static), settings).is_some();
+    let needs_person = is_refusal || error.is_builder() || error.is_dns();
+    let why = unanswered(error, settings);
+    if needs_person {
         Outcome::Broken { why }
     } else {
         Outcome::Retry {
@@ -224,6 +225,13 @@ pub(super) fn failed(error: reqwest::Error, settings: &TlsSettings) -> Outcome {
             after_us: None,
         }
     }
+}
+
+/// Why there was no response. The URL is left out of what it says: it may carry a token.
+pub(super) fn unanswered(error: reqwest::Error, settings: &TlsSettings) -> String {
+    let error = error.without_url();
+    let refusal = tls::refusal(&error as &(dyn Error + 'static), settings);
+    refusal.unwrap_or_else(|| causes::told(&error))
 }
 
 /// The same without the secrets that a receiver may have repeated.

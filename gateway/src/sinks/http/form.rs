@@ -132,11 +132,6 @@ impl Form {
         self.is_keyed
     }
 
-    /// Whether the address speaks TLS.
-    pub(super) fn is_tls(&self) -> bool {
-        self.url.starts_with("https://")
-    }
-
     /// The body as it is sent, of the records' pieces.
     pub fn body(&self, pieces: &[u8]) -> io::Result<Vec<u8>> {
         if !self.is_array {

@@ -7,14 +7,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// A request as it came over the wire.
-pub(super) struct Request {
-    pub(super) connection: u64,
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) connection: u64,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(": ")?;
             found.eq_ignore_ascii_case(name).then_some(value)
@@ -23,7 +23,7 @@ impl Request {
 }
 
 /// A receiver that answers each request with the next reply; `None` hangs, an empty one hangs up.
-pub(super) async fn receiver(
+pub(crate) async fn receiver(
     replies: Vec<Option<&'static str>>,
 ) -> (SocketAddr, mpsc::Receiver<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -81,7 +81,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
 }
 
 /// A receiver that answers one request so and ends the connection.
-pub(super) async fn receiver_that_hangs_up(
+pub(crate) async fn receiver_that_hangs_up(
     reply: &'static str,
 ) -> (SocketAddr, mpsc::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -56,6 +56,11 @@ const CONSOLE: &[(&str, &str, &str)] = &[
     ),
     (
         "docs/audit.md",
+        "tidegate audit request --ask",
+        "it needs two gateways; `trust::witness` tests them",
+    ),
+    (
+        "docs/audit.md",
         "head -n 3 audit/checkpoint",
         "it needs a log and the openssl program; `audit` checks signatures with another Ed25519",
     ),

@@ -44,15 +44,15 @@ const SECRET_NAMES: [&str; 7] = [
 ];
 
 /// What a type wants of its URL.
-pub(super) struct Wanted {
+pub(in crate::rules::typed) struct Wanted {
     /// An example of the key.
-    pub(super) example: &'static str,
+    pub(in crate::rules::typed) example: &'static str,
     /// Whether `user:password@` may stand in it.
-    pub(super) takes_userinfo: bool,
+    pub(in crate::rules::typed) takes_userinfo: bool,
 }
 
 /// Reads `url`, `auth`, `headers` and `tls`.
-pub(super) fn read(
+pub(in crate::rules::typed) fn read(
     section: &mut Section<'_, '_>,
     wanted: &Wanted,
     findings: &mut Findings,

@@ -14,7 +14,7 @@
 
 mod auth;
 mod common;
-mod endpoint;
+pub(in crate::rules::typed) mod endpoint;
 mod file;
 mod http;
 mod influxdb;

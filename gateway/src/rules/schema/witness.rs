@@ -1,0 +1,50 @@
+//! `[witness.NAME]`.
+
+use serde_json::{Value, json};
+
+use super::sink::{headers, secret, tls};
+use super::{about, table, text};
+
+pub(super) fn witness() -> Value {
+    table(
+        "[witness.NAME]",
+        "Another gateway, or any witness by tlog-witness, that is asked to cosign the audit log",
+        &["url", "key"],
+        vec![
+            (
+                "url",
+                about(
+                    "Where it is served, without /add-checkpoint",
+                    json!({ "type": "string", "pattern": "^https?://" }),
+                ),
+            ),
+            (
+                "key",
+                about(
+                    "Its key, as `tidegate audit witness --show-key` prints it there",
+                    text(),
+                ),
+            ),
+            ("auth", auth()),
+            ("headers", headers("Headers of every request")),
+            (
+                "tls",
+                tls("Whom to trust and who to be; the system's certificates without ca"),
+            ),
+        ],
+    )
+}
+
+fn auth() -> Value {
+    table(
+        "`auth`",
+        "Who asks: a gateway's token or password of [http]",
+        &[],
+        vec![
+            ("user", about("User's name", text())),
+            ("password", secret("`password`")),
+            ("bearer", secret("`bearer`")),
+            ("token", secret("`token`")),
+        ],
+    )
+}
