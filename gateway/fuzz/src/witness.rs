@@ -44,7 +44,10 @@ fn history(device: &str) -> History {
         let act = Act::DeviceRevoked { device };
         let entry = Entry::new(Timestamp::default(), 1, Who::Gateway, act);
         log.append(&entry).expect("a disk in memory takes it");
-        let request = |old| log.for_witness(old).expect("it had that size");
+        let request = |old| {
+            let snapshot = log.snapshot().expect("it is there");
+            snapshot.request(old).expect("it had that size")
+        };
         asked.extend((0..=number).map(request));
     }
     History { log, asked }

@@ -111,19 +111,77 @@ pub fn write(
     plain: &[u8],
 ) -> Result<(), FileError> {
     let sealed = at_rest.seal(context, plain).map_err(io::Error::other);
-    let written = sealed.and_then(|sealed| replace(disk, name, &sealed));
-    written.map_err(|source| FileError::Unwritten {
-        name: name.to_owned(),
-        source,
-    })
+    let written = sealed.and_then(|sealed| {
+        lay(disk, name, &sealed)?;
+        put(disk, name)
+    });
+    written.map_err(unwritten(name))
 }
 
-fn replace(disk: &Arc<dyn Disk>, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let next = format!("{name}.next");
-    let file = disk.create_private(&next)?;
+/// Seals `plain` into the file of a name under another name, durably: what is to become of it is
+/// decided elsewhere, and [`commit`] puts it in its place.
+pub fn prepare(
+    disk: &Arc<dyn Disk>,
+    name: &str,
+    context: &str,
+    at_rest: &AtRest,
+    plain: &[u8],
+) -> Result<(), FileError> {
+    let sealed = at_rest.seal(context, plain).map_err(io::Error::other);
+    let written = sealed.and_then(|sealed| {
+        lay(disk, name, &sealed)?;
+        disk.sync_dir("")
+    });
+    written.map_err(unwritten(name))
+}
+
+/// Puts what was prepared into its place; where that was done and not made durable, makes it so.
+pub fn commit(disk: &Arc<dyn Disk>, name: &str) -> Result<(), FileError> {
+    let put = if is_prepared(disk, name) {
+        put(disk, name)
+    } else {
+        disk.sync_dir("")
+    };
+    put.map_err(unwritten(name))
+}
+
+/// What was prepared and not committed; none where there is nothing, or nothing whole.
+pub fn prepared(
+    disk: &Arc<dyn Disk>,
+    name: &str,
+    context: &str,
+    at_rest: &AtRest,
+) -> Option<Zeroizing<Vec<u8>>> {
+    read(disk, &next_of(name), context, Some(at_rest)).ok()?
+}
+
+/// Whether something was prepared, be it not whole.
+pub fn is_prepared(disk: &Arc<dyn Disk>, name: &str) -> bool {
+    disk.open(&next_of(name)).is_ok()
+}
+
+/// Removes what was prepared. What cannot be removed is in nobody's way.
+pub fn discard(disk: &Arc<dyn Disk>, name: &str) {
+    let _ = disk.remove(&next_of(name));
+}
+
+fn unwritten(name: &str) -> impl FnOnce(io::Error) -> FileError + use<> {
+    let name = name.to_owned();
+    |source| FileError::Unwritten { name, source }
+}
+
+fn next_of(name: &str) -> String {
+    format!("{name}.next")
+}
+
+fn lay(disk: &Arc<dyn Disk>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.create_private(&next_of(name))?;
     file.write_at(0, bytes)?;
-    file.sync()?;
-    disk.rename(&next, name)?;
+    file.sync()
+}
+
+fn put(disk: &Arc<dyn Disk>, name: &str) -> io::Result<()> {
+    disk.rename(&next_of(name), name)?;
     disk.sync_dir("")
 }
 

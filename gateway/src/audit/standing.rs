@@ -1,7 +1,7 @@
 //! Standing: which keys are valid and which claims open, as a fold over the entries of the log.
 //!
 //! A key is valid when its issue is in the log and neither it was retired nor its device revoked
-//! behind that. A rename carries the keys over. A claim is open from its opening to its end.
+//! behind that. A rename ends them: the new name has a key of its own. A claim is open from its opening to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,7 @@ pub type Fingerprint = String;
 /// Which keys of which devices are valid.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// Every device that there ever was, with its valid keys.
     devices: BTreeMap<String, BTreeMap<u8, Fingerprint>>,
     /// Devices in quarantine, and until when in µs.
     held: BTreeMap<String, Option<i64>>,
@@ -54,16 +55,12 @@ impl Standing {
                 }
             }
             Act::DeviceRevoked { device } => {
-                self.devices.remove(device);
+                self.devices.insert(device.clone(), BTreeMap::new());
             }
-            Act::DeviceRenamed { from, to } => {
-                // Whatever had that name has it no more: its keys do not pass for the other's.
-                if let Some(keys) = self.devices.remove(from) {
-                    self.devices.insert(to.clone(), keys);
-                }
-                if let Some(until_us) = self.held.remove(from) {
-                    self.held.insert(to.clone(), until_us);
-                }
+            Act::DeviceRenamed { from, .. } => {
+                self.devices.insert(from.clone(), BTreeMap::new());
+                // Who is held for what was said under its key has no key any more.
+                self.held.remove(from);
             }
             Act::DeviceQuarantined {
                 device, until_us, ..
@@ -95,6 +92,16 @@ impl Standing {
         let keys = self.devices.get(device);
         keys.and_then(|keys| keys.get(&key_id))
             .is_some_and(|known| known == fingerprint)
+    }
+
+    /// How many devices ever had a key.
+    pub fn devices_ever(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// The claims that are open.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.claims.iter().map(String::as_str)
     }
 
     /// Whether a claim is open.

@@ -50,13 +50,15 @@ pub enum RegistryAct {
         /// All of them.
         keys: Vec<KeyMark>,
     },
-    /// A device has another name, and its keys with it other fingerprints.
+    /// A device has another name, and another key.
     Renamed {
         /// Its name until now: no key is valid under it any more.
         from: DeviceName,
         /// Its name.
         to: DeviceName,
-        /// Its keys.
+        /// Its key.
+        key: KeyMark,
+        /// Those that it had.
         keys: Vec<KeyMark>,
     },
     /// Devices may enrol by themselves.

@@ -303,6 +303,13 @@ impl Registry {
         claims.any(|claim| claim.waiting.remove(device).is_some())
     }
 
+    /// Whether a device was enrolled by a claim and not heard since.
+    #[cfg(feature = "network")]
+    pub(super) fn is_waiting(&self, device: &DeviceName) -> bool {
+        let mut claims = self.claims.values();
+        claims.any(|claim| claim.waiting.contains_key(device))
+    }
+
     /// The registry without its claims: what leaves for another gateway.
     #[cfg(feature = "network")]
     pub(super) fn without_claims(&self) -> Self {

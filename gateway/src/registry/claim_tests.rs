@@ -181,7 +181,7 @@ fn a_device_that_was_heard_has_its_name_for_good() {
 #[test]
 fn an_order_about_a_device_closes_its_name_for_claims() {
     type Ordered = fn(&mut Registry);
-    let orders: [(&str, Ordered); 3] = [
+    let orders: [(&str, Ordered); 4] = [
         ("pump-1", |registry| {
             registry.revoke(&name("pump-1"), NOON).unwrap();
         }),
@@ -189,7 +189,12 @@ fn an_order_about_a_device_closes_its_name_for_claims() {
             registry.rotate(&name("pump-1"), key(7), NOON).unwrap();
         }),
         ("pump-2", |registry| {
-            registry.rename(&name("pump-1"), &name("pump-2")).unwrap();
+            let names = (&name("pump-1"), &name("pump-2"));
+            registry.rename(names, key(7), NOON).unwrap();
+        }),
+        ("pump-1", |registry| {
+            let names = (&name("pump-1"), &name("pump-2"));
+            registry.rename(names, key(7), NOON).unwrap();
         }),
     ];
     for (device, order) in orders {

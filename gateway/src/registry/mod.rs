@@ -194,26 +194,32 @@ impl Registry {
         Ok(RegistryAct::Revoked { device, keys })
     }
 
-    /// Gives a device another name; its keys stay.
+    /// Gives a device another name, and with it another key: what it said under the former one is
+    /// taken under the new one from nobody. The former name is as that of a revoked device.
     pub fn rename(
         &mut self,
-        from: &DeviceName,
-        to: &DeviceName,
+        (from, to): (&DeviceName, &DeviceName),
+        key: Key,
+        now_us: i64,
     ) -> Result<RegistryAct, RegistryError> {
         self.live_mut(from)?;
-        if is_reserved(to) {
-            return Err(RegistryError::Reserved);
-        }
-        if self.devices.contains_key(to) {
-            let device = to.clone();
-            return Err(RegistryError::NameTaken { device });
-        }
+        let act = self.add(to, key, now_us).map_err(|why| match why {
+            RegistryError::Registered { device, .. } => RegistryError::NameTaken { device },
+            why => why,
+        })?;
+        let RegistryAct::Enrolled { device: to, key } = act else {
+            return Ok(act);
+        };
         self.settle(from);
-        let known = self.devices.remove(from).unwrap_or_default();
-        let keys = known.live().iter().map(|key| key.mark(to)).collect();
-        self.devices.insert(to.clone(), known);
-        let (from, to) = (from.clone(), to.clone());
-        Ok(RegistryAct::Renamed { from, to, keys })
+        let ended = self.live_mut(from)?.revoke(now_us);
+        let keys = ended.iter().map(|key| key.mark(from)).collect();
+        let from = from.clone();
+        Ok(RegistryAct::Renamed {
+            from,
+            to,
+            key,
+            keys,
+        })
     }
 
     /// A device that has keys.

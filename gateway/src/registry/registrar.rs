@@ -1,11 +1,12 @@
 //! Registrar: holds the registry and its file, and carries out what is ordered.
 //!
 //! ```text
-//! order ──► a copy of the registry, changed ──► noted by the auditor ──► file ──► in force
+//! order ──► a copy of the registry, changed ──► registry.next, durable ──► noted by the auditor
+//!       ──► in force ──► registry
 //! ```
-//! What was noted and then not written did not happen: a key that was noted as issued and is
-//! nowhere, or one noted as ended that a restart still finds. For the latter the log of acts is to
-//! be believed.
+//! What is noted is done, and what is not noted is not: a key that was noted as issued is on disk
+//! already, and of a registry that waits for its place the log of acts says whether it is the one
+//! ([`Registrar::settle`]).
 
 use std::error::Error;
 use std::sync::Arc;
@@ -19,8 +20,11 @@ use zeroize::Zeroizing;
 
 use super::order::{Answer, Exported, Issued, Login, Opened, Order, Shown, ShownClaim};
 use super::store::{self, StoreError};
-use super::{ClaimWish, Confirmation, Enrolment, Key, Registry, RegistryAct, RegistryError};
+use super::{
+    ClaimWish, Confirmation, Device, Enrolment, Key, Registry, RegistryAct, RegistryError,
+};
 use crate::at_rest::{self, AtRest, KEY_HELP};
+use crate::causes;
 use crate::disk::Disk;
 use crate::entry::Uncounted;
 use crate::rules::settings::SecuritySettings;
@@ -58,6 +62,11 @@ pub enum OrderError {
         "there is no key to keep device keys under, so none was made and nothing was changed: {KEY_HELP}"
     )]
     NoKey,
+    /// What became of the order before it is not known.
+    #[error(
+        "whether the order before this was noted in the audit log is not known, so nothing was changed: see the data directory's disk, and try again"
+    )]
+    Unsettled,
     /// It could not be noted.
     #[error("it could not be noted in the audit log, so nothing was changed")]
     NotNoted {
@@ -91,17 +100,62 @@ pub struct Registrar {
     disk: Arc<dyn Disk>,
     at_rest: Option<AtRest>,
     registry: Registry,
+    waiting: Waiting,
+}
+
+/// What became of the registry that was prepared last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// There is none, or it is in its place.
+    Nothing,
+    /// It is in force, and not in its place yet.
+    Place,
+    /// Whether it was noted is not known: the log of acts has to be looked at.
+    Word,
 }
 
 impl Registrar {
     /// Reads the registry of a data directory. Without a key there can be none, and none is made.
     pub fn open(disk: Arc<dyn Disk>, at_rest: Option<AtRest>) -> Result<Self, StoreError> {
         let registry = store::read(&disk, at_rest.as_ref())?;
+        let waiting = if store::is_prepared(&disk) {
+            Waiting::Word
+        } else {
+            Waiting::Nothing
+        };
         Ok(Self {
             disk,
             at_rest,
             registry,
+            waiting,
         })
+    }
+
+    /// Whether it has to be looked at the log of acts before anything is changed.
+    pub fn is_unsettled(&self) -> bool {
+        self.waiting == Waiting::Word
+    }
+
+    /// Takes a registry that was prepared, if it is what the log of acts says; else drops it.
+    pub fn settle(&mut self, is_noted: impl Fn(&Registry) -> bool) {
+        let prepared = self.at_rest.as_ref();
+        let prepared = prepared.and_then(|at_rest| store::prepared(&self.disk, at_rest));
+        match prepared.filter(is_noted) {
+            Some(noted) => {
+                self.registry = noted;
+                self.waiting = Waiting::Place;
+                self.place();
+            }
+            None => {
+                store::discard(&self.disk);
+                self.waiting = Waiting::Nothing;
+            }
+        }
+    }
+
+    /// Whether there is a file of it, or one that waits for its place.
+    pub fn has_file(&self) -> bool {
+        store::is_there(&self.disk) || self.waiting == Waiting::Place
     }
 
     /// Reads the registry of a data directory, under the key that the configuration names.
@@ -148,7 +202,8 @@ impl Registrar {
                 self.shown(device)
             }
             Order::Rename { from, to } => {
-                self.change(auditor, |registry| registry.rename(from, to))?;
+                let key = self.draw()?;
+                self.change(auditor, |registry| registry.rename((from, to), key, now_us))?;
                 self.issued(to)
             }
             Order::Logins => self.logins(auditor),
@@ -179,12 +234,19 @@ impl Registrar {
         if known.is_some_and(|known| known.confirmed() == Some(key_id)) {
             return Ok(false);
         }
+        let is_next = known
+            .and_then(Device::next)
+            .is_some_and(|next| next.id == key_id);
+        if !is_next && !self.registry.is_waiting(device) {
+            return Ok(self.registry.confirm(device, key_id)? != Confirmation::Same);
+        }
         let mut next = self.registry.clone();
-        match next.confirm(device, key_id)? {
+        let confirmation = next.confirm(device, key_id)?;
+        // Nobody else is to enrol under its name, whatever a restart forgets.
+        next.settle(device);
+        match confirmation {
             Confirmation::Same => return Ok(false),
-            // Nobody else is to enrol under its name, whatever a restart forgets.
-            Confirmation::Heard if next.settle(device) => self.take(next, &[], auditor)?,
-            Confirmation::Heard => self.registry = next,
+            Confirmation::Heard => self.take(next, &[], auditor)?,
             Confirmation::Retired(act) => self.take(next, &[act], auditor)?,
         }
         Ok(true)
@@ -305,17 +367,31 @@ impl Registrar {
         acts: &[RegistryAct],
         auditor: &mut dyn Auditor,
     ) -> Result<(), OrderError> {
-        let at_rest = self.key_at_rest()?.clone();
-        note(auditor, acts)?;
-        if let Err(error) = store::write(&self.disk, &at_rest, &next) {
-            // Which of both the file says now is what a restart would find.
-            if let Ok(found) = store::read(&self.disk, Some(&at_rest)) {
-                self.registry = found;
-            }
-            return Err(error.into());
+        match self.waiting {
+            Waiting::Nothing => {}
+            // It is the only copy of what is in force.
+            Waiting::Place => store::commit(&self.disk)?,
+            Waiting::Word => return Err(OrderError::Unsettled),
         }
+        self.waiting = Waiting::Nothing;
+        store::prepare(&self.disk, self.key_at_rest()?, &next)?;
+        self.waiting = Waiting::Word;
+        note(auditor, acts)?;
         self.registry = next;
+        self.waiting = Waiting::Place;
+        self.place();
         Ok(())
+    }
+
+    /// Puts what is in force in its place. Where that fails a start does it, or the next order.
+    fn place(&mut self) {
+        match store::commit(&self.disk) {
+            Ok(()) => self.waiting = Waiting::Nothing,
+            Err(why) => tracing::error!(
+                why = causes::told(&why),
+                "the registry is in force and durable, but not in its place: see the data directory's disk; the next order or start puts it there"
+            ),
+        }
     }
 
     fn shown(&self, device: &DeviceName) -> Result<Answer, OrderError> {

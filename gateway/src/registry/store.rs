@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! registry        sealed (see at_rest) as `device registry`
+//! registry.next   the same: what it is to become, if that is noted
 //! an export       sealed as `device registry export`: one is never taken for the other
 //! either, opened  version u8 = 1 | the registry in postcard: devices, claims
 //! ```
@@ -74,14 +75,39 @@ pub fn read(disk: &Arc<dyn Disk>, at_rest: Option<&AtRest>) -> Result<Registry, 
     decode(&plain).map_err(|why| StoreError::Content { name: FILE, why })
 }
 
-/// Writes the registry, durably.
-pub fn write(
+/// Whether there is a registry's file.
+pub fn is_there(disk: &Arc<dyn Disk>) -> bool {
+    disk.open(FILE).is_ok()
+}
+
+/// Writes the registry beside its file, durably: it is in force once what changed is noted.
+pub fn prepare(
     disk: &Arc<dyn Disk>,
     at_rest: &AtRest,
     registry: &Registry,
 ) -> Result<(), StoreError> {
     let plain = encode(registry);
-    Ok(file::write(disk, FILE, CONTEXT, at_rest, &plain)?)
+    Ok(file::prepare(disk, FILE, CONTEXT, at_rest, &plain)?)
+}
+
+/// Puts the registry that was prepared in the place of its file.
+pub fn commit(disk: &Arc<dyn Disk>) -> Result<(), StoreError> {
+    Ok(file::commit(disk, FILE)?)
+}
+
+/// Whether something was prepared, be it not whole.
+pub fn is_prepared(disk: &Arc<dyn Disk>) -> bool {
+    file::is_prepared(disk, FILE)
+}
+
+/// The registry that was prepared and not put in its place, if it is whole.
+pub fn prepared(disk: &Arc<dyn Disk>, at_rest: &AtRest) -> Option<Registry> {
+    decode(&file::prepared(disk, FILE, CONTEXT, at_rest)?).ok()
+}
+
+/// Removes a registry that was prepared.
+pub fn discard(disk: &Arc<dyn Disk>) {
+    file::discard(disk, FILE);
 }
 
 /// The registry sealed for another gateway: all devices, and no claim, which is open here alone.

@@ -220,7 +220,7 @@ impl Core {
                     }
                 }
                 Effect::KeyUsed { device, key_id } => {
-                    self.trust.give(Task::KeyUsed(device, key_id));
+                    self.trust.use_key(device, key_id);
                 }
                 Effect::Claimed { device, claim } => self.on_claim(&device, claim),
                 Effect::Tell(news) => {

@@ -137,7 +137,7 @@ impl Gateway {
             Some(http) => Some(Door::open(http).await?),
             None => None,
         };
-        let (begun, trust) = start::begin(&settings, (clock.now(), clock.word()))?;
+        let (begun, mut trust) = start::begin(&settings, (clock.now(), clock.word()))?;
         let door = match door {
             Some(door) => Some(serving::with_witness(
                 door,

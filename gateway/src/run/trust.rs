@@ -4,8 +4,9 @@
 //! is told as an error: an order is refused then, and what was only to be noted is in the
 //! journal alone.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::causes;
 use crate::entry::Uncounted;
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::access::Doorkeeper;
-use crate::registry::registrar::{Granted, NotEnrolled};
+use crate::registry::registrar::{Granted, NotEnrolled, OrderError};
 use crate::registry::{Answer, Order};
 use crate::session::{Keyring, Ruling};
 use crate::time::{Clock, Timestamp};
@@ -37,26 +38,37 @@ const LOOK: Duration = Duration::from_secs(5);
 pub enum Task {
     /// Somebody orders this; the answer is what came of it.
     Order(Order, Who, oneshot::Sender<Result<Answer, String>>),
-    /// A frame under this key of a device is on disk.
-    KeyUsed(DeviceName, u8),
     /// A device went into quarantine, or came out.
     Ruled(Ruling),
     /// This was done.
     Note(Act, Who),
     /// Somebody who has a claim's code said this in a device's name.
     Claimed(DeviceName, Vec<u8>),
-    /// Time has passed.
+    /// Time has passed, or keys were used.
     Look,
 }
+
+/// Keys that frames on disk are under, and that are not noted as used yet: the newest of each
+/// device. All devices may be heard in one moment, after a start: none is forgotten, and all that
+/// came are one change.
+type Used = Arc<Mutex<BTreeMap<DeviceName, u8>>>;
 
 /// The way to the thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
     tasks: mpsc::Sender<Task>,
     claims: Arc<AtomicUsize>,
+    used: Used,
 }
 
 impl Handle {
+    /// A frame under this key of a device is on disk.
+    pub fn use_key(&self, device: DeviceName, key_id: u8) {
+        locked(&self.used).insert(device, key_id);
+        // Where the queue is full there is enough to come by it.
+        let _ = self.tasks.try_send(Task::Look);
+    }
+
     /// Has something done; what finds no room is told.
     pub fn give(&self, task: Task) {
         if let Err(refused) = self.tasks.try_send(task) {
@@ -117,6 +129,7 @@ pub fn spawn(
 ) -> std::io::Result<(Handle, watch::Receiver<u64>)> {
     let (tasks, mut given) = mpsc::channel(TASKS_MAX);
     let claims = Arc::new(AtomicUsize::new(0));
+    let used = Used::default();
     let (entries, grown) = watch::channel(trust.entries().unwrap_or(0));
     let mut desk = Desk {
         told: trust.entries(),
@@ -125,12 +138,14 @@ pub fn spawn(
         hearers,
         site,
         claims: Arc::clone(&claims),
+        used: Arc::clone(&used),
     };
     thread::Builder::new()
         .name("trust".to_owned())
         .spawn(move || {
             while let Some(task) = given.blocking_recv() {
                 desk.carry_out(clock.now(), task);
+                desk.confirm(clock.now());
                 desk.end_claims(clock.now());
                 desk.hand_on_checkpoint();
             }
@@ -144,7 +159,12 @@ pub fn spawn(
             tokio::time::sleep(LOOK).await;
         }
     });
-    Ok((Handle { tasks, claims }, grown))
+    let handle = Handle {
+        tasks,
+        claims,
+        used,
+    };
+    Ok((handle, grown))
 }
 
 /// Where tasks are carried out.
@@ -158,13 +178,15 @@ struct Desk {
     site: SiteName,
     /// Claims that wait.
     claims: Arc<AtomicUsize>,
+    used: Used,
 }
 
 impl Desk {
     fn carry_out(&mut self, now: Timestamp, task: Task) {
         match task {
+            // Who gave up has been told that it was not taken.
+            Task::Order(_, _, answer) if answer.is_closed() => {}
             Task::Order(order, who, answer) => self.order(now, (&order, who), answer),
-            Task::KeyUsed(device, key_id) => self.confirm(now, &device, key_id),
             Task::Ruled(ruling) => told(self.trust.rule(now, &ruling)),
             Task::Note(act, who) => told(self.trust.note_of(now, who, act)),
             Task::Claimed(device, said) => {
@@ -185,22 +207,39 @@ impl Desk {
         if order.is_act() {
             self.hand_on();
         }
-        if let (Ok(_), Order::Release(device)) = (&done, order) {
+        if let (Ok(_), Order::Release(device) | Order::Rename { from: device, .. }) = (&done, order)
+        {
             self.tell(Question::Release(device.clone()));
         }
         let _ = answer.send(done.map_err(|why| causes::told(&why)));
     }
 
-    fn confirm(&mut self, now: Timestamp, device: &DeviceName, key_id: u8) {
-        match self.trust.confirm(now, device, key_id) {
-            Ok(true) => self.hand_on(),
-            Ok(false) => {}
-            Err(why) => tracing::error!(
-                %device,
-                key = key_id,
-                why = causes::told(&why),
-                "that the device uses its new key could not be kept: its former key stays valid"
-            ),
+    /// Keeps which keys were used; what cannot be is tried again with the next look.
+    fn confirm(&mut self, now: Timestamp) {
+        let mut used = std::mem::take(&mut *locked(&self.used)).into_iter();
+        let mut is_changed = false;
+        for (device, key_id) in used.by_ref() {
+            match self.trust.confirm(now, &device, key_id) {
+                Ok(changed) => is_changed |= changed,
+                // It was revoked meanwhile, or has yet another.
+                Err(OrderError::Registry(_)) => {}
+                Err(why) => {
+                    tracing::error!(
+                        %device,
+                        key = key_id,
+                        why = causes::told(&why),
+                        "that the device uses its new key could not be kept: its former key stays valid until it can, which is tried again"
+                    );
+                    locked(&self.used).entry(device).or_insert(key_id);
+                    break;
+                }
+            }
+        }
+        for (device, key_id) in used {
+            locked(&self.used).entry(device).or_insert(key_id);
+        }
+        if is_changed {
+            self.hand_on();
         }
     }
 
@@ -238,7 +277,7 @@ impl Desk {
         }
     }
 
-    fn hand_on(&self) {
+    fn hand_on(&mut self) {
         match self.trust.keyring() {
             Ok(keys) => self.hearers.tell(keys),
             Err(why) => tracing::error!(
@@ -272,6 +311,10 @@ impl Desk {
     }
 }
 
+fn locked(used: &Used) -> MutexGuard<'_, BTreeMap<DeviceName, u8>> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn told(noted: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(why) = noted {
         tracing::error!(
@@ -284,6 +327,88 @@ fn told(noted: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{Disk, FaultDisk};
+    use crate::rules::settings::{Secret, SecuritySettings};
+    use crate::trust::Whose;
+
+    /// A desk over a disk, with two devices that were given their next keys, and what it tells.
+    fn desk(disk: &FaultDisk) -> (Desk, mpsc::Receiver<Question>) {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        std::fs::write(&key, "07".repeat(32)).unwrap();
+        let settings = SecuritySettings {
+            key: Some(Secret::File(key)),
+            ..SecuritySettings::default()
+        };
+        let whose = Whose {
+            site: "plant",
+            gateway: 1,
+            start: 1,
+        };
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut trust = Trust::open(&disk, &settings, whose).unwrap();
+        for device in ["a", "b"] {
+            for order in [Order::Add, Order::Rotate] {
+                let order = order(device.parse().unwrap());
+                let who = Who::Gateway;
+                trust.carry_out(Timestamp::default(), who, &order).unwrap();
+            }
+        }
+        let (core, told) = mpsc::channel(8);
+        let desk = Desk {
+            told: trust.entries(),
+            entries: watch::channel(0).0,
+            trust,
+            hearers: Hearers {
+                core,
+                #[cfg(feature = "embedded-broker")]
+                doorkeeper: None,
+            },
+            site: "plant".parse().unwrap(),
+            claims: Arc::default(),
+            used: Used::default(),
+        };
+        (desk, told)
+    }
+
+    #[test]
+    fn a_key_whose_use_could_not_be_kept_is_kept_as_soon_as_it_can() {
+        let disk = FaultDisk::new();
+        let (mut desk, mut told) = desk(&disk);
+        for device in ["a", "b"] {
+            locked(&desk.used).insert(device.parse().unwrap(), 2);
+        }
+        disk.set_read_only(true);
+        desk.confirm(Timestamp::default());
+        assert_eq!(locked(&desk.used).len(), 2);
+        assert!(told.try_recv().is_err());
+        disk.set_read_only(false);
+        desk.confirm(Timestamp::default());
+        assert!(locked(&desk.used).is_empty());
+        let Ok(Question::Keys(keys)) = told.try_recv() else {
+            panic!("the keys in force are handed on");
+        };
+        for device in ["a", "b"] {
+            let device: DeviceName = device.parse().unwrap();
+            let ids: Vec<u8> = keys.devices[&device].iter().map(|key| key.id).collect();
+            assert_eq!(ids, [2]);
+        }
+        assert!(told.try_recv().is_err(), "once for both");
+    }
+
+    #[test]
+    fn however_many_devices_are_heard_in_one_moment_none_is_forgotten() {
+        let (tasks, _given) = mpsc::channel(1);
+        let handle = Handle {
+            tasks,
+            claims: Arc::default(),
+            used: Used::default(),
+        };
+        for number in 0..2 * TASKS_MAX {
+            handle.use_key(format!("pump-{number}").parse().unwrap(), 1);
+        }
+        assert_eq!(locked(&handle.used).len(), 2 * TASKS_MAX);
+    }
 
     #[test]
     fn claims_that_wait_leave_room_for_what_others_do() {
@@ -291,6 +416,7 @@ mod tests {
         let handle = Handle {
             tasks,
             claims: Arc::default(),
+            used: Used::default(),
         };
         let claim = || handle.claim("pump-1".parse().unwrap(), Vec::new());
         for number in 0..CLAIMS_WAITING_MAX {

@@ -26,14 +26,12 @@ pub(super) fn of(act: &RegistryAct, retires: u8) -> Vec<Act> {
         RegistryAct::Revoked { device, .. } => vec![Act::DeviceRevoked {
             device: text(device),
         }],
-        RegistryAct::Renamed { from, to, keys } => {
+        RegistryAct::Renamed { from, to, key, .. } => {
             let renamed = Act::DeviceRenamed {
                 from: text(from),
                 to: text(to),
             };
-            // A fingerprint is of key and name: under the new name they have others.
-            let keys = keys.iter().map(|key| enrolled(to, key));
-            [renamed].into_iter().chain(keys).collect()
+            vec![renamed, enrolled(to, key)]
         }
         RegistryAct::ClaimOpened {
             claim,

@@ -34,6 +34,7 @@ impl Trust {
                 claim: id.to_string(),
             },
         );
+        let _ = self.settle();
         let names = (site, device);
         self.registrar
             .claim(names, said, now.wall_us, &mut self.notes)
@@ -45,6 +46,7 @@ impl Trust {
     /// It could not be noted or written: it is tried again, and they take nobody meanwhile.
     pub fn end_claims(&mut self, now: Timestamp) -> Result<bool, OrderError> {
         self.begin(now, Who::Gateway);
+        let _ = self.settle();
         let ended = self.registrar.end_claims(now.wall_us, &mut self.notes);
         if ended.is_err() {
             self.look_again();
@@ -54,23 +56,25 @@ impl Trust {
 
     /// What was noted and then not written: the log is to be believed.
     pub(super) fn look_again(&mut self) {
-        if let Ok(standing) = self.standing() {
-            self.unsaid = unsaid(self.registrar.registry(), &standing);
+        if self.settle().is_ok()
+            && let Ok(standing) = self.notes.standing()
+        {
+            self.unsaid = unsaid(self.registrar.registry(), standing);
         }
     }
+}
 
-    /// The claims as the session is to know them.
-    pub(super) fn claims(&self, standing: &audit::Standing) -> Claims {
-        let mut claims = Claims::default();
-        for (id, claim) in self.registrar.registry().claims() {
-            if let Some((end, _)) = claim.ended() {
-                claims.ended.insert(id, end.uncounted());
-            } else if let Some(open) = open_claim(standing, id, claim) {
-                claims.open.insert(id, open);
-            }
+/// The claims as the session is to know them.
+pub(super) fn of(registry: &Registry, standing: &audit::Standing) -> Claims {
+    let mut claims = Claims::default();
+    for (id, claim) in registry.claims() {
+        if let Some((end, _)) = claim.ended() {
+            claims.ended.insert(id, end.uncounted());
+        } else if let Some(open) = open_claim(standing, id, claim) {
+            claims.open.insert(id, open);
         }
-        claims
     }
+    claims
 }
 
 /// The claims of a registry that the log does not say are open. All that are opened later are

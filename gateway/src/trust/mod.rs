@@ -10,7 +10,7 @@
 //!    a witness of others. Without it there is none of them, and nothing that would have to be
 //!    noted there can be ordered.
 //! 3. Who is in quarantine is what the audit log says.
-//! 4. An audit log that is gone is not begun anew.
+//! 4. An audit log or a registry that is gone is not begun anew.
 //! 5. A device enrols by a claim only if the audit log has its opening and not its end.
 //!
 //! The same is done by the running gateway and, on the files of a stopped one, by a command.
@@ -39,7 +39,7 @@ use crate::disk::Disk;
 use crate::identity::{self, IdentityUnwritten};
 use crate::registry::registrar::OrderError;
 use crate::registry::store::StoreError;
-use crate::registry::{Answer, Auditor, Order, Registrar, RegistryAct, RegistryError};
+use crate::registry::{Answer, Auditor, Order, Registrar, Registry, RegistryAct, RegistryError};
 use crate::rules::settings::{SecuritySettings, Settings};
 use crate::session::{DeviceKey, Keyring, Ruling, Turn};
 use crate::time::Timestamp;
@@ -77,6 +77,14 @@ pub enum TrustError {
         "the audit log is gone (audit/ in the data directory), and by a new one no device's key would be valid: nothing was changed; bring audit/ back from a backup"
     )]
     LogGone,
+    /// The log tells of devices, and there is no registry.
+    #[error(
+        "the registry is gone (registry in the data directory), and by the audit log {devices} devices were given keys: nothing was changed; bring the file back from a backup. Without one, move audit/ and audit-key away too, and give every device a key anew"
+    )]
+    RegistryGone {
+        /// How many had keys once.
+        devices: usize,
+    },
     /// The signing key's file opens, and holds none.
     #[error(
         "what {SEED} in the data directory holds is no signing key: nothing was changed; bring the file back from a backup"
@@ -132,6 +140,8 @@ pub struct Trust {
 /// The audit log, if there is one.
 struct Notes {
     log: Option<Log>,
+    /// What it amounts to; none after a failure, until it was read again.
+    standing: Option<audit::Standing>,
     start: u32,
     now: Timestamp,
     who: Who,
@@ -159,6 +169,7 @@ impl Trust {
             registrar,
             notes: Notes {
                 log,
+                standing: None,
                 start: whose.start,
                 now: Timestamp::default(),
                 who: Who::Gateway,
@@ -168,10 +179,24 @@ impl Trust {
             held: BTreeMap::new(),
             unsaid: BTreeSet::new(),
         };
-        let standing = trust.standing()?;
+        trust.settle()?;
+        let standing = trust.notes.standing()?;
+        let devices = standing.devices_ever();
+        if devices > 0 && !trust.registrar.has_file() {
+            return Err(TrustError::RegistryGone { devices });
+        }
         trust.held = standing.held();
-        trust.unsaid = claims::unsaid(trust.registrar.registry(), &standing);
+        trust.unsaid = claims::unsaid(trust.registrar.registry(), standing);
         Ok(trust)
+    }
+
+    /// Reads the log again where it is not known what it says, and has the registry be what that is.
+    fn settle(&mut self) -> Result<(), TrustError> {
+        let standing = self.notes.standing()?;
+        if self.registrar.is_unsettled() {
+            self.registrar.settle(|registry| agree(registry, standing));
+        }
+        Ok(())
     }
 
     /// Opens both for a command that holds the data directory of a stopped gateway; one that never
@@ -199,8 +224,9 @@ impl Trust {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn keyring(&self) -> Result<Keyring, TrustError> {
-        let standing = self.standing()?;
+    pub fn keyring(&mut self) -> Result<Keyring, TrustError> {
+        self.settle()?;
+        let standing = self.notes.standing()?;
         let registry = self.registrar.registry();
         let devices = registry.devices().map(|(name, device)| {
             let keys = device.live().iter().filter(|live| {
@@ -225,8 +251,11 @@ impl Trust {
         });
         Ok(Keyring {
             devices: devices.collect(),
-            frames: self.settings.frames(!registry.is_empty()),
-            claims: self.claims(&standing),
+            // A registry that was put back to before its first device opens nothing.
+            frames: self
+                .settings
+                .frames(!registry.is_empty() || standing.devices_ever() > 0),
+            claims: claims::of(registry, standing),
         })
     }
 
@@ -246,6 +275,8 @@ impl Trust {
         order: &Order,
     ) -> Result<Answer, OrderError> {
         self.begin(now, who);
+        // What was not settled is told by the registrar, to who would change it.
+        let _ = self.settle();
         match order {
             Order::Release(device) => {
                 let shown = self
@@ -275,8 +306,12 @@ impl Trust {
         let done = self
             .registrar
             .carry_out(order, now.wall_us, &mut self.notes);
-        if done.is_err() {
-            self.look_again();
+        match (&done, order) {
+            (Ok(_), Order::Rename { from, .. }) => {
+                self.held.remove(from);
+            }
+            (Ok(_), _) => {}
+            (Err(_), _) => self.look_again(),
         }
         done
     }
@@ -292,6 +327,7 @@ impl Trust {
         key_id: u8,
     ) -> Result<bool, OrderError> {
         self.begin(now, Who::Gateway);
+        let _ = self.settle();
         self.registrar.confirm(device, key_id, &mut self.notes)
     }
 
@@ -374,13 +410,21 @@ impl Trust {
     fn note(&mut self, act: Act) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.notes.append(vec![act])
     }
+}
 
-    fn standing(&self) -> Result<audit::Standing, TrustError> {
-        match &self.notes.log {
-            Some(log) => Ok(log.standing()?),
-            None => Ok(audit::Standing::default()),
-        }
-    }
+/// Whether a registry is what the log says: these keys, and these claims open.
+fn agree(registry: &Registry, standing: &audit::Standing) -> bool {
+    let marks = registry.devices().flat_map(|(name, device)| {
+        let marks = device.live().iter().map(|live| live.mark(name));
+        marks.map(|mark| (name.as_str(), mark.id, mark.fingerprint.to_string()))
+    });
+    let valid = standing.keys();
+    let valid = valid.map(|(device, id, fingerprint)| (device, id, fingerprint.to_owned()));
+    let open = registry.claims();
+    let open = open.filter(|(_, claim)| claim.ended().is_none());
+    let open: BTreeSet<String> = open.map(|(id, _)| id.to_string()).collect();
+    marks.collect::<BTreeSet<_>>() == valid.collect::<BTreeSet<_>>()
+        && open.iter().map(String::as_str).eq(standing.claims())
 }
 
 impl Notes {
@@ -391,8 +435,23 @@ impl Notes {
         let entries = acts.into_iter();
         let entries = entries.map(|act| Entry::new(self.now, self.start, self.who.clone(), act));
         let entries: Vec<Entry> = entries.collect();
+        let standing = self.standing.take();
         log.append_all(&entries)?;
+        self.standing = standing.map(|mut standing| {
+            entries.iter().for_each(|entry| standing.take(&entry.act));
+            standing
+        });
         Ok(())
+    }
+
+    /// What the log amounts to; it is read where that is not known.
+    fn standing(&mut self) -> Result<&audit::Standing, TrustError> {
+        let standing = match (self.standing.take(), &self.log) {
+            (Some(standing), _) => standing,
+            (None, Some(log)) => log.standing()?,
+            (None, None) => audit::Standing::default(),
+        };
+        Ok(self.standing.insert(standing))
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::disk::FaultDisk;
 use crate::disk::fault::Torn;
 use crate::entry::Uncounted;
+use crate::registry::ClaimWish;
 use crate::rules::settings::{Frames, Secret};
 
 const WHOSE: Whose<'static> = Whose {
@@ -63,8 +64,8 @@ pub(super) fn order(trust: &mut Trust, order: &Order) -> Result<Answer, OrderErr
 
 pub(super) fn kinds(trust: &Trust) -> Vec<String> {
     let log = trust.notes.log.as_ref().unwrap();
-    let size = log.size().unwrap();
-    let entries = log.snapshot().unwrap().entries(0..size).unwrap();
+    let snapshot = log.snapshot().unwrap();
+    let entries = snapshot.entries(0..snapshot.size()).unwrap();
     let kind = |(_, entry): &(u64, Entry)| {
         let json = serde_json::to_value(entry).unwrap();
         json["act"]["kind"].as_str().unwrap().to_owned()
@@ -98,11 +99,12 @@ fn every_order_is_noted_and_its_keys_are_in_force() {
     };
     order(&mut trust, &rename).unwrap();
     let mut again = rig.open();
-    assert_eq!(ids(&again.keyring().unwrap(), "b"), [3]);
+    assert_eq!(ids(&again.keyring().unwrap(), "a"), [0_u8; 0]);
+    assert_eq!(ids(&again.keyring().unwrap(), "b"), [1]);
     order(&mut again, &Order::Revoke(name("b"))).unwrap();
     assert_eq!(ids(&again.keyring().unwrap(), "b"), [0_u8; 0]);
     order(&mut again, &Order::Add(name("b"))).unwrap();
-    assert_eq!(ids(&again.keyring().unwrap(), "b"), [4]);
+    assert_eq!(ids(&again.keyring().unwrap(), "b"), [2]);
     let expected = [
         "device-enrolled",
         "key-rotated",
@@ -117,6 +119,143 @@ fn every_order_is_noted_and_its_keys_are_in_force() {
     assert_eq!(kinds(&rig.open()), expected);
 }
 
+/// A device of each sort that orders tell apart.
+fn plant(rig: &Rig) -> Trust {
+    let mut trust = rig.open();
+    for device in ["a", "b", "c"] {
+        order(&mut trust, &Order::Add(name(device))).unwrap();
+    }
+    order(&mut trust, &Order::Rotate(name("b"))).unwrap();
+    order(&mut trust, &Order::Revoke(name("c"))).unwrap();
+    trust
+}
+
+/// Every change that a step of an order can make to a plant.
+fn changes() -> Vec<Order> {
+    let rename = |from, to| Order::Rename {
+        from: name(from),
+        to: name(to),
+    };
+    vec![
+        Order::Add(name("d")),
+        Order::Add(name("c")),
+        Order::Rotate(name("a")),
+        Order::Rotate(name("b")),
+        Order::Revoke(name("b")),
+        rename("a", "d"),
+        rename("b", "c"),
+    ]
+}
+
+/// What a trust says, which has to be what its log says.
+fn said(trust: &mut Trust) -> (Keyring, usize) {
+    let noted = kinds(trust).len();
+    let standing = trust.notes.log.as_ref().unwrap().standing().unwrap();
+    assert!(agree(trust.registrar.registry(), &standing));
+    assert_eq!(*trust.notes.standing().unwrap(), standing);
+    (trust.keyring().unwrap(), noted)
+}
+
+#[test]
+fn whatever_step_the_power_fails_at_an_order_is_noted_and_done_or_neither() {
+    for change in changes() {
+        let steps = {
+            let rig = Rig::new();
+            let mut trust = plant(&rig);
+            let before = rig.disk.mutations();
+            order(&mut trust, &change).unwrap();
+            rig.disk.mutations() - before
+        };
+        for nth in 0..steps {
+            let mut rig = Rig::new();
+            let mut trust = plant(&rig);
+            let (_, noted) = said(&mut trust);
+            rig.disk.cut_at(rig.disk.mutations() + nth + 1);
+            let done = order(&mut trust, &change);
+            rig.disk = rig.disk.after_cut(Torn::Sectors(nth));
+            let mut again = rig.open();
+            let (_, then) = said(&mut again);
+            assert!(done.is_err() || then > noted, "{change:?}, step {nth}");
+            // And a further one is carried out behind it.
+            order(&mut again, &Order::Add(name("e"))).unwrap();
+            assert_eq!(said(&mut again), said(&mut rig.open()));
+        }
+    }
+}
+
+#[test]
+fn whatever_the_disk_refuses_of_an_order_is_noted_and_done_or_neither() {
+    for change in changes() {
+        let syncs = {
+            let rig = Rig::new();
+            let mut trust = plant(&rig);
+            let before = rig.disk.syncs();
+            order(&mut trust, &change).unwrap();
+            rig.disk.syncs() - before
+        };
+        assert!(syncs > 4, "{change:?}: {syncs}");
+        for nth in 1..=syncs {
+            let rig = Rig::new();
+            let mut trust = plant(&rig);
+            let before = said(&mut trust);
+            rig.disk.fail_sync(rig.disk.syncs() + nth);
+            let done = order(&mut trust, &change);
+            rig.disk.disarm();
+            let then = said(&mut trust);
+            assert_eq!(then.1 > before.1, then.0 != before.0, "{change:?}, {nth}");
+            assert!(done.is_err() || then.1 > before.1, "{change:?}, sync {nth}");
+            assert_eq!(said(&mut rig.open()), then, "{change:?}, sync {nth}");
+            order(&mut trust, &Order::Add(name("e"))).unwrap();
+            assert_eq!(said(&mut rig.open()), said(&mut trust));
+        }
+    }
+}
+
+/// Something stands where the registry is to be prepared, and stays there.
+#[test]
+fn what_cannot_be_prepared_is_not_noted_however_often_it_is_tried() {
+    let rig = Rig::new();
+    let mut trust = plant(&rig);
+    let before = said(&mut trust);
+    rig.disk.set_read_only(true);
+    for _ in 0..3 {
+        let why = order(&mut trust, &Order::Revoke(name("a"))).unwrap_err();
+        assert!(why.to_string().contains("registry"), "{why}");
+    }
+    rig.disk.set_read_only(false);
+    assert_eq!(said(&mut trust), before);
+}
+
+#[test]
+fn a_registry_that_is_gone_opens_nothing() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    let before = rig.disk.content("registry").is_ok();
+    assert!(!before, "a gateway without devices has none");
+    assert_eq!(trust.keyring().unwrap().frames, Frames::AllowPlain);
+    let wish = ClaimWish {
+        prefix: name("pump"),
+        devices_max: 1,
+        open_us: 3_600_000_000,
+    };
+    order(&mut trust, &Order::OpenClaim(wish)).unwrap();
+    let empty = rig.disk.content("registry").unwrap();
+    order(&mut trust, &Order::Add(name("a"))).unwrap();
+    // One from before the first device.
+    rig.disk.put("registry", empty);
+    let mut again = rig.open();
+    assert!(again.keyring().unwrap().devices.is_empty());
+    assert_eq!(again.keyring().unwrap().frames, Frames::Require);
+    rig.disk().remove("registry").unwrap();
+    let Err(why) = Trust::open(&rig.disk(), &rig.settings, WHOSE) else {
+        panic!("it opened");
+    };
+    assert!(
+        matches!(why, TrustError::RegistryGone { devices: 1 }),
+        "{why}"
+    );
+}
+
 /// Somebody who can write the registry's file, and even seal it, but not the log: an older copy of
 /// the file brings a revoked key back.
 #[test]
@@ -127,7 +266,7 @@ fn a_key_that_the_log_does_not_have_is_not_in_force() {
     let before = rig.disk.content("registry").unwrap();
     order(&mut trust, &Order::Revoke(name("a"))).unwrap();
     rig.disk.put("registry", before);
-    let again = rig.open();
+    let mut again = rig.open();
     assert_eq!(
         ids(&again.keyring().unwrap(), "a"),
         [0_u8; 0],
@@ -290,7 +429,7 @@ fn a_cut_at_any_step_leaves_nothing_in_force_that_is_not_noted() {
             answered.push(order(&mut trust, &one).is_ok());
         }
         rig.disk = rig.disk.after_cut(Torn::Sectors(nth));
-        let again = rig.open();
+        let mut again = rig.open();
         let keys = again.keyring().unwrap();
         let live = keys.devices.get(&name("a")).map(Vec::len);
         match answered[..] {

@@ -190,11 +190,12 @@ fn a_key_is_valid_from_its_issue_until_it_is_retired_or_its_device_revoked() {
         key_id: 1,
     };
     then(retired, &[("a", 2, "f2")]);
-    then(renamed("a", "b"), &[("b", 2, "f2")]);
+    then(renamed("a", "b"), &[]);
+    then(enrolled("b", 2, "f2"), &[("b", 2, "f2")]);
     then(renamed("nobody", "b"), &[("b", 2, "f2")]);
     then(revoked("a"), &[("b", 2, "f2")]);
     then(enrolled("c", 1, "f3"), &[("b", 2, "f2"), ("c", 1, "f3")]);
-    then(renamed("c", "b"), &[("b", 1, "f3")]);
+    then(renamed("c", "d"), &[("b", 2, "f2")]);
     then(revoked("b"), &[]);
     then(enrolled("b", 3, "f4"), &[("b", 3, "f4")]);
     assert!(standing.is_valid("b", 3, "f4"));

@@ -156,7 +156,7 @@ fn back_up_at_work(every: u64, warm: u32) -> bool {
         Err(error) => panic!("{error}"),
     }
     let case = format!("every {every} after {warm}");
-    let (_, again) = rig.restored(&case);
+    let (_, mut again) = rig.restored(&case);
     let keyring = again.keyring().unwrap();
     assert!(keyring.devices.len() >= warm as usize, "{case}");
     for (device, keys) in &keyring.devices {

@@ -16,7 +16,7 @@ pub(super) const ADDED: &str =
 pub(super) const ROTATED: &str =
     "the former key stays valid until the first frame under this one is on the disk";
 pub(super) const RENAMED: &str =
-    "frames under its former name are not taken any more; its key is the same";
+    "its frames are taken under this name and key alone; the former name's keys have ended";
 
 /// A page that was made.
 pub(super) struct Made {
