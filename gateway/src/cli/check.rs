@@ -55,7 +55,7 @@ fn with_files(
     if let Err(why) = mqtt::check_tls(&settings.mqtt) {
         let key = match &settings.mqtt {
             MqttSettings::Embedded { .. } => "embedded",
-            MqttSettings::External { .. } => "url",
+            MqttSettings::External { .. } => "tls",
         };
         warnings.push(at(("mqtt", key), &why.to_string()));
     }
@@ -162,20 +162,32 @@ mod tests {
 
     #[test]
     fn a_certificate_that_cannot_be_used_is_a_mistake_at_its_place() {
-        let text =
-            format!("{RIGHT}[http]\ntls = {{ cert = \"/nowhere/cert.pem\", key = \"k.pem\" }}\n");
-        let parsed = parse(&text, "tidegate.toml").unwrap();
-        let found = with_files(parsed, &text, "tidegate.toml").unwrap_err();
-        let mistake = found.last().unwrap();
-        assert_eq!(mistake.severity, Severity::Mistake);
-        assert_eq!((mistake.line, mistake.column), (13, 7));
-        assert!(
-            mistake
-                .message
-                .contains("http.tls.cert = /nowhere/cert.pem"),
-            "{mistake}"
+        let pair = "cert = \"/nowhere/cert.pem\", key = \"k.pem\"";
+        let url = "url = \"mqtt://127.0.0.1\"";
+        let page = format!("{RIGHT}[http]\ntls = {{ {pair} }}\n");
+        let broker = RIGHT.replace(
+            url,
+            "tls = { ca = \"/nowhere/ca.pem\" }\nurl = \"mqtts://127.0.0.1\"",
         );
-        let without = text.replace("tls =", "# tls =");
+        let inside = format!("embedded = {{ listen = \"127.0.0.1:8883\", tls = {{ {pair} }} }}");
+        let inside = RIGHT.replace(url, &inside);
+        for (text, place, said) in [
+            (&page, (13, 7), "http.tls.cert = /nowhere/cert.pem"),
+            (&broker, (4, 7), "mqtt.tls.ca = /nowhere/ca.pem"),
+            (
+                &inside,
+                (4, 12),
+                "mqtt.embedded.tls.cert = /nowhere/cert.pem",
+            ),
+        ] {
+            let parsed = parse(text, "tidegate.toml").unwrap();
+            let found = with_files(parsed, text, "tidegate.toml").unwrap_err();
+            let mistake = found.last().unwrap();
+            assert_eq!(mistake.severity, Severity::Mistake);
+            assert_eq!((mistake.line, mistake.column), place);
+            assert!(mistake.message.contains(said), "{mistake}");
+        }
+        let without = page.replace("tls =", "# tls =");
         let parsed = parse(&without, "tidegate.toml").unwrap();
         assert!(with_files(parsed, &without, "tidegate.toml").is_ok());
     }

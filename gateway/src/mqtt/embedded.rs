@@ -41,7 +41,7 @@ use tokio::task::JoinSet;
 use super::access::{Accounts, Doorkeeper};
 use super::client::risen;
 use super::{Broker, PACKET_BYTES_MAX, RECEIVE_MAXIMUM};
-use crate::rules::settings::BrokerTls;
+use crate::rules::settings::ServeTls;
 use crate::sinks::tls::TlsError;
 use crate::time::Clock;
 use certificates::Certificates;
@@ -162,7 +162,7 @@ struct House {
 }
 
 /// Whether its files can be used. Reads them and blocks.
-pub(super) fn check_tls(tls: &BrokerTls) -> Result<(), TlsError> {
+pub(super) fn check_tls(tls: &ServeTls) -> Result<(), TlsError> {
     certificates::server_config(tls).map(|_| ())
 }
 
@@ -172,7 +172,7 @@ pub(super) fn check_tls(tls: &BrokerTls) -> Result<(), TlsError> {
 /// The address or the certificates cannot be used.
 pub async fn start(
     listen: SocketAddr,
-    tls: Option<&BrokerTls>,
+    tls: Option<&ServeTls>,
     doorkeeper: Arc<Doorkeeper>,
     clock: Arc<dyn Clock>,
 ) -> Result<EmbeddedBroker, EmbeddedError> {
@@ -181,7 +181,7 @@ pub async fn start(
 
 async fn start_within(
     listen: SocketAddr,
-    tls: Option<&BrokerTls>,
+    tls: Option<&ServeTls>,
     doorkeeper: Arc<Doorkeeper>,
     clock: Arc<dyn Clock>,
     bounds: Bounds,

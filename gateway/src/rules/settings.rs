@@ -4,6 +4,7 @@ mod budget;
 mod http;
 mod security;
 mod sink;
+mod tls;
 mod witness;
 
 use std::fmt;
@@ -13,9 +14,10 @@ use std::path::PathBuf;
 use tidegate_shared::ids::SiteName;
 
 pub use budget::BudgetSettings;
-pub use http::{ServeSettings, ServeTls};
+pub use http::ServeSettings;
 pub use security::{Frames, Publishers, QuarantineSettings, SecuritySettings};
 pub use sink::*;
+pub use tls::{ServeTls, TlsKeys, TlsSettings};
 pub use witness::WitnessSettings;
 
 use super::RuleSet;
@@ -68,7 +70,7 @@ pub enum MqttSettings {
         /// Where it listens.
         listen: SocketAddr,
         /// `tls`: what it speaks TLS with; none: it does not.
-        tls: Option<BrokerTls>,
+        tls: Option<ServeTls>,
     },
     /// `mqtt.url = "mqtt://[user:password@]host[:port]"`, or `mqtts://`.
     External {
@@ -78,20 +80,9 @@ pub enum MqttSettings {
         port: u16,
         /// User and password from the URL.
         credentials: Option<(String, String)>,
-        /// `mqtts://`, with `ca_file`, `cert_file` and `key_file`.
+        /// `mqtts://`, and `mqtt.tls`.
         tls: Option<TlsSettings>,
     },
-}
-
-/// `mqtt.embedded.tls`: PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerTls {
-    /// `cert_file`: the broker's certificate, its chain behind it.
-    pub cert: PathBuf,
-    /// `key_file`: its key.
-    pub key: PathBuf,
-    /// `client_ca_file`: the authorities of clients' certificates; with it, each needs one.
-    pub client_ca: Option<PathBuf>,
 }
 
 impl fmt::Debug for MqttSettings {

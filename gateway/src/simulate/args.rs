@@ -122,7 +122,11 @@ impl SimulateArgs {
         self.broker.is_secure.then(|| TlsSettings {
             ca: self.ca_file.clone(),
             client,
-            keys: TlsKeys::Typed,
+            keys: TlsKeys {
+                ca: "--ca-file",
+                cert: "--cert-file",
+                key: "--cert-key-file",
+            },
         })
     }
 }

@@ -26,7 +26,7 @@ use tidegate_shared::claim::{self, Code};
 use crate::mqtt::access::Doorkeeper;
 use crate::mqtt::embedded::{self, EmbeddedBroker};
 use crate::mqtt::{Broker, Link, LinkEvent, LinkHandle, Will, connect};
-use crate::rules::settings::{BrokerTls, TlsSettings};
+use crate::rules::settings::{ServeTls, TlsSettings};
 use crate::sinks::tls::authority::{Authority, Flaw};
 use crate::time::SystemClock;
 
@@ -264,7 +264,7 @@ async fn broker() -> EmbeddedBroker {
     broker_with(None).await
 }
 
-async fn broker_with(tls: Option<&BrokerTls>) -> EmbeddedBroker {
+async fn broker_with(tls: Option<&ServeTls>) -> EmbeddedBroker {
     let site = SiteName::try_from("house").unwrap();
     let (doorkeeper, _) = Doorkeeper::new(site, "tidegate-gw-0".into()).unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
@@ -324,7 +324,7 @@ fn samples(frames: &[Vec<u8>]) -> BTreeMap<u16, Vec<(u64, i64)>> {
 async fn a_device_reaches_a_broker_over_tls_that_it_trusts() {
     let authority = Authority::new("house");
     let own = authority.issue("127.0.0.1", Flaw::None);
-    let tls = BrokerTls {
+    let tls = ServeTls {
         cert: authority.write("cert.pem", &own.cert),
         key: authority.write("key.pem", &own.key),
         client_ca: None,

@@ -1,8 +1,8 @@
 //! TLS of sinks and of the link to a broker: whom to trust, who to be, and what a refusal means.
 //!
-//! With `ca` (a sink's `tls.ca`, `mqtt.ca_file`) only the authorities in that file are trusted, else those of the system. Files are
-//! read when a client is made; after its receiver was found broken it is made anew, so that a
-//! renewed certificate is picked up without a restart.
+//! With `ca` only the authorities in that file are trusted, else those of the system. Files are read
+//! when a client is made; after its receiver was found broken it is made anew, so that a renewed
+//! certificate is picked up without a restart.
 
 use std::error::Error;
 use std::io;
@@ -78,12 +78,12 @@ pub fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TlsError> {
     let Some((cert, key)) = &settings.client else {
         return Ok(builder.with_no_client_auth());
     };
-    let chain = certificates(settings.keys.cert(), cert)?;
-    let private = private_key(settings.keys.key(), key)?;
+    let chain = certificates(settings.keys.cert, cert)?;
+    let private = private_key(settings.keys.key, key)?;
     builder
         .with_client_auth_cert(chain, private)
         .map_err(|why| TlsError::NotAPair {
-            keys: (settings.keys.cert(), settings.keys.key()),
+            keys: (settings.keys.cert, settings.keys.key),
             cert: cert.clone(),
             key: key.clone(),
             why: Box::new(why),
@@ -96,14 +96,14 @@ fn authorities(ca: Option<&Path>, keys: TlsKeys) -> Result<RootCertStore, TlsErr
         // What of the system's cannot be read is left out: others do.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() {
-            Err(TlsError::NoAuthorities { key: keys.ca() })
+            Err(TlsError::NoAuthorities { key: keys.ca })
         } else {
             Ok(roots)
         };
     };
-    for certificate in certificates(keys.ca(), ca)? {
+    for certificate in certificates(keys.ca, ca)? {
         roots.add(certificate).map_err(|why| TlsError::Malformed {
-            key: keys.ca(),
+            key: keys.ca,
             path: ca.to_owned(),
             why: format!("a certificate in it cannot be used: {why}"),
             expected: "CERTIFICATE",
@@ -221,13 +221,13 @@ fn server_certificate(why: &CertificateError, settings: &TlsSettings) -> String 
         CertificateError::UnknownIssuer => match &settings.ca {
             Some(ca) => format!(
                 "unknown authority: none in {} = {} signed the server's certificate",
-                settings.keys.ca(),
+                settings.keys.ca,
                 ca.display()
             ),
             None => format!(
                 "unknown authority: nobody whom this system trusts signed the server's \
                  certificate; for an authority of your own set {}",
-                settings.keys.ca()
+                settings.keys.ca
             ),
         },
         other => format!("the server's certificate is not accepted: {other}"),
@@ -254,13 +254,12 @@ fn alert_received(alert: AlertDescription, settings: &TlsSettings) -> String {
     let refuses = |why: &str| match &settings.client {
         Some((cert, _)) => format!(
             "the server refuses the client's certificate {} = {}: {why}",
-            keys.cert(),
+            keys.cert,
             cert.display()
         ),
         None => format!(
             "the server demands a client's certificate: set {} and {} ({why})",
-            keys.cert(),
-            keys.key()
+            keys.cert, keys.key
         ),
     };
     match alert {
@@ -276,8 +275,7 @@ fn alert_received(alert: AlertDescription, settings: &TlsSettings) -> String {
         Alert::HandshakeFailure if settings.client.is_none() => format!(
             "the server refuses the handshake: it may demand a client's certificate ({} and {}), \
              or speak only older TLS",
-            keys.cert(),
-            keys.key()
+            keys.cert, keys.key
         ),
         Alert::ProtocolVersion => "the server speaks only TLS older than 1.2".into(),
         Alert::UnrecognisedName => "the server has no certificate for the URL's host".into(),

@@ -5,7 +5,7 @@ use rumqttc::Transport;
 use rumqttc::v5::ConnectionError;
 use rumqttc::v5::mqttbytes::v5::PubAckReason;
 use tidegate_gateway::mqtt::mosquitto::{acl, passwords};
-use tidegate_gateway::rules::settings::{TlsKeys, TlsSettings};
+use tidegate_gateway::rules::settings::TlsSettings;
 use tidegate_gateway::sinks::tls::client_config;
 use tidegate_shared::ids::DeviceName;
 
@@ -54,7 +54,7 @@ impl Authority {
         TlsSettings {
             ca: Some(self.file("ca.pem")),
             client: name.map(|name| self.issue(name)),
-            keys: TlsKeys::Mqtt,
+            ..TlsSettings::default()
         }
     }
 

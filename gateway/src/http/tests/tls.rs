@@ -16,6 +16,7 @@ fn settings(authority: &Authority, folder: &std::path::Path) -> ServeSettings {
         tls: Some(ServeTls {
             cert: authority.write("cert.pem", &identity.cert),
             key: authority.write("key.pem", &identity.key),
+            client_ca: None,
         }),
         ..guarded(folder)
     }
@@ -89,7 +90,11 @@ fn files_that_cannot_be_used_are_named() {
     ] {
         let (cert, key) = (cert.clone(), key.clone());
         let wrong = ServeSettings {
-            tls: Some(ServeTls { cert, key }),
+            tls: Some(ServeTls {
+                cert,
+                key,
+                ..tls.clone()
+            }),
             ..right.clone()
         };
         let why = check_tls(&wrong).unwrap_err().to_string();

@@ -12,14 +12,14 @@ use tidegate_shared::ids::DeviceName;
 use tokio::task::spawn_blocking;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::rules::settings::BrokerTls;
+use crate::rules::settings::ServeTls;
 use crate::sinks::tls::{TlsError, certificates, private_key};
 use crate::time::Clock;
 
 /// What the files are called in the configuration.
-const CERT: &str = "mqtt.embedded.tls.cert_file";
-const KEY: &str = "mqtt.embedded.tls.key_file";
-const CLIENT_CA: &str = "mqtt.embedded.tls.client_ca_file";
+const CERT: &str = "mqtt.embedded.tls.cert";
+const KEY: &str = "mqtt.embedded.tls.key";
+const CLIENT_CA: &str = "mqtt.embedded.tls.client_ca";
 
 /// How long what was read is good, in µs.
 const REREAD_US: u64 = 60_000_000;
@@ -28,7 +28,7 @@ const NAMES_MAX: usize = 16;
 
 /// What was read, and when.
 pub(super) struct Certificates {
-    settings: BrokerTls,
+    settings: ServeTls,
     state: Mutex<State>,
 }
 
@@ -40,7 +40,7 @@ struct State {
 
 impl Certificates {
     /// Reads the files.
-    pub(super) async fn read(settings: BrokerTls) -> Result<Self, TlsError> {
+    pub(super) async fn read(settings: ServeTls) -> Result<Self, TlsError> {
         let config = load(settings.clone()).await?;
         Ok(Self {
             settings,
@@ -81,7 +81,7 @@ impl Certificates {
     }
 }
 
-async fn load(settings: BrokerTls) -> Result<Arc<ServerConfig>, TlsError> {
+async fn load(settings: ServeTls) -> Result<Arc<ServerConfig>, TlsError> {
     match spawn_blocking(move || server_config(&settings)).await {
         Ok(read) => read.map(Arc::new),
         Err(broken) => Err(TlsError::Provider(rustls::Error::General(
@@ -91,7 +91,7 @@ async fn load(settings: BrokerTls) -> Result<Arc<ServerConfig>, TlsError> {
 }
 
 /// Whether certificate, key and authority can be used, for `tidegate check`. Reads files, blocks.
-pub(super) fn server_config(tls: &BrokerTls) -> Result<ServerConfig, TlsError> {
+pub(super) fn server_config(tls: &ServeTls) -> Result<ServerConfig, TlsError> {
     let chain = certificates(CERT, &tls.cert)?;
     let private = private_key(KEY, &tls.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::{Bounds, EmbeddedBroker, start_within};
 use crate::mqtt::access::{Access, Account, Accounts, Doorkeeper, Password, Refusal, Speaker, Why};
 use crate::mqtt::{LinkEvent, LinkHandle, Will, connect};
-use crate::rules::settings::BrokerTls;
+use crate::rules::settings::ServeTls;
 use crate::time::SystemClock;
 
 const GATEWAY_ID: &str = "tidegate-gw-7";
@@ -58,7 +58,7 @@ impl Rig {
         Self::within(access, None, Bounds::default()).await
     }
 
-    async fn within(access: Access, tls: Option<&BrokerTls>, bounds: Bounds) -> Self {
+    async fn within(access: Access, tls: Option<&ServeTls>, bounds: Bounds) -> Self {
         let (doorkeeper, refusals) = Doorkeeper::new(site(), GATEWAY_ID.into()).unwrap();
         doorkeeper.set(access);
         let listen = "127.0.0.1:0".parse().unwrap();

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use tidegate_shared::limits::{SITE_BYTES_MAX, WINDOW_MAX};
 
-use super::{about, by_default, duration_by_default, size_by_default, table, text, whole};
+use super::{
+    about, by_default, duration_by_default, path, size_by_default, table, text, tls, whole,
+};
 use crate::entry::Limits;
 use crate::rules::resolve::DATA_DIR;
 use crate::rules::settings::{IntakeSettings, LogSettings};
@@ -49,22 +51,10 @@ pub(super) fn mqtt() -> Value {
                 ),
             ),
             (
-                "ca_file",
-                about(
-                    "With mqtts://: PEM file of the only authorities to trust; those of the system where it is not given",
-                    text(),
+                "tls",
+                tls::client(
+                    "With mqtts://: whom to trust and who to be; the system's certificates without ca",
                 ),
-            ),
-            (
-                "cert_file",
-                about(
-                    "With mqtts://: PEM file of the gateway's certificate",
-                    text(),
-                ),
-            ),
-            (
-                "key_file",
-                about("With mqtts://: PEM file of that certificate's key", text()),
             ),
             (
                 "embedded",
@@ -86,27 +76,16 @@ pub(super) fn mqtt() -> Value {
 }
 
 fn broker_tls() -> Value {
-    table(
+    tls::server(
         "`tls` in `embedded`",
         "The broker inside speaks TLS, and nothing else",
-        &["cert_file", "key_file"],
-        vec![
-            (
-                "cert_file",
-                about("PEM file of its certificate, the chain behind it", text()),
+        vec![(
+            "client_ca",
+            about(
+                "PEM file of the authorities that sign devices' certificates; each device then needs one with its name",
+                path(),
             ),
-            (
-                "key_file",
-                about("PEM file of the certificate's key", text()),
-            ),
-            (
-                "client_ca_file",
-                about(
-                    "PEM file of the authorities that sign devices' certificates; each device then needs one with its name",
-                    text(),
-                ),
-            ),
-        ],
+        )],
     )
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::sink::secret;
-use super::{about, by_default, table, text};
+use super::{about, by_default, table, text, tls};
 use crate::rules::settings::ServeSettings;
 use crate::rules::typed::{HOST_BYTES_MAX, HOSTS_MAX};
 
@@ -30,17 +30,10 @@ pub(super) fn http() -> Value {
             ),
             (
                 "tls",
-                table(
+                tls::server(
                     "`tls` in [http]",
                     "The server's certificate and key, PEM files",
-                    &["cert", "key"],
-                    vec![
-                        (
-                            "cert",
-                            about("The certificate, its chain behind it", text()),
-                        ),
-                        ("key", about("Its key, unencrypted", text())),
-                    ],
+                    Vec::new(),
                 ),
             ),
             (

@@ -13,6 +13,7 @@ mod http;
 mod rule;
 mod security;
 mod sink;
+mod tls;
 mod witness;
 
 #[cfg(test)]
@@ -118,6 +119,10 @@ fn by_default(default: impl Into<Value>, mut value: Value) -> Value {
 
 fn text() -> Value {
     json!({ "type": "string" })
+}
+
+fn path() -> Value {
+    json!({ "type": "string", "minLength": 1 })
 }
 
 fn one_of_names(names: &[&str]) -> Value {

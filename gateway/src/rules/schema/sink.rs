@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    about, by_default, duration, duration_by_default, one_of_names, size, size_by_default, table,
-    text, whole,
+    about, by_default, duration, duration_by_default, one_of_names, path, size, size_by_default,
+    table, text, tls, whole,
 };
 use crate::rules::settings::SinkSettings;
 use crate::rules::typed::{HEADERS_MAX, type_names};
@@ -23,10 +23,6 @@ pub(super) fn sink() -> Value {
     keys.extend(files());
     keys.extend(queue());
     table("[sink.NAME]", "Where records go", &["type"], keys)
-}
-
-fn path() -> Value {
-    json!({ "type": "string", "minLength": 1 })
 }
 
 /// A secret: where it stands.
@@ -62,7 +58,7 @@ fn connection() -> Vec<(&'static str, Value)> {
         ),
         (
             "tls",
-            tls(
+            tls::client(
                 "Of all with a url: whom to trust and who to be; the system's certificates without ca",
             ),
         ),
@@ -76,25 +72,6 @@ pub(super) fn headers(what: &str) -> Value {
         "maxProperties": HEADERS_MAX,
         "additionalProperties": { "anyOf": [text(), secret("a header")] },
     })
-}
-
-pub(super) fn tls(what: &str) -> Value {
-    table(
-        "`tls`",
-        what,
-        &[],
-        vec![
-            (
-                "ca",
-                about("PEM file of the only authorities trusted", path()),
-            ),
-            (
-                "cert",
-                about("PEM file of the client's certificate", path()),
-            ),
-            ("key", about("PEM file of its key", path())),
-        ],
-    )
 }
 
 fn auth() -> Value {

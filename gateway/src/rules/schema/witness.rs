@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::sink::{headers, secret, tls};
-use super::{about, table, text};
+use super::sink::{headers, secret};
+use super::{about, table, text, tls};
 
 pub(super) fn witness() -> Value {
     table(
@@ -29,7 +29,7 @@ pub(super) fn witness() -> Value {
             ("headers", headers("Headers of every request")),
             (
                 "tls",
-                tls("Whom to trust and who to be; the system's certificates without ca"),
+                tls::client("Whom to trust and who to be; the system's certificates without ca"),
             ),
         ],
     )

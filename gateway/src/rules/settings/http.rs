@@ -1,9 +1,8 @@
 //! `[http]`: where page, API and metrics are served, and to whom.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
-use super::Secret;
+use super::{Secret, ServeTls};
 
 /// `[http]`. Without the section nothing is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,15 +19,6 @@ pub struct ServeSettings {
     pub hosts: Vec<String>,
     /// `http.witness`: whether audit logs of other gateways are cosigned here.
     pub witness: bool,
-}
-
-/// `http.tls`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServeTls {
-    /// The certificate's PEM file.
-    pub cert: PathBuf,
-    /// The key's PEM file.
-    pub key: PathBuf,
 }
 
 impl ServeSettings {

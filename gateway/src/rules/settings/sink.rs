@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::TlsSettings;
 use crate::rules::shown_url;
 
 /// One sink.
@@ -191,58 +192,6 @@ pub enum Secret {
     Env(String),
     /// `{ credential = "token" }`: a file of this name in systemd's `$CREDENTIALS_DIRECTORY`.
     Credential(String),
-}
-
-/// `tls`: whom to trust and who to be. The system's certificates where `ca` is not given.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct TlsSettings {
-    /// `tls.ca`: PEM file with the only authorities to trust.
-    pub ca: Option<PathBuf>,
-    /// `tls.cert` and `tls.key`: PEM files of the client's certificate (its chain behind it) and key.
-    pub client: Option<(PathBuf, PathBuf)>,
-    /// What these are called where they were given.
-    pub keys: TlsKeys,
-}
-
-/// What a TLS client's files are called, for messages.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum TlsKeys {
-    /// `tls.ca` and the like, of a sink.
-    #[default]
-    Sink,
-    /// `mqtt.ca_file` and the like.
-    Mqtt,
-    /// `--ca-file` and the like, of a command.
-    Typed,
-}
-
-impl TlsKeys {
-    /// The authorities to trust.
-    pub const fn ca(self) -> &'static str {
-        match self {
-            Self::Sink => "tls.ca",
-            Self::Mqtt => "mqtt.ca_file",
-            Self::Typed => "--ca-file",
-        }
-    }
-
-    /// The client's certificate.
-    pub const fn cert(self) -> &'static str {
-        match self {
-            Self::Sink => "tls.cert",
-            Self::Mqtt => "mqtt.cert_file",
-            Self::Typed => "--cert-file",
-        }
-    }
-
-    /// Its key.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Sink => "tls.key",
-            Self::Mqtt => "mqtt.key_file",
-            Self::Typed => "--cert-key-file",
-        }
-    }
 }
 
 /// `auth`: how a request says who sends it.

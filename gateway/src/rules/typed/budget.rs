@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Mistaken;
 use super::rule::{TIME_US_MAX, TIME_US_MIN};
 use crate::budget::Action;
 use crate::rules::mistake::{Findings, Kind};
@@ -78,9 +79,6 @@ impl TypedBudget {
         }
     }
 }
-
-/// It was given and is among the findings.
-struct Mistaken;
 
 /// What `at_cap` and `coarsen` say together.
 fn action(

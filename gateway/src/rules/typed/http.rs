@@ -1,10 +1,10 @@
 //! `[http]`: page, API and metrics; beyond this machine only with TLS and a secret.
 
-use super::gateway::path;
 use super::listen::Listener;
 use super::sink::secret;
+use super::{Mistaken, tls};
 use crate::rules::mistake::{Findings, Kind};
-use crate::rules::settings::{Secret, ServeSettings, ServeTls};
+use crate::rules::settings::{Secret, ServeSettings};
 use crate::rules::tree::{Section, Value, boolean, list, malformed, text};
 
 /// Names that `hosts` may list: each is compared with every request's.
@@ -14,9 +14,6 @@ pub(in crate::rules) const HOST_BYTES_MAX: usize = 253;
 const SECRET_HELP: &str =
     "add password = { file = \"/etc/tidegate/password\" } or token = { file = \"…\" }";
 const TLS_HELP: &str = "add tls = { cert = \"CERT.pem\", key = \"KEY.pem\" }";
-
-/// It was given and is among the findings.
-struct Mistaken;
 
 /// Reads the section; none where something of it is mistaken.
 pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Option<ServeSettings> {
@@ -32,9 +29,9 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
         });
     let token = read_secret(&mut section, "token", findings);
     let password = read_secret(&mut section, "password", findings);
-    let tls = section
-        .get("tls")
-        .map_or(Ok(None), |value| read_tls(value, findings).map(Some));
+    let tls = section.get("tls").map_or(Ok(None), |value| {
+        tls::server("`tls` in [http]", value, false, findings).map(Some)
+    });
     let hosts = section
         .get("hosts")
         .map_or(Ok(Vec::new()), |value| read_hosts(value, findings));
@@ -97,20 +94,6 @@ fn read_secret(
         let read = secret(&format!("`{key}`"), value, findings);
         read.map(Some).ok_or(Mistaken)
     })
-}
-
-fn read_tls(value: &Value<'_>, findings: &mut Findings) -> Result<ServeTls, Mistaken> {
-    const EXPECTED: &str = "a table such as { cert = \"CERT.pem\", key = \"KEY.pem\" }";
-    let mut tls =
-        Section::of_value("`tls` in [http]", value, &[], EXPECTED, findings).ok_or(Mistaken)?;
-    let cert = tls.need("cert", "cert = \"CERT.pem\"");
-    let key = tls.need("key", "key = \"KEY.pem\"");
-    tls.close(findings);
-    let cert = cert.and_then(|value| path("`cert`", value, findings));
-    let key = key.and_then(|value| path("`key`", value, findings));
-    let both = cert.zip(key);
-    both.map(|(cert, key)| ServeTls { cert, key })
-        .ok_or(Mistaken)
 }
 
 fn read_hosts(value: &Value<'_>, findings: &mut Findings) -> Result<Vec<String>, Mistaken> {

@@ -11,6 +11,7 @@ mod mqtt;
 mod rule;
 mod security;
 mod sink;
+mod tls;
 mod witness;
 
 use std::ops::Range;
@@ -49,6 +50,9 @@ pub(super) struct Named {
     /// Where it stands.
     pub(super) span: Range<usize>,
 }
+
+/// Something was given and is among the findings.
+struct Mistaken;
 
 /// What was typed; what is absent was not given or was mistaken.
 #[derive(Debug, Default)]

@@ -1,13 +1,11 @@
 //! `[mqtt]`: a broker by its URL, or the one inside.
 
-use std::path::PathBuf;
-
 use url::Url;
 
-use super::gateway::path;
 use super::listen::Listener;
+use super::{Mistaken, tls};
 use crate::rules::mistake::{Findings, Kind};
-use crate::rules::settings::{BrokerTls, MqttSettings, TlsKeys, TlsSettings};
+use crate::rules::settings::{MqttSettings, TlsKeys, TlsSettings};
 use crate::rules::tree::{Section, Value, text};
 
 /// Keys of `[mqtt]` that later versions know.
@@ -19,13 +17,23 @@ const MQTT_PORT: u16 = 1883;
 const MQTTS_PORT: u16 = 8883;
 /// What a broker's URL looks like.
 const EXPECTED_URL: &str = "expected mqtt:// or mqtts://[user:password@]host[:port]";
-/// The files of a broker by its URL.
-const FILES: [&str; 3] = ["ca_file", "cert_file", "key_file"];
-/// What people write for them.
-const ELSEWHERE: &[(&str, &str)] = &[(
-    "tls",
-    "the files of a broker by `url` are ca_file, cert_file and key_file; those of the one inside stand in `embedded`",
-)];
+/// What the files of a broker by its URL are called in messages.
+const KEYS: TlsKeys = TlsKeys {
+    ca: "mqtt.tls.ca",
+    cert: "mqtt.tls.cert",
+    key: "mqtt.tls.key",
+};
+/// Where certificate and key stand.
+const PAIR: &str = "write tls = { cert = \"CERT.pem\", key = \"KEY.pem\" }, for the broker inside within `embedded`";
+/// Where they stand for the broker inside.
+const INSIDE: &str = "for the broker inside write embedded = { listen = \"…\", tls = { cert = \"…\", key = \"…\", client_ca = \"…\" } }";
+/// What people write for `tls`.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("ca_file", "write tls = { ca = \"CA.pem\" }"),
+    ("cert_file", PAIR),
+    ("key_file", PAIR),
+    ("client_ca_file", INSIDE),
+];
 /// What people look for in `embedded`.
 const ELSEWHERE_INSIDE: &[(&str, &str)] = &[(
     "auth",
@@ -37,19 +45,14 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
     section.elsewhere = ELSEWHERE;
     let url = section.get("url");
     let embedded = section.get("embedded");
-    let files = Files::read(&mut section, findings);
+    let tls = tls::client(&mut section, findings);
     let span = section.span.clone();
     let misspelt = section.misspelt("url") || section.misspelt("embedded");
-    if url.is_none() && embedded.is_some() {
-        files.refuse(
-            &section,
-            "it is for a broker by `url`",
-            "the broker inside has its own: embedded = { listen = \"…\", tls = { cert_file = \"…\", key_file = \"…\" } }",
-            findings,
-        );
+    if url.is_none() && embedded.is_some() && section.holds("tls") {
+        tls::refuse_idle(&section, "it is for a broker by `url`", INSIDE, findings);
     }
     let settings = match (url, embedded) {
-        (Some(url), None) => external(url, files, &section, findings),
+        (Some(url), None) => external(url, tls, &section, findings),
         (None, Some(value)) => inside(value, findings),
         (Some(url), Some(value)) => {
             findings
@@ -60,7 +63,7 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
                     "one gateway uses one broker",
                 )
                 .help("keep `url` for a broker of your own, `embedded` for the one inside");
-            let _ = external(url, files, &section, findings);
+            let _ = external(url, tls, &section, findings);
             inside(value, findings)
         }
         (None, None) if misspelt => None,
@@ -82,59 +85,6 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
     settings
 }
 
-/// `ca_file`, `cert_file` and `key_file`.
-struct Files {
-    /// The first of them that is there.
-    given: Option<&'static str>,
-    /// None where something of them is mistaken.
-    tls: Option<TlsSettings>,
-}
-
-impl Files {
-    fn read(section: &mut Section<'_, '_>, findings: &mut Findings) -> Self {
-        let given = FILES.into_iter().find(|key| section.holds(key));
-        let [ca, cert, key] = FILES.map(|key| match section.get(key) {
-            None => Some(None),
-            Some(value) => path(&format!("`{key}`"), value, findings).map(Some),
-        });
-        let lacking = match (section.holds("cert_file"), section.holds("key_file")) {
-            (true, false) => Some(("cert_file", "key_file")),
-            (false, true) => Some(("key_file", "cert_file")),
-            _ => None,
-        };
-        let lacking = lacking.filter(|(_, lacking)| !section.misspelt(lacking));
-        if let Some((given, lacking)) = lacking {
-            findings
-                .mistake(
-                    Kind::Missing,
-                    section.value_place(given),
-                    format!("[mqtt] has `{given}` without `{lacking}`"),
-                    "a client shows its certificate and proves it by the key",
-                )
-                .help(format!("add {lacking} = \"FILE.pem\""));
-        }
-        let tls = ca.zip(cert.zip(key)).map(|(ca, (cert, key))| TlsSettings {
-            ca,
-            client: cert.zip(key),
-            keys: TlsKeys::Mqtt,
-        });
-        Self { given, tls }
-    }
-
-    /// Refuses them where they have no effect.
-    fn refuse(&self, section: &Section<'_, '_>, why: &str, help: &str, findings: &mut Findings) {
-        let Some(key) = self.given else { return };
-        findings
-            .mistake(
-                Kind::Conflict,
-                section.place(key),
-                format!("`{key}` in [mqtt] has no effect"),
-                why,
-            )
-            .help(help);
-    }
-}
-
 fn inside(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> {
     const EXPECTED: &str = "a table such as { listen = \"127.0.0.1:1883\" }";
     if cfg!(not(feature = "embedded-broker")) {
@@ -153,10 +103,9 @@ fn inside(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> {
     let tls = section.get("tls");
     let speaks_tls = tls.is_some() || section.misspelt("tls");
     section.close(findings);
-    let tls = match tls {
-        None => Some(None),
-        Some(value) => broker_tls(value, findings).map(Some),
-    };
+    let tls = tls.map_or(Ok(None), |value| {
+        tls::server("`tls` in `embedded`", value, true, findings).map(Some)
+    });
     let value = listen?;
     let broker = Listener {
         port: if speaks_tls { MQTTS_PORT } else { MQTT_PORT },
@@ -171,39 +120,17 @@ fn inside(value: &Value<'_>, findings: &mut Findings) -> Option<MqttSettings> {
                 "the embedded broker listens beyond this machine without TLS",
                 "who is in between reads what devices send and their passwords",
             )
-            .help("add tls = { cert_file = \"CERT.pem\", key_file = \"KEY.pem\" }, or keep the network closed; until a device is registered, whoever reaches this address can send samples");
+            .help("add tls = { cert = \"CERT.pem\", key = \"KEY.pem\" }, or keep the network closed; until a device is registered, whoever reaches this address can send samples");
     }
     Some(MqttSettings::Embedded {
         listen: address,
-        tls: tls?,
-    })
-}
-
-fn broker_tls(value: &Value<'_>, findings: &mut Findings) -> Option<BrokerTls> {
-    const EXPECTED: &str = "a table such as { cert_file = \"CERT.pem\", key_file = \"KEY.pem\" }";
-    let mut tls = Section::of_value("`tls` in `embedded`", value, &[], EXPECTED, findings)?;
-    let cert = tls.need("cert_file", "cert_file = \"CERT.pem\"");
-    let key = tls.need("key_file", "key_file = \"KEY.pem\"");
-    let client_ca = tls.get("client_ca_file");
-    tls.close(findings);
-    let mut file = |name: &str, value: Option<&Value<'_>>| -> Option<PathBuf> {
-        value.and_then(|value| path(name, value, findings))
-    };
-    let (cert, key) = (file("`cert_file`", cert), file("`key_file`", key));
-    let client_ca = match client_ca {
-        None => Some(None),
-        some => file("`client_ca_file`", some).map(Some),
-    };
-    Some(BrokerTls {
-        cert: cert?,
-        key: key?,
-        client_ca: client_ca?,
+        tls: tls.ok()?,
     })
 }
 
 fn external(
     value: &Value<'_>,
-    files: Files,
+    tls: Result<Option<TlsSettings>, Mistaken>,
     section: &Section<'_, '_>,
     findings: &mut Findings,
 ) -> Option<MqttSettings> {
@@ -264,14 +191,14 @@ fn external(
         }
     };
     let tls = if url.is_secure {
-        Some(files.tls?)
+        Some(TlsSettings {
+            keys: KEYS,
+            ..tls.ok()?.unwrap_or_default()
+        })
     } else {
-        files.refuse(
-            section,
-            "its `url` speaks without TLS",
-            "write mqtts:// in `url`, or take it out",
-            findings,
-        );
+        if section.holds("tls") {
+            tls::refuse_plain(section, "mqtts", findings);
+        }
         url.warn_in_the_clear(value, findings);
         None
     };
@@ -365,6 +292,45 @@ fn decoded(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::settings::ServeTls;
+
+    fn settings(typed: &str) -> MqttSettings {
+        let text = format!("[gateway]\nsite = \"s\"\n[mqtt]\n{typed}\n");
+        crate::rules::parse(&text, "tidegate.toml").unwrap().0.mqtt
+    }
+
+    #[test]
+    fn each_broker_has_its_own_files_of_tls() {
+        let trust = |typed: &str| match settings(&format!("url = \"mqtts://host\"\n{typed}")) {
+            MqttSettings::External { tls, .. } => tls,
+            other @ MqttSettings::Embedded { .. } => panic!("not by its URL: {other:?}"),
+        };
+        let by_system = TlsSettings {
+            keys: KEYS,
+            ..TlsSettings::default()
+        };
+        assert_eq!(trust(""), Some(by_system.clone()));
+        let all = "tls = { ca = \"/ca.pem\", cert = \"/c.pem\", key = \"/k.pem\" }";
+        let by_file = TlsSettings {
+            ca: Some("/ca.pem".into()),
+            client: Some(("/c.pem".into(), "/k.pem".into())),
+            ..by_system
+        };
+        assert_eq!(trust(all), Some(by_file));
+        let inside = settings(
+            "embedded = { listen = \"127.0.0.1:8883\", tls = { cert = \"/c.pem\", key = \"/k.pem\", client_ca = \"/ca.pem\" } }",
+        );
+        let shown = ServeTls {
+            cert: "/c.pem".into(),
+            key: "/k.pem".into(),
+            client_ca: Some("/ca.pem".into()),
+        };
+        let expected = MqttSettings::Embedded {
+            listen: "127.0.0.1:8883".parse().unwrap(),
+            tls: Some(shown),
+        };
+        assert_eq!(inside, expected);
+    }
 
     fn external(host: &str, port: u16, credentials: Option<(&str, &str)>) -> Read {
         Read {

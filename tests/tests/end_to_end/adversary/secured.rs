@@ -88,8 +88,8 @@ fn inside_over_tls(rig: &Rig, certificates: &Certificates) -> u16 {
     let port = ports::free();
     let server = certificates.known.server(Flaw::None);
     let inside = format!(
-        "embedded = {{ listen = \"127.0.0.1:{port}\", tls = {{ cert_file = \"{}\", \
-         key_file = \"{}\", client_ca_file = \"{}\" }} }}",
+        "embedded = {{ listen = \"127.0.0.1:{port}\", tls = {{ cert = \"{}\", \
+         key = \"{}\", client_ca = \"{}\" }} }}",
         server.certificate.display(),
         server.key.display(),
         certificates.known.certificate.display()

@@ -5,21 +5,21 @@ use rumqttc::Transport;
 use super::*;
 use crate::mqtt::polling::told;
 use crate::mqtt::{Broker, Link};
-use crate::rules::settings::{TlsKeys, TlsSettings};
+use crate::rules::settings::TlsSettings;
 use crate::sinks::tls::authority::{Authority, Flaw};
 use crate::sinks::tls::client_config;
 
 struct Certified {
     house: Authority,
     devices: Authority,
-    tls: BrokerTls,
+    tls: ServeTls,
 }
 
 impl Certified {
     fn new(asks_devices: bool) -> Self {
         let (house, devices) = (Authority::new("house"), Authority::new("devices"));
         let own = house.issue("127.0.0.1", Flaw::None);
-        let tls = BrokerTls {
+        let tls = ServeTls {
             cert: house.write("cert.pem", &own.cert),
             key: house.write("key.pem", &own.key),
             client_ca: asks_devices.then(|| devices.file()),
@@ -43,7 +43,7 @@ impl Certified {
         TlsSettings {
             ca: Some(self.house.file()),
             client,
-            keys: TlsKeys::Mqtt,
+            ..TlsSettings::default()
         }
     }
 }
@@ -91,10 +91,7 @@ async fn a_link_over_tls_trusts_its_authority_alone() {
         ..tls.clone()
     };
     let said = why(rig.stranger("a"), &distrusting).await;
-    assert!(
-        said.contains("unknown authority: none in mqtt.ca_file"),
-        "{said}"
-    );
+    assert!(said.contains("unknown authority: none in tls.ca"), "{said}");
     assert_eq!(rig.refused().await.1, Why::NoTls);
     let mut elsewhere = MqttOptions::new("b", "localhost", rig.address().port());
     elsewhere.set_connection_timeout(PATIENCE.as_secs());
@@ -117,15 +114,12 @@ async fn a_certificate_is_demanded_and_is_the_devices_name() {
     let id = "tidegate-plant-pump-1";
 
     let said = why(rig.options("pump-1"), &certified.client(None)).await;
-    assert!(
-        said.contains("set mqtt.cert_file and mqtt.key_file"),
-        "{said}"
-    );
+    assert!(said.contains("set tls.cert and tls.key"), "{said}");
     assert_eq!(rig.refused().await.1, Why::NoTls);
     let strange = certified.client(Some((&certified.house, "pump-1", Flaw::None)));
     let said = why(rig.stranger(id), &strange).await;
     assert!(
-        said.contains("refuses the client's certificate mqtt.cert_file"),
+        said.contains("refuses the client's certificate tls.cert"),
         "{said}"
     );
     let expired = certified.client(Some((&certified.devices, "pump-1", Flaw::Expired)));
@@ -185,29 +179,29 @@ async fn a_handshake_that_is_held_holds_nobody_up() {
 async fn files_that_cannot_be_used_are_named() {
     let certified = Certified::new(true);
     let listen = "127.0.0.1:0".parse().unwrap();
-    let begin = |tls: BrokerTls| async move {
+    let begin = |tls: ServeTls| async move {
         let (doorkeeper, _) = Doorkeeper::new(site(), GATEWAY_ID.into()).unwrap();
         let clock = Arc::new(SystemClock::new());
         let started = super::super::start(listen, Some(&tls), doorkeeper, clock);
         started.await.map(|_| ()).unwrap_err().to_string()
     };
-    let missing = BrokerTls {
+    let missing = ServeTls {
         client_ca: Some("/nowhere/ca.pem".into()),
         ..certified.tls.clone()
     };
     let said = begin(missing).await;
     assert!(
-        said.contains("mqtt.embedded.tls.client_ca_file = /nowhere/ca.pem"),
+        said.contains("mqtt.embedded.tls.client_ca = /nowhere/ca.pem"),
         "{said}"
     );
-    let swapped = BrokerTls {
+    let swapped = ServeTls {
         cert: certified.tls.key.clone(),
         ..certified.tls.clone()
     };
     let said = begin(swapped).await;
-    assert!(said.contains("mqtt.embedded.tls.cert_file"), "{said}");
+    assert!(said.contains("mqtt.embedded.tls.cert"), "{said}");
     let other = certified.devices.issue("127.0.0.1", Flaw::None);
-    let unpaired = BrokerTls {
+    let unpaired = ServeTls {
         key: certified.devices.write("other.pem", &other.key),
         ..certified.tls.clone()
     };

@@ -71,7 +71,7 @@ pub(in crate::rules::typed) fn read(
     let headers = section
         .get("headers")
         .map_or(Some(Vec::new()), |value| read_headers(value, findings));
-    let tls = tls::read(section, findings).ok();
+    let tls = tls::client(section, findings).ok();
     let parsed = url.as_deref().and_then(|url| Url::parse(url).ok());
     if let Some(url) = parsed.filter(|url| url.scheme() == "http") {
         if section.holds("tls") {

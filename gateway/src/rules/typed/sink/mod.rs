@@ -26,12 +26,11 @@ mod prometheus;
 mod template;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use std::ops::Range;
 
 use self::keys::Type;
-use super::{Named, check_name};
+use super::{Mistaken, Named, check_name, tls};
 use crate::rules::mistake::{Findings, Kind};
 use crate::rules::settings::{SinkKind, SinkSettings};
 use crate::rules::tree::{Section, Value, choice, malformed, short, text};
@@ -44,9 +43,6 @@ pub(in crate::rules) use self::keys::type_names;
 const LATER: &[&str] = &["budget", "order", "rate_max"];
 /// Longest name of a database, user, client and the like.
 const WORD_BYTES_MAX: usize = 256;
-
-/// A mistake was noted.
-struct Mistaken;
 
 /// A sink as typed: its name is known even when its settings are mistaken.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, findings: &mut Findings) -> Op
         .need("url", "url = \"mqtts://host\"")
         .and_then(|value| read_url(value, findings));
     let auth = auth::read(section, &[Form::Password], findings);
-    let tls = tls::read(section, findings).ok();
+    let tls = tls::client(section, findings).ok();
     let version = or_default(section, "version", MqttVersion::V5, |value| {
         let versions = [("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)];
         choice("`version`", value, &versions, findings)

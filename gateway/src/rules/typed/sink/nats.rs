@@ -20,7 +20,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, findings: &mut Findings) -> Op
         .and_then(|value| read_url(value, findings));
     let forms = [Form::Password, Form::Token, Form::Credentials];
     let auth = auth::read(section, &forms, findings);
-    let tls = tls::read(section, findings).ok();
+    let tls = tls::client(section, findings).ok();
     let subject = or_default(section, "subject", template::default(SUBJECT), |value| {
         read_subject(value, findings)
     });
