@@ -35,7 +35,7 @@ pub(super) fn run(settings: Settings, file: PathBuf, text: String) -> Result<(),
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
     within_runtime("demo", async {
         let signals = StopSignals::listen()?;
-        Ok(crate::run::demo::demo(args, signals.stop()).await?)
+        Ok(Box::pin(crate::run::demo::demo(args, signals.stop())).await?)
     })
 }
 

@@ -140,16 +140,13 @@ impl Registrar {
     pub fn settle(&mut self, is_noted: impl Fn(&Registry) -> bool) {
         let prepared = self.at_rest.as_ref();
         let prepared = prepared.and_then(|at_rest| store::prepared(&self.disk, at_rest));
-        match prepared.filter(is_noted) {
-            Some(noted) => {
-                self.registry = noted;
-                self.waiting = Waiting::Place;
-                self.place();
-            }
-            None => {
-                store::discard(&self.disk);
-                self.waiting = Waiting::Nothing;
-            }
+        if let Some(noted) = prepared.filter(is_noted) {
+            self.registry = noted;
+            self.waiting = Waiting::Place;
+            self.place();
+        } else {
+            store::discard(&self.disk);
+            self.waiting = Waiting::Nothing;
         }
     }
 

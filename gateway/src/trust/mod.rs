@@ -438,7 +438,9 @@ impl Notes {
         let standing = self.standing.take();
         log.append_all(&entries)?;
         self.standing = standing.map(|mut standing| {
-            entries.iter().for_each(|entry| standing.take(&entry.act));
+            for entry in &entries {
+                standing.take(&entry.act);
+            }
             standing
         });
         Ok(())
