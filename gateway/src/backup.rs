@@ -15,6 +15,7 @@
 //!   queues are read, journal and queues are read again.
 //! - Of a segment only whole batches are copied; what was being written is left out.
 //! - The copied audit log verifies, and has what the copied registry needs (see `trust`).
+//! - What is there and cannot be read makes no backup: only what was never there is left out.
 //! - The file has its name only when all of it is durable.
 
 mod trust;
@@ -37,6 +38,7 @@ use crate::inspection::Progress;
 use crate::inspection::files::{self, Files, Room, SegmentFile};
 use crate::inspection::walk::walk;
 use crate::log::LogError;
+use crate::registry::store;
 use crate::spool::letters;
 
 /// Times that files which went while they were read are read again.
@@ -54,12 +56,20 @@ pub enum BackupError {
     DataDir(#[from] DataDirError),
     /// The store's files cannot be read.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Log(LogError),
+    /// A file that is there cannot be read.
+    #[error("{path} of the data directory cannot be read: no backup was made")]
+    Unreadable {
+        /// The file or folder, in the data directory.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The audit log's files do not fit each other.
     #[error(
         "no backup was made, since the copy's audit log would not verify; tidegate audit verify says what else is wrong with it"
     )]
-    Audit(#[from] AuditError),
+    Audit(#[source] AuditError),
     /// Files went faster than they could be copied.
     #[error(
         "the gateway recycles its files faster than they can be copied to {path}: no backup was made; write it to a faster disk"
@@ -112,6 +122,27 @@ pub enum BackupError {
     },
 }
 
+impl From<LogError> for BackupError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Read { path, source } => Self::Unreadable { path, source },
+            error => Self::Log(error),
+        }
+    }
+}
+
+impl From<AuditError> for BackupError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Io { path, source, .. } => Self::Unreadable {
+                path: format!("{}/{path}", audit::FOLDER),
+                source,
+            },
+            error => Self::Audit(error),
+        }
+    }
+}
+
 /// What a backup holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -124,6 +155,10 @@ pub struct Summary {
     /// Files that were recycled while they were copied and are not in it: older than what a start
     /// needs.
     pub recycled_meanwhile: u64,
+    /// Whether the registry of devices is in it.
+    pub registry: bool,
+    /// Whether the audit log is in it.
+    pub audit_log: bool,
 }
 
 /// Copies a data directory into the file at `path`.
@@ -265,8 +300,12 @@ impl Packer<'_> {
                 }
             }
         }
-        let is_there = |file: &SegmentFile| self.disk.open(&file.path).is_ok();
-        Ok(before.segments.iter().all(is_there))
+        for segment in &before.segments {
+            if self.open(&segment.path)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Packs the dead letters; false when one changed its name meanwhile. The journal was read
@@ -292,7 +331,7 @@ impl Packer<'_> {
         });
         let walked = match walked {
             Ok(walked) => walked,
-            Err(_) if self.disk.open(&segment.path).is_err() => return Ok(false),
+            Err(_) if self.open(&segment.path)?.is_none() => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let packed = self.pack_file(&segment.path, bytes)?;
@@ -312,7 +351,7 @@ impl Packer<'_> {
     /// Packs a file's first bytes; false when there is no such file, or not any more.
     fn pack_file(&mut self, path: &str, bytes_max: u64) -> Result<bool, BackupError> {
         let read = |source| LogError::read(path, source);
-        let Ok(file) = self.disk.open(path) else {
+        let Some(file) = self.open(path)? else {
             return Ok(false);
         };
         let bytes = file.bytes().map_err(read)?.min(bytes_max);
@@ -324,12 +363,21 @@ impl Packer<'_> {
         };
         self.append(path, bytes, reader)?;
         // A file that lost its name was read while another segment was written into it.
-        if self.disk.open(path).is_err() {
+        if self.open(path)?.is_none() {
             self.back_to(begin)?;
             return Ok(false);
         }
         self.count(bytes);
         Ok(true)
+    }
+
+    /// Opens a file; none when there is no such file, or not any more.
+    fn open(&self, path: &str) -> Result<Option<Arc<dyn DiskFile>>, BackupError> {
+        match self.disk.open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(LogError::read(path, why).into()),
+        }
     }
 
     /// Packs what was read before.
@@ -503,6 +551,8 @@ fn unpack(path: &Path, into: &Path) -> Result<Summary, BackupError> {
             .and_then(|()| file.sync_all())
             .map_err(failed)?;
         summary.files += 1;
+        summary.registry |= name == Path::new(store::FILE);
+        summary.audit_log |= name == Path::new(audit::FOLDER).join("checkpoint");
     }
     for folder in folders {
         File::open(folder)

@@ -248,3 +248,91 @@ fn a_foreign_or_cut_file_is_refused_and_leaves_nothing() {
     ));
     assert!(!data.exists());
 }
+
+/// A disk of which another user may not open one file.
+struct Forbidden {
+    disk: FaultDisk,
+    path: String,
+}
+
+impl Disk for Forbidden {
+    fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        if path == self.path {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.disk.open(path)
+    }
+
+    fn create(&self, path: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.create(path, bytes)
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        self.disk.list(folder)
+    }
+
+    fn create_dir(&self, folder: &str) -> io::Result<()> {
+        self.disk.create_dir(folder)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn sync_dir(&self, folder: &str) -> io::Result<()> {
+        self.disk.sync_dir(folder)
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_makes_no_backup_and_is_named() {
+    let world = World::stopped();
+    let letter = format!("dead-letters/cloud.normal-{:032x}.dead", 7);
+    for name in [
+        "registry",
+        "audit-key",
+        "witness-key",
+        "audit/public-key",
+        &letter,
+    ] {
+        world.disk.put(name, b"for its owner alone".to_vec());
+    }
+    let mut paths: Vec<String> = Vec::new();
+    for folder in ["log", "spool", "journal", "dead-letters"] {
+        let names = world.disk.list(folder).unwrap();
+        paths.extend(names.iter().map(|name| format!("{folder}/{name}")));
+    }
+    paths.extend(["registry", "audit-key", "audit/public-key"].map(str::to_owned));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.tar");
+    for path in paths {
+        let disk: Arc<dyn Disk> = Arc::new(Forbidden {
+            disk: world.disk.clone(),
+            path: path.clone(),
+        });
+        let why = back_up(&disk, &file, 0, &mut |_, _| {}).unwrap_err();
+        let said = why.to_string();
+        assert!(said.starts_with(&path), "{path}: {said}");
+        assert!(said.contains("no backup was made"), "{said}");
+        assert!(fs::read_dir(dir.path()).unwrap().next().is_none(), "{path}");
+    }
+}
+
+#[test]
+fn a_backup_says_whether_registry_and_audit_log_are_in_it() {
+    let world = World::stopped();
+    let dir = tempfile::tempdir().unwrap();
+    let (path, data) = (dir.path().join("store.tar"), dir.path().join("data"));
+    let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
+    let made = back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
+    assert_eq!((made.registry, made.audit_log), (false, false));
+    world.disk.put("registry", b"sealed keys".to_vec());
+    let made = back_up(&disk, &path, 0, &mut |_, _| {}).unwrap();
+    assert_eq!((made.registry, made.audit_log), (true, false));
+    let back = restore(&path, &data, None).unwrap();
+    assert_eq!((back.registry, back.audit_log), (true, false));
+}

@@ -19,9 +19,10 @@ pub(super) const SEALED: [&str; 3] = [store::FILE, SEED, WITNESS_SEED];
 
 impl Packer<'_> {
     pub(super) fn pack_trust(&mut self) -> Result<(), BackupError> {
-        self.pack_file(store::FILE, u64::MAX)?;
+        self.summary.registry = self.pack_file(store::FILE, u64::MAX)?;
         let has_seed = self.pack_file(SEED, u64::MAX)?;
         let has_log = self.pack_audit()?;
+        self.summary.audit_log = has_log;
         if has_log && !has_seed {
             // The log was begun just now.
             self.pack_file(SEED, u64::MAX)?;

@@ -44,12 +44,23 @@ pub(super) fn back_up(args: &BackupArgs) -> Result<(), Failure> {
         args.json,
         &summary,
         &format!(
-            "{}: the log up to position {}, queues, journal and identity of {}",
+            "{}: the log up to position {}, queues, journal, identity, {} of {}",
             args.file.display(),
             summary.log_end,
+            trust_in(&summary),
             settings.data_dir.display()
         ),
     )
+}
+
+/// What says who may speak, as far as it is in a backup.
+fn trust_in(summary: &Summary) -> &'static str {
+    match (summary.registry, summary.audit_log) {
+        (true, true) => "registry of devices and audit log",
+        (false, true) => "audit log (there is no registry: no device was registered)",
+        (true, false) => "registry of devices (there is no audit log)",
+        (false, false) => "no registry of devices and no audit log (there are none)",
+    }
 }
 
 /// Unpacks a file into an empty data directory.

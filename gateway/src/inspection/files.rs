@@ -1,6 +1,7 @@
 //! Files: which segments and bases a data directory has.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -108,16 +109,18 @@ impl Files {
 /// Lists the files of a room.
 ///
 /// # Errors
-/// The folder cannot be read.
+/// The folder, or a file in it, cannot be read.
 pub fn list(disk: &dyn Disk, room: Room) -> Result<Files, LogError> {
     let folder = room.folder();
     let failed = |error| LogError::read(folder, error);
     let mut files = Files::default();
     for name in disk.list(folder).map_err(failed)? {
         let path = format!("{folder}/{name}");
-        // A file that went since the listing was recycled.
-        let Ok(bytes) = disk.open(&path).and_then(|file| file.bytes()) else {
-            continue;
+        let bytes = match disk.open(&path).and_then(|file| file.bytes()) {
+            Ok(bytes) => bytes,
+            // A file that went since the listing was recycled.
+            Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+            Err(why) => return Err(LogError::read(&path, why)),
         };
         if let Some((prefix, segment)) = Segment::parse(&name)
             && segment.name(prefix) == name
