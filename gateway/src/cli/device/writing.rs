@@ -1,9 +1,9 @@
 //! A file that holds a secret: for its owner alone, in the place of none, there before what goes
 //! into it is made.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::Failure;
@@ -29,6 +29,18 @@ impl NewFile {
             path: path.to_owned(),
             file: Some(file),
         })
+    }
+
+    /// Gives it to whom the file before it belongs, with the same mode: before anything is in it.
+    ///
+    /// # Errors
+    /// This user may not; then it stays this one's alone.
+    pub(super) fn belong_as(&self, former: &Metadata) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        fchown(file, Some(former.uid()), Some(former.gid()))?;
+        file.set_permissions(Permissions::from_mode(former.mode() & 0o777))
     }
 
     /// Writes all of it, durably.
