@@ -33,11 +33,13 @@ pub enum KeyError {
     },
     /// What stands there is no key.
     #[error(
-        "{what} holds neither 64 hexadecimal digits nor base64 of 32 bytes, which is what a key is written as: `openssl rand -hex 32` makes one"
+        "{what}, {place}, holds neither 64 hexadecimal digits nor base64 of 32 bytes, which is what a key is written as: `openssl rand -hex 32` makes one"
     )]
     Unfit {
         /// `security.key`, or what else named it.
         what: &'static str,
+        /// Where it stands.
+        place: String,
     },
 }
 
@@ -59,7 +61,10 @@ pub fn read_bytes(
     secret: &Secret,
 ) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
     let text = secret::read(secret).map_err(|why| KeyError::Secret { what, why })?;
-    parse(&text).ok_or(KeyError::Unfit { what })
+    parse(&text).ok_or_else(|| KeyError::Unfit {
+        what,
+        place: secret::place_of(secret),
+    })
 }
 
 /// The key's file, where others than its owner and group may read it.
@@ -142,6 +147,7 @@ mod tests {
             fs::write(&path, text).unwrap();
             let why = read(&Secret::File(path.clone())).unwrap_err().to_string();
             assert!(why.contains("openssl rand -hex 32"), "{why}");
+            assert!(why.contains(&path.display().to_string()), "{why}");
             assert!(!why.contains(text), "{why}");
         }
         let why = read(&Secret::Env("TIDEGATE_NO_KEY".into())).unwrap_err();

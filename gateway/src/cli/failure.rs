@@ -79,7 +79,7 @@ pub(super) enum Failure {
         text: String,
     },
     /// There is nothing to show.
-    #[error("there is no data directory {}", path.display())]
+    #[error("there is no data directory {}; nothing was changed", whole(path).display())]
     NoData {
         /// Where it should be.
         path: PathBuf,
@@ -238,6 +238,11 @@ pub(super) enum Failure {
     },
 }
 
+/// A path from the root on, where that can be told.
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 fn mistaken(mistakes: usize, file: &str) -> String {
     match mistakes {
         1 => format!("{file} has a mistake; nothing was started"),
@@ -281,7 +286,7 @@ impl Failure {
             Self::ConfigExists { .. } => Some(
                 "--force replaces it, --stdout shows what would be written, or name another file",
             ),
-            Self::ConfigUnwritable { source, .. } => remedy::of_system(source.kind()).or(Some(
+            Self::ConfigUnwritable { source, .. } => remedy::of_making(source.kind()).or(Some(
                 "name a file in a folder that is there and may be written",
             )),
             Self::AnswersEnded => Some("tidegate init --yes asks nothing and takes the defaults"),
@@ -292,9 +297,11 @@ impl Failure {
                 Some("correct what is told above; tidegate check tells it again without a start")
             }
             Self::Failed { source, .. } => remedy::of(&**source),
-            Self::System { source } | Self::Unreadable { source, .. } => {
-                remedy::of_system(source.kind())
-            }
+            Self::System { source } => remedy::of_system(source.kind()),
+            Self::Unreadable { source, .. } => remedy::of_reading(source.kind()),
+            Self::Ask(AskError::NotRunning { .. }) => Some(
+                "tidegate run --config FILE starts it, with the FILE of this command; a relative data_dir is taken from the working directory",
+            ),
             Self::LogLevel { .. } => Some(
                 "error, warn, info, debug or trace, or a filter such as tidegate_gateway::session=debug",
             ),
@@ -320,9 +327,10 @@ impl Failure {
                 Some("tidegate log check --json names every file; positions are those of the log")
             }
             Self::InUse { .. } => Some("stop that gateway first"),
-            Self::Unwritable { .. } => {
+            Self::Unwritable { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 Some("name a file that is not there yet, outside the data directory")
             }
+            Self::Unwritable { source, .. } => remedy::of_making(source.kind()),
             Self::NotKept { .. } => Some(
                 "give the order again with an --out on another disk; of a device, tidegate device rotate NAME makes another key",
             ),

@@ -3,12 +3,14 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
+use crate::backup::BackupError;
 use crate::disk::data_dir::DataDirError;
 use crate::http::HttpError;
 #[cfg(feature = "embedded-broker")]
 use crate::mqtt::embedded::EmbeddedError;
 use crate::run::RunError;
 use crate::run::demo::DemoError;
+use crate::simulate::SimulateError;
 use crate::store::LookError;
 
 /// What to try after a failure, by the innermost cause that something can be said of.
@@ -69,6 +71,18 @@ fn of_ours(error: &(dyn Error + 'static)) -> Option<&'static str> {
             _ => "set an address of this machine in http.listen (ip addr names them)",
         });
     }
+    match error.downcast_ref() {
+        Some(
+            SimulateError::KeyUnreadable { source, .. }
+            | SimulateError::TraceUnreadable { source, .. },
+        ) => return of_reading(source.kind()),
+        Some(_) | None => {}
+    }
+    if let Some(BackupError::Unreadable { source, .. }) = error.downcast_ref()
+        && source.kind() == ErrorKind::PermissionDenied
+    {
+        return Some("run it as the gateway's user, or as root");
+    }
     match error.downcast_ref()? {
         DataDirError::Held { .. } => {
             Some("stop that gateway first, or give this one a gateway.data_dir of its own")
@@ -95,9 +109,36 @@ pub(super) fn of_system(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             Some("a file stands where a folder is needed: move it, or name another place")
         }
-        ErrorKind::NotFound => Some("create the folder that is missing, or name another place"),
+        ErrorKind::NotFound => {
+            Some("see that the name is right and that the folder in it is there")
+        }
         ErrorKind::OutOfMemory => Some("free some memory, then start again"),
         _ => None,
+    }
+}
+
+/// What to try after what the system said of a file that was to be read.
+pub(super) fn of_reading(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::PermissionDenied => {
+            Some("run as the user that it belongs to, or let this one read it")
+        }
+        ErrorKind::NotFound => {
+            Some("name a file that is there; a relative name is taken from the working directory")
+        }
+        ErrorKind::IsADirectory => Some("it is a folder: name the file"),
+        kind => of_system(kind),
+    }
+}
+
+/// What to try after what the system said of a file that a person named and that was to be made.
+pub(super) fn of_making(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::ReadOnlyFilesystem => {
+            Some("mount that file system for writing, or name a file on another one")
+        }
+        ErrorKind::NotFound => Some("create the folder that is missing, or name another one"),
+        kind => of_system(kind),
     }
 }
 
@@ -118,6 +159,26 @@ mod tests {
         )));
         assert!(of(&within).unwrap().contains("mount"));
         assert_eq!(of(&Outer(io::Error::other("strange"))), None);
+    }
+
+    #[test]
+    fn a_missing_file_to_read_needs_no_folder() {
+        let unreadable = SimulateError::KeyUnreadable {
+            path: "nosuch".into(),
+            source: ErrorKind::NotFound.into(),
+        };
+        assert!(of(&unreadable).unwrap().contains("name a file"));
+        let missing = of(&Outer(ErrorKind::NotFound.into())).unwrap();
+        assert!(!missing.contains("create"), "{missing}");
+    }
+
+    #[test]
+    fn a_backup_of_another_users_files_names_who_may() {
+        let unreadable = BackupError::Unreadable {
+            path: "registry".to_owned(),
+            source: ErrorKind::PermissionDenied.into(),
+        };
+        assert!(of(&unreadable).unwrap().contains("the gateway's user"));
     }
 
     #[test]

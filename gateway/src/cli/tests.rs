@@ -162,3 +162,56 @@ fn a_right_configuration_is_summed_up_in_a_line() {
          starts, hundred, snapshot, …)"
     );
 }
+
+#[test]
+fn advice_fits_what_was_to_be_done() {
+    use std::io::ErrorKind;
+    let told = |failure: Failure| failure.told();
+    let missing = told(Failure::Unreadable {
+        path: "nosuch".into(),
+        source: ErrorKind::NotFound.into(),
+    });
+    assert!(
+        missing.contains("try: name a file that is there"),
+        "{missing}"
+    );
+    let read_only = told(Failure::ConfigUnwritable {
+        path: "tidegate.toml".into(),
+        source: ErrorKind::ReadOnlyFilesystem.into(),
+    });
+    assert!(!read_only.contains("data_dir"), "{read_only}");
+    assert!(
+        read_only.contains("name a file on another one"),
+        "{read_only}"
+    );
+    let no_folder = told(Failure::Unwritable {
+        path: "nosuch/page".into(),
+        source: ErrorKind::NotFound.into(),
+    });
+    assert!(no_folder.contains("create the folder"), "{no_folder}");
+    let there = told(Failure::Unwritable {
+        path: "page".into(),
+        source: ErrorKind::AlreadyExists.into(),
+    });
+    assert!(there.contains("not there yet"), "{there}");
+}
+
+#[test]
+fn where_no_gateway_runs_the_data_directory_is_told_from_the_root_on() {
+    let here = std::env::current_dir().unwrap().join("nosuch");
+    let here = here.display();
+    let silent = crate::control::AskError::NotRunning {
+        path: "nosuch/control.sock".into(),
+    };
+    let told = Failure::from(silent).told();
+    assert!(told.contains(&format!("data directory {here}:")), "{told}");
+    assert!(told.contains("try: tidegate run --config"), "{told}");
+    let absent = Failure::NoData {
+        path: "./nosuch".into(),
+    };
+    assert!(
+        absent.told().contains(&here.to_string()),
+        "{}",
+        absent.told()
+    );
+}

@@ -14,7 +14,7 @@ use crate::plant::{Passing, TapFilter};
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No gateway runs on this data directory.
-    #[error("no gateway runs on this data directory: nobody answers at {}", path.display())]
+    #[error("no gateway runs on the data directory {}: nobody answers at its {}", folder_of(path).display(), name_of(path))]
     NotRunning {
         /// The socket.
         path: PathBuf,
@@ -51,6 +51,17 @@ pub enum AskError {
         /// Its words.
         reason: String,
     },
+}
+
+/// The socket's folder, from the root on where that can be told.
+fn folder_of(socket: &Path) -> PathBuf {
+    let folder = socket.parent().unwrap_or(socket);
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
+fn name_of(socket: &Path) -> String {
+    let name = socket.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Asks the gateway that runs on a data directory. Blocks, each step at most

@@ -58,13 +58,14 @@ pub enum SecretError {
 
 /// Reads a secret, without the line's end.
 pub fn read(secret: &Secret) -> Result<Zeroizing<String>, SecretError> {
-    let (place, text) = match secret {
-        Secret::File(path) => (format!("the file {}", path.display()), read_file(path)?),
-        Secret::Env(name) => (format!("the variable {name}"), read_variable(name)?),
+    let place = place_of(secret);
+    let text = match secret {
+        Secret::File(path) => read_file(path)?,
+        Secret::Env(name) => read_variable(name)?,
         Secret::Credential(name) => {
             let path =
                 path_of(secret).ok_or_else(|| SecretError::NoCredentials { name: name.clone() })?;
-            (format!("the credential {name}"), read_file(&path)?)
+            read_file(&path)?
         }
     };
     // Cut in place: a copy would have to be wiped, too.
@@ -80,6 +81,15 @@ pub fn read(secret: &Secret) -> Result<Zeroizing<String>, SecretError> {
         return Err(SecretError::NotOneLine { place });
     }
     Ok(text)
+}
+
+/// Where a secret stands, for people.
+pub fn place_of(secret: &Secret) -> String {
+    match secret {
+        Secret::File(path) => format!("the file {}", path.display()),
+        Secret::Env(name) => format!("the variable {name}"),
+        Secret::Credential(name) => format!("the credential {name}"),
+    }
 }
 
 /// The file that a secret stands in, if it does in one.
