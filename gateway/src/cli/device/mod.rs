@@ -26,6 +26,7 @@ use super::failure::Failure;
 use super::output::{print, print_as_is};
 use crate::registry::order::Issued;
 use crate::registry::{Answer, Order};
+use crate::rules::settings::MqttSettings;
 
 /// Runs one of them.
 pub(super) fn run(command: &DeviceCommand) -> Result<(), Failure> {
@@ -124,7 +125,8 @@ fn bring(
     };
     let page = page::page(&desk.settings, broker.clone(), &issued);
     file.write(&page)?;
-    let made = made(args, &broker, &issued, &path, meaning);
+    let mut made = made(args, &broker, &issued, &path, meaning);
+    made.shuts_out = shuts_out(&desk, order);
     if common.json {
         return print_as_is(&format!("{:#}\n", made.as_json()));
     }
@@ -136,6 +138,27 @@ fn bring(
         Some(code) => print_as_is(&format!("\n{code}")),
         None => Ok(()),
     }
+}
+
+/// Whom an order shuts out, where the device that it added is the first one.
+fn shuts_out(desk: &Desk, order: &Order) -> Option<&'static str> {
+    let Order::Add(added) = order else {
+        return None;
+    };
+    let security = &desk.settings.security;
+    let whom = match &desk.settings.mqtt {
+        MqttSettings::Embedded { .. } => told::FIRST_INSIDE,
+        MqttSettings::External { .. } if security.frames(false) != security.frames(true) => {
+            told::FIRST_OUTSIDE
+        }
+        MqttSettings::External { .. } => return None,
+    };
+    // What was ordered is done, and told even if the list cannot be had.
+    let Ok(Answer::Listed(devices)) = desk.ask(&Order::List) else {
+        return None;
+    };
+    let is_first = matches!(&devices[..], [only] if only.device == *added && only.issued == 1);
+    is_first.then_some(whom)
 }
 
 fn page_path(device: &DeviceName) -> PathBuf {
@@ -158,6 +181,7 @@ fn made(
         command: page::command(args, path),
         key: args.show_key.then(|| issued.key.hex()),
         meaning,
+        shuts_out: None,
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<(), Failure> {
         path: args.file.clone(),
         source,
     })?;
+    desk.need_place()?;
     // The gateway may see neither this folder nor what this user may read: its own it does.
     let disk = RealDisk::open(&desk.settings.data_dir).map_err(failed)?;
     let incoming = disk.create_private(store::INCOMING).map_err(failed)?;

@@ -45,6 +45,14 @@ impl Place {
         place
     }
 
+    /// Puts other words into the configuration.
+    fn reword(&self, from: &str, to: &str) {
+        let path = self.path("tidegate.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -328,6 +336,7 @@ fn what_was_made_is_told_without_the_key_unless_it_is_asked_for() {
         command: Some("probe-rs download".to_owned()),
         key,
         meaning: told::ADDED,
+        shuts_out: None,
     };
     let hidden = made(None);
     assert_eq!(
@@ -343,4 +352,79 @@ fn what_was_made_is_told_without_the_key_unless_it_is_asked_for() {
     let open = made(Some(key.hex()));
     assert!(open.told().contains(&digits));
     assert_eq!(open.as_json()["key"], Value::from(digits));
+}
+
+#[test]
+fn no_second_data_directory_is_made_from_another_folder() {
+    let place = Place::new(KEY);
+    let data = format!("\"{}\"", place.path("data").display());
+    // Unlike any folder that other tests make where they run.
+    let elsewhere = format!("nosuch-{}", std::process::id());
+    place.reword(&data, &format!("\"{elsewhere}\""));
+    let whole = std::env::current_dir().unwrap().join(&elsewhere);
+    fs::write(place.path("some.sealed"), b"sealed").unwrap();
+    for line in [
+        "add pump-1 --broker 10.0.0.1:1883 --out /pump-1.page",
+        "claim open --prefix pump --broker 10.0.0.1:1883 --out /claim.page",
+        "import /some.sealed",
+        "list",
+    ] {
+        let told = place.run(line).unwrap_err();
+        assert!(
+            told.contains(&whole.display().to_string()),
+            "{line}: {told}"
+        );
+        assert!(told.contains("start the gateway once"), "{line}: {told}");
+        assert!(!whole.exists(), "{line}");
+    }
+    assert!(!place.path("pump-1.page").exists());
+}
+
+#[test]
+fn the_first_device_is_told_to_shut_others_out() {
+    let shut_out = |place: &Place, name: &str| {
+        let line = format!("add {name} --broker 10.0.0.1:1883 --out /{name}.page");
+        place.run(&line).unwrap();
+        let desk = Desk::open(&place.path("tidegate.toml")).unwrap();
+        shuts_out(&desk, &Order::Add(DeviceName::try_from(name).unwrap()))
+    };
+    let inside = Place::new(KEY);
+    assert_eq!(shut_out(&inside, "pump-1"), Some(told::FIRST_INSIDE));
+    assert_eq!(shut_out(&inside, "pump-2"), None);
+    let outside = Place::new(KEY);
+    let embedded = "embedded = { listen = \"127.0.0.1:1883\" }";
+    outside.reword(embedded, "url = \"mqtt://broker\"");
+    assert_eq!(shut_out(&outside, "pump-1"), Some(told::FIRST_OUTSIDE));
+    let open = Place::new(KEY);
+    open.reword(embedded, "url = \"mqtt://broker\"");
+    open.reword("[security]\n", "[security]\nframes = \"allow-plain\"\n");
+    assert_eq!(shut_out(&open, "pump-1"), None);
+}
+
+#[test]
+fn a_gateway_that_was_started_without_a_key_has_to_be_restarted() {
+    let place = Place::new(KEY);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let settings = Desk::open(&place.path("tidegate.toml")).unwrap().settings;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&settings.data_dir).unwrap());
+    let keyless = Registrar::open(disk, None).unwrap();
+    let running = Arc::new(Running(Mutex::new(keyless)));
+    let served = {
+        let _within = runtime.enter();
+        let control = Control::open(&place.path("data")).unwrap();
+        runtime.spawn(async move { control.serve(running, std::future::pending()).await })
+    };
+    let add = "add pump-1 --broker 10.0.0.1:1883 --out /pump-1.page";
+    let told = place.run(add).unwrap_err();
+    assert!(told.contains("restart it"), "{told}");
+    assert!(!told.contains("openssl"), "{told}");
+    let key = format!("key = {{ file = \"{}\" }}\n", place.path("key").display());
+    place.reword(&key, "");
+    let told = place.run(add).unwrap_err();
+    assert!(told.contains("openssl"), "{told}");
+    served.abort();
 }

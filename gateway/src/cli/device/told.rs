@@ -13,6 +13,8 @@ use crate::registry::order::{ClaimState, KeyState, Shown, ShownClaim};
 
 pub(super) const ADDED: &str =
     "its frames are taken under this key once the page is in it, and no other way";
+pub(super) const FIRST_INSIDE: &str = "it is the first registered device: from now on the broker inside lets registered devices in alone and disconnects all others; register them, too";
+pub(super) const FIRST_OUTSIDE: &str = "it is the first registered device: from now on frames of devices that are not registered are refused; register them, too, or write frames = \"allow-plain\" under [security] and restart the gateway";
 pub(super) const ROTATED: &str =
     "the former key stays valid until the first frame under this one is on the disk";
 pub(super) const RENAMED: &str =
@@ -34,6 +36,8 @@ pub(super) struct Made {
     pub(super) key: Option<Zeroizing<String>>,
     /// What it means.
     pub(super) meaning: &'static str,
+    /// Whom it shuts out, where it is the first.
+    pub(super) shuts_out: Option<&'static str>,
 }
 
 impl Made {
@@ -54,6 +58,9 @@ impl Made {
         );
         if let Some(key) = &self.key {
             let _ = writeln!(out, "  key: {}", key.as_str());
+        }
+        if let Some(whom) = self.shuts_out {
+            let _ = writeln!(out, "  {whom}");
         }
         match &self.command {
             Some(command) => {
