@@ -52,7 +52,7 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
         log,
         // A budget that is mistaken is among the findings: nothing runs then.
         budget: budget.and_then(|budget| budget.settings),
-        http: typed.http,
+        http: typed.http.settings,
         security: typed.security,
         witnesses: typed.witnesses.settings,
         sinks,
@@ -60,9 +60,22 @@ pub(super) fn resolve(typed: Typed, findings: &mut Findings) -> Option<Settings>
     })
 }
 
-/// Without a key there is no audit log that a witness could cosign.
+/// Without a key there is no audit log that a witness could cosign, and no witness.
 fn check_witnesses(typed: &Typed, findings: &mut Findings) {
-    if typed.witnesses.settings.is_empty() || typed.security.key.is_some() {
+    if typed.security.key.is_some() {
+        return;
+    }
+    if let Some(place) = &typed.http.witness {
+        findings
+            .mistake(
+                Kind::Missing,
+                place.clone(),
+                "a witness has a secret, and there is no key that it could be sealed under",
+                "a gateway is one where [security] names a key",
+            )
+            .help("add key = { file = \"…\" } under [security], or set witness = false");
+    }
+    if typed.witnesses.settings.is_empty() {
         return;
     }
     findings

@@ -1,5 +1,7 @@
 //! `[http]`: page, API and metrics; beyond this machine only with TLS and a secret.
 
+use std::ops::Range;
+
 use super::listen::Listener;
 use super::sink::secret;
 use super::{Mistaken, tls};
@@ -15,8 +17,28 @@ const SECRET_HELP: &str =
     "add password = { file = \"/etc/tidegate/password\" } or token = { file = \"…\" }";
 const TLS_HELP: &str = "add tls = { cert = \"CERT.pem\", key = \"KEY.pem\" }";
 
-/// Reads the section; none where something of it is mistaken.
-pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Option<ServeSettings> {
+/// `[http]` as it was typed.
+#[derive(Debug, Default)]
+pub(in crate::rules) struct TypedHttp {
+    /// The settings; none where there are none, or something of them is mistaken.
+    pub(in crate::rules) settings: Option<ServeSettings>,
+    /// Where it says that this gateway is a witness, if it does.
+    pub(in crate::rules) witness: Option<Range<usize>>,
+}
+
+/// Reads the section.
+pub(super) fn read(section: Section<'_, '_>, findings: &mut Findings) -> TypedHttp {
+    let place = section.value_place("witness");
+    let settings = read_settings(section, findings);
+    let is_witness = settings.as_ref().is_some_and(|settings| settings.witness);
+    TypedHttp {
+        settings,
+        witness: is_witness.then_some(place),
+    }
+}
+
+/// None where something of it is mistaken.
+fn read_settings(mut section: Section<'_, '_>, findings: &mut Findings) -> Option<ServeSettings> {
     let listen_place = section.value_place("listen");
     let listen = section
         .get("listen")
@@ -62,7 +84,7 @@ pub(super) fn read(mut section: Section<'_, '_>, findings: &mut Findings) -> Opt
 }
 
 /// Whoever is not on this machine has to show a secret, and over TLS, or others would read it.
-fn refuse_open(settings: &ServeSettings, place: std::ops::Range<usize>, findings: &mut Findings) {
+fn refuse_open(settings: &ServeSettings, place: Range<usize>, findings: &mut Findings) {
     if settings.listen.ip().is_loopback() {
         return;
     }

@@ -22,13 +22,13 @@ use toml::de::DeTable;
 pub(super) use self::budget::{AT_CAP, TypedBudget};
 pub(super) use self::gateway::DEVICES_MAX_BOUND;
 pub(super) use self::gateway::{TypedClock, TypedGateway, TypedLimits, TypedLog};
-pub(super) use self::http::{HOST_BYTES_MAX, HOSTS_MAX};
+pub(super) use self::http::{HOST_BYTES_MAX, HOSTS_MAX, TypedHttp};
 pub(super) use self::rule::{Forward, TypedAlert, TypedMatch, TypedRule, TypedSource, bounds};
 pub(super) use self::security::{FRAMES, OFFENCES, PUBLISHERS, UNTIL_RELEASED};
 pub(super) use self::sink::{HEADERS_MAX, TypedSink, type_names};
 pub(super) use self::witness::{TypedWitnesses, WITNESSES_MAX};
 use super::mistake::{Findings, Kind};
-use super::settings::{MqttSettings, SecuritySettings, ServeSettings};
+use super::settings::{MqttSettings, SecuritySettings};
 use super::tree::{Section, Value, list};
 
 /// Most rules of a configuration: each costs a match per sensor of a catalog and state per
@@ -63,7 +63,7 @@ pub(super) struct Typed {
     pub(super) limits: TypedLimits,
     pub(super) clock: TypedClock,
     pub(super) budget: Option<TypedBudget>,
-    pub(super) http: Option<ServeSettings>,
+    pub(super) http: TypedHttp,
     pub(super) security: SecuritySettings,
     pub(super) witnesses: TypedWitnesses,
     pub(super) sinks: Vec<TypedSink>,
@@ -109,7 +109,8 @@ impl Typed {
         let http = top
             .get("http")
             .and_then(|value| section("[http]", value, &[], findings))
-            .and_then(|section| http::read(section, findings));
+            .map(|section| http::read(section, findings))
+            .unwrap_or_default();
         let security = top
             .get("security")
             .and_then(|value| section("[security]", value, &[], findings))
