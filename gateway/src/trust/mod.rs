@@ -1,7 +1,8 @@
 //! Trust: registry and audit log as one, so that nothing is done that is not noted.
 //!
 //! ```text
-//! order ──► registrar ──acts──► audit log (durable) ──► registry (durable) ──► keys in force
+//! order ──► registrar ──registry.next──► audit log ──► keys in force ──► registry
+//!                          durable         durable, decides
 //! ```
 //! Invariants:
 //! 1. A key is in force only if the audit log has its issue and not its end, whatever the
