@@ -1,12 +1,13 @@
 //! What trust needs: registry, audit log with its key, and what a witness knows.
 //!
 //! ```text
-//! written:  audit-key ──► entry in the audit log ──► registry
+//! written:  audit-key ──► registry.next ──► entry in the audit log ──► registry
 //!           witness-key ──► what the witness knows
-//! read:     registry, audit-key, audit log, what the witness knows, witness-key
+//! read:     registry.next, registry, audit-key, audit log, what the witness knows, witness-key
 //! ```
 //! So the copied log has at least the entries of what the copied registry holds, and the keys that
-//! signed and cosigned come along.
+//! signed and cosigned come along. Where the registry became another meanwhile it is all read again,
+//! so that the log has no more entries either, unless orders come without a pause.
 
 use super::{BackupError, Packer, READINGS_MAX};
 use crate::audit::{AuditError, copy, witness};
@@ -15,10 +16,39 @@ use crate::registry::store;
 use crate::trust::{SEED, WITNESS_SEED};
 
 /// Sealed files: for their owner alone.
-pub(super) const SEALED: [&str; 3] = [store::FILE, SEED, WITNESS_SEED];
+pub(super) const SEALED: [&str; 4] = [store::FILE, store::NEXT, SEED, WITNESS_SEED];
 
 impl Packer<'_> {
     pub(super) fn pack_trust(&mut self) -> Result<(), BackupError> {
+        for reading in 1..=READINGS_MAX {
+            let begin = self.bookmark()?;
+            let before = self.registries()?;
+            self.pack_trust_once()?;
+            if self.registries()? == before || reading == READINGS_MAX {
+                break;
+            }
+            self.back_to(begin)?;
+        }
+        Ok(())
+    }
+
+    /// The registry, and what it is to become, as they are now.
+    fn registries(&self) -> Result<[Option<Vec<u8>>; 2], BackupError> {
+        let read = |path: &str| {
+            let Some(file) = self.open(path)? else {
+                return Ok(None);
+            };
+            let failed = |source| LogError::read(path, source);
+            let mut bytes = vec![0; file.bytes().map_err(failed)? as usize];
+            let count = file.read_at(0, &mut bytes).map_err(failed)?;
+            bytes.truncate(count);
+            Ok::<_, BackupError>(Some(bytes))
+        };
+        Ok([read(store::NEXT)?, read(store::FILE)?])
+    }
+
+    fn pack_trust_once(&mut self) -> Result<(), BackupError> {
+        self.pack_file(store::NEXT, u64::MAX)?;
         self.summary.registry = self.pack_file(store::FILE, u64::MAX)?;
         let has_seed = self.pack_file(SEED, u64::MAX)?;
         let has_log = self.pack_audit()?;

@@ -18,6 +18,8 @@ use crate::disk::Disk;
 
 /// The registry's file.
 pub const FILE: &str = "registry";
+/// What the registry is to become.
+pub const NEXT: &str = "registry.next";
 /// Where a command lays an export that the gateway is to import.
 pub const INCOMING: &str = "registry.incoming";
 

@@ -8,7 +8,7 @@ use crate::audit::{Folder, LogKey, Who};
 use crate::backup::tests::Working;
 use crate::backup::*;
 use crate::disk::{FaultDisk, RealDisk};
-use crate::registry::Order;
+use crate::registry::{Order, store};
 use crate::rules::settings::{Secret, SecuritySettings};
 use crate::time::Timestamp;
 use crate::trust::{Trust, Whose, witness_signer};
@@ -119,12 +119,57 @@ fn a_restored_gateway_has_the_keyring_of_the_original() {
     assert!(!data.join("witness/0123456789abcdef.json.new").exists());
     let restored: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data).unwrap());
     assert_eq!(cosigns(&restored), by);
-    for name in SEALED {
+    for name in SEALED.into_iter().filter(|name| *name != store::NEXT) {
         let mode = fs::metadata(data.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     add(&mut again, 9);
     assert_eq!(again.keyring().unwrap().devices.len(), 4);
+}
+
+/// The gateway's disk refused to put the registry in its place: what it became is in the backup.
+#[test]
+fn a_registry_that_waits_for_its_place_is_in_the_backup() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    add(&mut trust, 0);
+    let before = rig.disk.content(store::FILE).unwrap();
+    add(&mut trust, 1);
+    let next = rig.disk.content(store::FILE).unwrap();
+    rig.disk.put(store::FILE, before);
+    rig.disk.put(store::NEXT, next);
+    back_up(&rig.disk(), &rig.tar(), 0, &mut |_, _| {}).unwrap();
+    let (data, mut again) = rig.restored("waiting");
+    assert_eq!(again.keyring().unwrap(), trust.keyring().unwrap());
+    assert_eq!(again.keyring().unwrap().devices.len(), 2);
+    assert!(!data.join(store::NEXT).exists(), "it is in its place");
+}
+
+/// An order comes while the registry is copied: log and registry of the copy are of one moment.
+#[test]
+fn an_order_while_the_registry_is_copied_is_in_both_or_neither() {
+    for every in 1..12 {
+        let rig = Rig::new();
+        let mut trust = rig.open();
+        add(&mut trust, 0);
+        let once = Mutex::new(Some(trust));
+        let step = move || {
+            if let Some(mut trust) = once.lock().unwrap().take() {
+                add(&mut trust, 1);
+            }
+        };
+        let working: Arc<dyn Disk> = Arc::new(Working::new(rig.disk.clone(), every, step));
+        back_up(&working, &rig.tar(), 0, &mut |_, _| {}).unwrap();
+        let (data, _) = rig.restored(&format!("after {every}"));
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::existing(&data).unwrap());
+        let mut again = Trust::open(&disk, &rig.settings, WHOSE).unwrap();
+        let noted = again.entries().unwrap();
+        assert_eq!(
+            again.keyring().unwrap().devices.len() as u64,
+            noted,
+            "{every}"
+        );
+    }
 }
 
 /// A gateway adds devices while it is copied, one for every so many files that are opened; false
