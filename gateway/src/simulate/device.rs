@@ -222,10 +222,16 @@ impl Job {
             }),
             Notice::Connected => {
                 tracing::info!(%device, "connected to the broker");
+                self.broker.causes.connected();
                 self.change(|figures| figures.connections += 1);
             }
             Notice::NotConnected => {
-                tracing::warn!(%device, "no connection to the broker; trying again");
+                let (why, is_new) = self.broker.causes.take();
+                if is_new {
+                    tracing::warn!(%device, why, "not connected to the broker; trying on, and telling again when that changes");
+                } else {
+                    tracing::debug!(%device, why, "still not connected to the broker");
+                }
             }
             Notice::Disconnected => tracing::warn!(%device, "the connection is gone; trying again"),
             Notice::Ignored => tracing::debug!(%device, "a message was ignored"),

@@ -19,6 +19,7 @@ mod driver;
 mod figures;
 mod key;
 mod plant;
+mod refusal;
 mod run;
 mod seams;
 mod source;

@@ -20,6 +20,7 @@ use super::device::{Job, simulate};
 use super::figures::{Figures, Summary};
 use super::key::{self, Credential};
 use super::plant::Plant;
+use super::refusal::Causes;
 use super::seams::{BrokerDial, HostEntropy};
 use super::source::Source;
 use super::state::State;
@@ -175,6 +176,7 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
     let broker = BrokerDial {
         broker: args.broker.clone(),
         tls,
+        causes: Causes::default(),
     };
     let source = Rc::new(source(args)?);
     let catalog = Rc::new(column::catalog(source.columns())?);
@@ -197,7 +199,7 @@ fn jobs(args: &SimulateArgs, stop: &watch::Receiver<bool>) -> Result<Vec<Job>, S
             source: Rc::clone(&source),
             catalog: Rc::clone(&catalog),
             state: Rc::clone(&state),
-            broker: broker.clone(),
+            broker: broker.of_another(),
             speed: args.speed,
             evict: args.evict,
             hold_us: u64::from(args.hold) * 1_000_000,

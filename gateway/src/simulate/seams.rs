@@ -15,14 +15,42 @@ use tokio_rustls::TlsConnector;
 
 use super::args::BrokerAddress;
 use super::driver;
+use super::refusal::{Causes, Heard};
 use crate::rules::settings::TlsSettings;
-use crate::sinks::tls;
 
 /// Dials the broker, over TLS where there is a configuration for it.
 #[derive(Debug, Clone)]
 pub(super) struct BrokerDial {
     pub(super) broker: BrokerAddress,
     pub(super) tls: Option<(Arc<ClientConfig>, TlsSettings)>,
+    /// Why connections do not come about.
+    pub(super) causes: Causes,
+}
+
+impl BrokerDial {
+    /// For another device.
+    pub(super) fn of_another(&self) -> Self {
+        Self {
+            causes: self.causes.of_another(),
+            ..self.clone()
+        }
+    }
+
+    fn tls_settings(&self) -> Option<&TlsSettings> {
+        self.tls.as_ref().map(|(_, settings)| settings)
+    }
+
+    async fn open(&self) -> io::Result<Box<dyn Wire>> {
+        let stream = TcpStream::connect((self.broker.host.as_str(), self.broker.port)).await?;
+        stream.set_nodelay(true)?;
+        let Some((config, _)) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = ServerName::try_from(self.broker.host.clone())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let connector = TlsConnector::from(Arc::clone(config));
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
 }
 
 /// TCP, or TLS over it.
@@ -30,27 +58,14 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire for S {}
 
 impl Dial for BrokerDial {
-    type Stream = FromTokio<Box<dyn Wire>>;
+    type Stream = FromTokio<Heard<Box<dyn Wire>>>;
     type Error = io::Error;
 
     async fn dial(&mut self) -> io::Result<Self::Stream> {
-        let stream = TcpStream::connect((self.broker.host.as_str(), self.broker.port)).await?;
-        stream.set_nodelay(true)?;
-        let stream: Box<dyn Wire> = match &self.tls {
-            None => Box::new(stream),
-            Some((config, settings)) => {
-                let name = ServerName::try_from(self.broker.host.clone())
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-                let connector = TlsConnector::from(Arc::clone(config));
-                let secured = connector.connect(name, stream).await.inspect_err(|error| {
-                    let why = tls::refusal(error, settings);
-                    let why = why.unwrap_or_else(|| error.to_string());
-                    tracing::warn!(broker = self.broker.host, why, "TLS did not come about");
-                })?;
-                Box::new(secured)
-            }
-        };
-        Ok(FromTokio::new(stream))
+        let opened = self.open().await;
+        let stream = opened.inspect_err(|error| self.causes.note(error, self.tls_settings()))?;
+        let tls = self.tls_settings().cloned();
+        Ok(FromTokio::new(Heard::new(stream, self.causes.clone(), tls)))
     }
 }
 
