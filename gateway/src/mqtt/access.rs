@@ -233,10 +233,8 @@ impl Access {
             return Ok(Identity::Stranger);
         };
         let denied = |why| {
-            let who = match &named {
-                Some(name) => Speaker::Claimed(name.clone()),
-                None => Speaker::Unknown,
-            };
+            let claimed = named.clone().or_else(|| claimed_by(site, claim.client_id));
+            let who = claimed.map_or(Speaker::Unknown, Speaker::Claimed);
             Err(Denial { who, why })
         };
         let (Some(name), Some(password)) = (&named, claim.password) else {
@@ -332,6 +330,14 @@ impl Identity {
         }
     }
 
+    /// Why it is not let through any more, once the access in force does not admit it.
+    pub fn lapsed(&self) -> Why {
+        match self {
+            Self::Stranger => Why::NoPassword,
+            _ => Why::Revoked,
+        }
+    }
+
     /// Who that is in a refusal.
     pub fn speaker(&self) -> Speaker {
         match self {
@@ -341,6 +347,13 @@ impl Identity {
             Self::Stranger | Self::Gateway => Speaker::Unknown,
         }
     }
+}
+
+/// The device that a client id names, where it has that form. Anybody may say it.
+pub fn claimed_by(site: &SiteName, client_id: &str) -> Option<DeviceName> {
+    let rest = client_id.strip_prefix("tidegate-")?;
+    let name = rest.strip_prefix(site.as_str())?.strip_prefix('-')?;
+    DeviceName::try_from(name).ok()
 }
 
 fn is_of_site(site: &SiteName, topic: &str) -> bool {

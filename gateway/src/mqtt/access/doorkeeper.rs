@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Access, Claim, Denial, GATEWAY_USER, Identity, Password, REFUSALS_MAX, Refusal, RefusalCounts,
-    Speaker, Why,
+    Speaker, Why, claimed_by,
 };
 
 /// Judges who comes to the embedded broker. One for its whole life; what it goes by is swapped.
@@ -129,6 +129,11 @@ impl Doorkeeper {
         })
     }
 
+    /// Who a client says that it is by its client id alone.
+    pub fn claimed_by(&self, client_id: &str) -> Speaker {
+        claimed_by(&self.site, client_id).map_or(Speaker::Unknown, Speaker::Claimed)
+    }
+
     /// Whether who was let in may publish to a topic now.
     pub fn may_publish(&self, identity: &Identity, topic: &str) -> Result<(), Why> {
         self.may(identity, identity.may_publish(&self.site, topic))
@@ -141,7 +146,7 @@ impl Doorkeeper {
 
     fn may(&self, identity: &Identity, is_own: bool) -> Result<(), Why> {
         if !self.access.borrow().still_admits(identity) {
-            return Err(Why::Revoked);
+            return Err(identity.lapsed());
         }
         if is_own {
             Ok(())

@@ -72,16 +72,23 @@ fn who_is_not_let_in_is_told_apart() {
     );
     assert_eq!(
         identify("no name", "two"),
-        denied(Speaker::Unknown, Why::NoPassword)
+        denied(claimed("pump-1"), Why::NoPassword)
     );
-    let anonymous = Claim {
-        client_id: id,
-        ..Claim::default()
+    let anonymous = |client_id| {
+        doorkeeper.identify(&Claim {
+            client_id,
+            ..Claim::default()
+        })
     };
-    assert_eq!(
-        doorkeeper.identify(&anonymous),
-        denied(Speaker::Unknown, Why::NoPassword)
-    );
+    // A plain device: its client id is all that it says of itself.
+    assert_eq!(anonymous(id), denied(claimed("pump-1"), Why::NoPassword));
+    for strange in ["tidegate-plant2-pump-1", "tidegate-plant-", "pump-1", ""] {
+        assert_eq!(
+            anonymous(strange),
+            denied(Speaker::Unknown, Why::NoPassword)
+        );
+    }
+    assert_eq!(Identity::Stranger.lapsed(), Why::NoPassword);
     let silent = Claim {
         password: None,
         ..claim("pump-1", id, "")

@@ -128,11 +128,13 @@ async fn session(
             }
             Ok(()) = access.changed() => {
                 let access = access.borrow_and_update();
-                let is_out = guest.identity().is_some_and(|who| !access.still_admits(who));
-                if is_out && !is_ending {
-                    guest.refuse(Why::Revoked);
+                let out = guest.identity().filter(|who| !access.still_admits(who));
+                if let Some(who) = out
+                    && !is_ending
+                {
+                    guest.refuse(who.lapsed());
                 }
-                is_out
+                out.is_some()
             }
             () = risen(&mut stopping), if !is_ending => {
                 if guest.identity().is_none() {

@@ -27,6 +27,8 @@ pub(super) struct Guest {
     place: Option<Place>,
     certified: Option<Vec<DeviceName>>,
     identity: OnceLock<Identity>,
+    /// Who its client id says that it is.
+    claimed: OnceLock<Speaker>,
     pace: Mutex<Pace>,
 }
 
@@ -43,6 +45,7 @@ impl Guest {
             place,
             certified,
             identity: OnceLock::new(),
+            claimed: OnceLock::new(),
             pace: Mutex::default(),
         }
     }
@@ -54,7 +57,10 @@ impl Guest {
 
     /// Counts and tells that something of it was refused.
     pub(super) fn refuse(&self, why: Why) {
-        let who = self.identity().map_or(Speaker::Unknown, Identity::speaker);
+        let who = match self.identity().map_or(Speaker::Unknown, Identity::speaker) {
+            Speaker::Unknown => self.claimed.get().cloned().unwrap_or(Speaker::Unknown),
+            who => who,
+        };
         self.house.doorkeeper.refuse(who, self.peer, why);
     }
 
@@ -68,6 +74,7 @@ impl Guest {
             inside: self.place.is_none(),
         };
         let doorkeeper = &self.house.doorkeeper;
+        let _ = self.claimed.set(doorkeeper.claimed_by(&connect.client_id));
         let identity = doorkeeper.identify(&claim).map_err(|denial| {
             doorkeeper.refuse(denial.who, self.peer, denial.why);
             code(denial.why)

@@ -15,7 +15,7 @@ async fn without_the_right_name_and_password_nobody_is_let_in() {
     for (options, who, why) in [
         (wrong, claimed("pump-1"), Why::WrongPassword),
         (unknown, claimed("pump-2"), Why::UnknownDevice),
-        (anonymous, Speaker::Unknown, Why::NoPassword),
+        (anonymous, claimed("pump-1"), Why::NoPassword),
     ] {
         let code = Client::refusal(options).await;
         assert_eq!(code, ConnectReturnCode::BadUserNamePassword);
@@ -95,14 +95,19 @@ async fn a_rotation_lets_both_keys_in_until_the_old_one_is_dropped() {
 
 #[tokio::test]
 async fn the_first_device_closes_the_door_to_strangers() {
-    let rig = Rig::new(Access::default()).await;
+    let mut rig = Rig::new(Access::default()).await;
     let (_link, mut events) = rig.gateway().await;
-    let mut stranger = Client::connect(rig.stranger("free")).await.unwrap();
+    let mut stranger = Client::connect(rig.stranger("tidegate-plant-pump-2"))
+        .await
+        .unwrap();
     stranger.subscribe(&["#"]).await;
     let taken = Client::refusal(rig.stranger(GATEWAY_ID)).await;
     assert_eq!(taken, ConnectReturnCode::ClientIdentifierNotValid);
+    let _ = rig.refused().await;
     rig.doorkeeper.set(registered(&["pump-1"]));
     stranger.ended().await;
+    let named = Speaker::Claimed(device("pump-2"));
+    assert_eq!(rig.refused().await, (named, Why::NoPassword));
     let _pump = rig.device("pump-1").await;
     assert!(events.try_recv().is_err(), "the gateway stayed");
 }
