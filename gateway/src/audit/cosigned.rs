@@ -70,6 +70,17 @@ pub fn of(source: &dyn Source, key: &LogKey, witness: &WitnessKey) -> Result<u64
     Ok(kept.size())
 }
 
+/// How many entries the one witness that is known has cosigned; 0 where none or several are.
+///
+/// # Errors
+/// As [`all`].
+pub fn by_the_only_one(source: &dyn Source, key: &LogKey) -> Result<u64, AuditError> {
+    match &all(source, key, &[])?[..] {
+        [(_, only)] => Ok(only.size()),
+        _ => Ok(0),
+    }
+}
+
 fn path_of(witness: &WitnessKey) -> String {
     format!("{COSIGNED}/{:08x}", witness.key_id())
 }

@@ -96,7 +96,9 @@ pub enum Refusal {
         why: &'static str,
     },
     /// 404.
-    #[error("this witness does not watch {origin}: it was not told that log's key")]
+    #[error(
+        "this witness does not watch {origin}: it was not told that log's key; tidegate audit witness --watch KEY tells it, where the witness is"
+    )]
     UnknownOrigin {
         /// The log.
         origin: String,

@@ -316,10 +316,12 @@ fn refusal(
         return admitted.err().map(|refused| closing(*refused));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = error(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET and HEAD: nothing can be changed here; commands do that on the gateway's machine",
-        );
+        let why = if witnessing::is_asked(request) {
+            witnessing::NO_WITNESS
+        } else {
+            "only GET and HEAD: nothing can be changed here; commands do that on the gateway's machine"
+        };
+        let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, why);
         let allowed = header::HeaderValue::from_static("GET, HEAD");
         refused.headers_mut().insert(header::ALLOW, allowed);
         return Some(closing(refused));

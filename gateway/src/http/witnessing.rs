@@ -33,6 +33,9 @@ use crate::time::{Clock, SECOND_US};
 /// Where requests to a witness go.
 pub(super) const ADD_CHECKPOINT: &str = "/add-checkpoint";
 
+/// Who asks a gateway that is no witness hears this.
+pub(super) const NO_WITNESS: &str = "this gateway is no witness: nothing was cosigned; `witness = true` under [http] in its configuration makes it one, at its next start";
+
 /// The witness of a running gateway. Commands may cosign beside it: a lock lets one in at a time.
 pub struct Cosigner {
     witness: Mutex<Witness>,
@@ -96,11 +99,13 @@ pub(super) async fn add_checkpoint(request: Request<Incoming>, cosigner: Arc<Cos
 }
 
 fn refused(refusal: &Refusal) -> Answer {
-    tracing::warn!(%refusal, "as a witness this gateway did not cosign");
     let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let Refusal::Stale { known, .. } = refusal else {
+        tracing::warn!(%refusal, "as a witness this gateway did not cosign");
         return error(status, &refusal.to_string());
     };
+    // The usual course: who asks learns from where on it has to prove.
+    tracing::debug!(%refusal, "as a witness this gateway was asked with another size");
     let mut answer = typed("text/x.tlog.size", format!("{known}\n"));
     *answer.status_mut() = status;
     answer

@@ -95,9 +95,10 @@ pub struct ProveArgs {
 /// Arguments of `audit request`.
 #[derive(Debug, Clone, Args)]
 pub struct RequestArgs {
-    /// How many entries the witness has cosigned already; its refusal tells
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub old: u64,
+    /// How many entries the witness has cosigned already; its refusal tells. Left out: as many as
+    /// is known here where one witness has cosigned, else 0
+    #[arg(long, value_name = "N")]
+    pub old: Option<u64>,
     /// Where the request is written; to stdout when left out
     #[arg(long, value_name = "FILE", conflicts_with = "ask")]
     pub out: Option<PathBuf>,

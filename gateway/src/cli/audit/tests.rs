@@ -287,6 +287,7 @@ fn two_gateways_witness_each_other_by_files() {
         told.contains("does not watch house.0000000000000007.tidegate"),
         "{told}"
     );
+    assert!(told.contains("tidegate audit witness --watch"), "{told}");
     let line = other
         .run(&format!("witness --request @request --watch {key}"))
         .unwrap();
@@ -314,6 +315,10 @@ fn two_gateways_witness_each_other_by_files() {
         .unwrap();
     assert!(told.contains("cosigned by shed.0000000000000007"), "{told}");
 
+    // What the one witness here has cosigned is known.
+    site.run("request --out @next").unwrap();
+    let asked = fs::read_to_string(site.path("next")).unwrap();
+    assert!(asked.starts_with("old 3\n"), "{asked}");
     let told = wrong(site.run("request --old 4"));
     assert!(told.contains("does not reach 4"), "{told}");
     site.run("request --old 1 --out @stale").unwrap();

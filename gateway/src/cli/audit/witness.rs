@@ -29,7 +29,13 @@ pub(super) fn request(args: &RequestArgs) -> Result<(), Failure> {
         let entries = remote::ask(&args.config, name, &data_dir)?;
         return print(&format!("cosigned: {entries} entries\n"));
     }
-    let request = with_newest(&data_dir, |snapshot, _| snapshot.request(args.old))?;
+    let request = with_newest(&data_dir, |snapshot, key| {
+        let old = match args.old {
+            Some(old) => old,
+            None => cosigned::by_the_only_one(&Folder::of(&data_dir), key)?,
+        };
+        snapshot.request(old)
+    })?;
     write(args.out.as_deref(), &request.to_bytes())
 }
 

@@ -113,7 +113,10 @@ async fn what_is_no_request_to_this_witness_is_refused_by_its_reason() {
     let settings = ServeSettings::default();
     let (at, task, _folder, _) = cosigning(settings.clone(), None).await;
     let whole = ask(&logs.honest, 0);
-    assert_eq!(post(at, "", &whole).await.status, 404);
+    let heard = post(at, "", &whole).await;
+    assert_eq!(heard.status, 404);
+    let said = heard.error();
+    assert!(said.contains("tidegate audit witness --watch"), "{said}");
     assert_eq!(post(at, "", b"nonsense").await.status, 400);
     let long = vec![b'a'; witness::REQUEST_BYTES_MAX + 1];
     assert_eq!(post(at, "", &long).await.status, 413);
@@ -165,4 +168,7 @@ async fn who_is_no_witness_takes_no_request_to_one() {
     let served = serve_plain().await;
     let heard = post(served.at, "", b"old 0\n\n").await;
     assert_eq!(heard.status, 405);
+    let said = heard.error();
+    assert!(said.contains("no witness"), "{said}");
+    assert!(said.contains("`witness = true` under [http]"), "{said}");
 }
