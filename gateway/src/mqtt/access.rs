@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+use tidegate_shared::claim;
 use tidegate_shared::ids::{DeviceName, SiteName};
 use tidegate_shared::topic::{PREFIX, Topic, device_client_id};
 
@@ -312,6 +313,11 @@ impl Identity {
                 matches!(Topic::parse(site, topic), Ok(Topic::Up(device)) if device == *name)
             }
         }
+    }
+
+    /// Whether it may say this, whatever the topic: a claimant has one word.
+    pub fn may_say(&self, payload: &[u8]) -> bool {
+        !matches!(self, Self::Claimant { .. }) || claim::claim_id(payload).is_ok()
     }
 
     /// Whether it may subscribe to a filter. No wildcard is a device's: the filter must be one of

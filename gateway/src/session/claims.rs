@@ -35,6 +35,16 @@ pub struct Claims {
     pub ended: BTreeMap<ClaimId, Uncounted>,
 }
 
+impl Claims {
+    /// Whether this device was granted a key and not heard under it yet: it may have to ask again,
+    /// so whoever has the code speaks in its name.
+    pub fn is_waiting(&self, device: &DeviceName) -> bool {
+        self.open
+            .values()
+            .any(|claim| claim.waiting.contains(device))
+    }
+}
+
 /// A claim that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenClaim {

@@ -1,10 +1,11 @@
 //! Claims as the session looks at them.
 
 use tidegate_shared::claim::{ClaimId, Claimant, Code, Secret};
-use tidegate_shared::seal::Key;
+use tidegate_shared::message::up;
+use tidegate_shared::seal::{self, Key, SEAL_BYTES_MAX, Way};
 use tidegate_shared::topic::Topic;
 
-use super::tests::{Bench, at, config, name};
+use super::tests::{Bench, INC, at, config, hello, mark, name, progress, unsequenced};
 use super::*;
 use crate::entry::Uncounted;
 
@@ -147,6 +148,47 @@ fn claims_are_never_held_against_a_registered_device() {
     }
     assert_eq!(bench.session.standing(&name("pump-9")), Standing::Free);
     assert_eq!(counted(&bench, Uncounted::ClaimUnknown), 100);
+}
+
+/// It may have to ask again, so until it is heard whoever has the code speaks in its name.
+#[test]
+fn what_others_say_in_the_name_of_a_device_that_just_enrolled_is_not_held_against_it() {
+    let mut bench = bench();
+    let mut keys = bench.session.config.keys.clone();
+    let granted = keys.devices[&name("pump-9")].clone();
+    keys.devices.insert(name("pump-1"), granted);
+    let claim = keys.claims.open.get_mut(&ClaimId(7)).unwrap();
+    claim.waiting.insert(name("pump-1"));
+    bench.session.set_keys(keys.clone());
+    let plain = unsequenced(
+        INC,
+        1,
+        up::HELLO,
+        &hello(progress(mark(1, 1), mark(0, 0), 0)),
+    );
+    let mut sealed = vec![0; plain.len() + SEAL_BYTES_MAX];
+    let way = Way::Up { counter: 1 };
+    let used = seal::seal(&Key::new([3; 32]), 9, way, &plain, &mut sealed).unwrap();
+    sealed.truncate(used);
+    let is_ruled = |bench: &mut Bench| {
+        let effects = bench.receive("pump-1", &sealed);
+        let mut effects = effects.iter();
+        effects.any(|effect| matches!(effect, Effect::Ruled(_)))
+    };
+    for _ in 0..100 {
+        assert!(!is_ruled(&mut bench));
+    }
+    assert_eq!(bench.session.standing(&name("pump-1")), Standing::Free);
+    assert_eq!(counted(&bench, Uncounted::Key), 100, "it is counted");
+    keys.claims
+        .open
+        .get_mut(&ClaimId(7))
+        .unwrap()
+        .waiting
+        .clear();
+    bench.session.set_keys(keys);
+    assert!(!is_ruled(&mut bench), "nothing is left over from before");
+    assert!(is_ruled(&mut bench));
 }
 
 #[test]

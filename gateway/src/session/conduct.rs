@@ -15,7 +15,8 @@
 //!    who publishes ([`Policy::vouched`]). Elsewhere the same is told as suspicion, and changes
 //!    nothing.
 //! 2. What a device in quarantine sends is neither logged nor acked: it keeps its frames.
-//! 3. Only registered devices are kept account of, so memory is bounded by the registry.
+//! 3. Only registered devices are kept account of, so memory is bounded by the registry. One that
+//!    just enrolled by a claim has none until it is heard: its name is open to all who have the code.
 
 use std::collections::BTreeMap;
 
@@ -357,7 +358,9 @@ impl Session {
     }
 
     pub(super) fn judge(&mut self, device: &DeviceName, reason: Uncounted) {
-        if self.config.keys.devices.contains_key(device) && self.may_log() {
+        let keys = &self.config.keys;
+        let is_its_own = keys.devices.contains_key(device) && !keys.claims.is_waiting(device);
+        if is_its_own && self.may_log() {
             let ruling = self
                 .conduct
                 .note(self.now, device, reason, &self.config.policy);

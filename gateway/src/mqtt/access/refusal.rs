@@ -51,6 +51,8 @@ pub enum Why {
     ForeignWill,
     /// It published to a topic, or subscribed to a filter, that is not its own.
     ForeignTopic,
+    /// A claimant published something else than a claim.
+    NoClaim,
     /// All places are taken, or those of its address.
     TooManyConnections,
     /// TLS did not come about: no certificate, an unknown authority, or no TLS.
@@ -67,7 +69,7 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NoPassword,
         Self::UnknownDevice,
         Self::WrongPassword,
@@ -76,6 +78,7 @@ impl Why {
         Self::ForeignName,
         Self::ForeignWill,
         Self::ForeignTopic,
+        Self::NoClaim,
         Self::TooManyConnections,
         Self::NoTls,
         Self::Silent,
@@ -95,6 +98,7 @@ impl Why {
             Self::ForeignName => "its client id or user name is another device's",
             Self::ForeignWill => "its will is for another's topic",
             Self::ForeignTopic => "the topic is not its own",
+            Self::NoClaim => "it came by a claim's code and published something else than a claim",
             Self::TooManyConnections => "all places are taken, or those of its address",
             Self::NoTls => "TLS did not come about",
             Self::Silent => "it said nothing for too long",

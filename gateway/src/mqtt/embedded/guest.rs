@@ -112,6 +112,16 @@ impl Guest {
         }
     }
 
+    fn may_say(&self, payload: &[u8]) -> bool {
+        self.may(|identity| {
+            if identity.may_say(payload) {
+                Ok(())
+            } else {
+                Err(Why::NoClaim)
+            }
+        })
+    }
+
     fn may(&self, judge: impl Fn(&Identity) -> std::result::Result<(), Why>) -> bool {
         let Some(identity) = self.identity() else {
             return false;
@@ -173,14 +183,19 @@ impl AuthProvider for Guest {
     }
 }
 
-/// The pace of a guest, as `mqtt5` tells of what is published.
+/// The pace of a guest, and what it may say, as `mqtt5` tells of what is published.
 pub(super) struct Pacer(pub(super) Arc<Guest>);
 
 impl BrokerEventHandler for Pacer {
     fn on_client_publish(&self, event: ClientPublishEvent) -> Answer<'_, PublishAction> {
         Box::pin(async move {
             self.0.keep_pace(event.payload.len()).await;
-            PublishAction::Continue
+            if self.0.may_say(&event.payload) {
+                PublishAction::Continue
+            } else {
+                // Taken, and passed on to nobody.
+                PublishAction::Handled
+            }
         })
     }
 }

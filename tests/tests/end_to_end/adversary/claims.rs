@@ -22,6 +22,8 @@ const SOON: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(1_100);
 const GUESSES: usize = 100;
 const FLOOD: usize = 500;
+/// Twice as many as a device may make.
+const OFFENCES: usize = 200;
 /// What the gateway says to a claim that came too early.
 const EARLY: &str = "claim-throttled";
 
@@ -248,10 +250,22 @@ fn at_the_broker_inside_a_code_lets_in_to_claim_and_to_nothing_else() {
     reach(client, &mut table);
     let key = claim(client, &thief);
     table.note("its claim", "granted: it has the code");
+    offend(client);
     speak(&field, &thief, &key);
     wait_until("the device to be heard", SOON, || {
         claimant::listed(&field.rig, &code)["waiting"] == serde_json::json!([])
     });
+    let uncounted = ["key", "forged", "truncated"].map(|reason| format!("\"{reason}\":"));
+    let ledger = field.rig.ledger().to_string();
+    let is_passed_on = uncounted.iter().any(|reason| ledger.contains(reason));
+    table.note(
+        "200 frames in the name that was just granted a key",
+        if is_passed_on {
+            "taken"
+        } else {
+            "dropped by the broker"
+        },
+    );
     let again = Client::connect(field.port, &connect(&thief));
     table.note(
         "the code again, when the device was heard",
@@ -310,6 +324,13 @@ fn come_in(field: &Field, code: &Code, thief: &Claimant, table: &mut Table) {
         let code = Client::connect(field.port, &connect).map_or_else(|code| code, |_| Some(0));
         table.note(attempt, refusal(code));
     }
+}
+
+/// What would be held against the device that just enrolled, if it were taken for its word.
+fn offend(client: &mut Client) {
+    let forged = b"\x01\x01\x07 sealed under a key that nobody has".to_vec();
+    let said = client.publish(&topic("pump-a/up"), &vec![forged; OFFENCES]);
+    assert_eq!(said.map(|codes| codes.len()).ok(), Some(OFFENCES));
 }
 
 /// Topics that are not for who claims.

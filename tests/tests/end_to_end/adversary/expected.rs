@@ -159,7 +159,7 @@ pub const CLAIMS: [(&str, &str); 17] = [
 ];
 
 /// With the broker inside and a claim open, its code stolen.
-pub const CLAIMANTS: [(&str, &str); 15] = [
+pub const CLAIMANTS: [(&str, &str); 16] = [
     (
         "100 guesses at the code's password",
         "refused by the broker: user or password (0x86) ×100",
@@ -176,6 +176,10 @@ pub const CLAIMANTS: [(&str, &str); 15] = [
     ("subscribe to another's answers", RIGHTS),
     ("subscribe to its own answers", LET),
     ("its claim", "granted: it has the code"),
+    (
+        "200 frames in the name that was just granted a key",
+        "dropped by the broker",
+    ),
     ("the code again, when the device was heard", LOGIN),
     ("  … and what is held against a device", "nothing"),
 ];

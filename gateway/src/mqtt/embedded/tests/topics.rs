@@ -1,7 +1,14 @@
 //! What a device may say and hear.
 
+use std::collections::BTreeSet;
+
+use tidegate_shared::claim::{ClaimId, Claimant, Code, Secret};
+use tidegate_shared::seal::Key;
+
 use super::*;
 use crate::mqtt::Link;
+use crate::mqtt::access::Admission;
+use crate::session::OpenClaim;
 
 #[tokio::test]
 async fn a_device_is_heard_on_its_own_topics_alone() {
@@ -36,6 +43,51 @@ async fn a_device_is_heard_on_its_own_topics_alone() {
         };
         assert_eq!((of.as_str(), payload.as_slice()), (topic, &b"true"[..]));
     }
+}
+
+/// Passed on, it would be judged as what a device said.
+#[tokio::test]
+async fn of_a_claimant_claims_are_passed_on_and_nothing_else() {
+    let code = Code {
+        id: ClaimId(7),
+        key: Key::new([7; 32]),
+    };
+    let claimant = Claimant {
+        code: &code,
+        site: &site(),
+        device: &device("pump-2"),
+    };
+    let claim = claimant.ask(&Secret::new([1; 32]));
+    let admission = Admission {
+        password: Password::of(b"pump-2-key"),
+        claim: OpenClaim {
+            code: code.clone(),
+            prefix: device("pump"),
+            is_used_up: false,
+            waiting: BTreeSet::new(),
+        },
+    };
+    let mut rig = Rig::new(Access {
+        admissions: vec![admission],
+        ..registered(&["pump-1"])
+    })
+    .await;
+    let (_link, mut events) = rig.gateway().await;
+    let mut pump = rig.device("pump-2").await;
+    let up = "tidegate/v1/plant/pump-2/up";
+    let long = [&claim[..], b"!"].concat();
+    let others: [&[u8]; 5] = [b"", b"\x01\x02", b"\x01\x01\x01 forged", &claim[1..], &long];
+    for payload in others {
+        pump.publish(up, payload).await;
+        let claimed = Speaker::Claimed(device("pump-2"));
+        assert_eq!(rig.refused().await, (claimed, Why::NoClaim));
+    }
+    pump.publish(up, &claim).await;
+    let heard = timeout(PATIENCE, events.recv()).await.unwrap();
+    let Some(LinkEvent::Message { topic, payload, .. }) = heard else {
+        panic!("{heard:?}");
+    };
+    assert_eq!((topic.as_str(), &payload[..]), (up, &claim[..]));
 }
 
 #[tokio::test]
