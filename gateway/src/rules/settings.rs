@@ -54,11 +54,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What is done about devices that offend. The broker inside lets nobody speak in another's
-    /// name once a device is registered; of another broker nothing is known.
+    /// What is done about devices that offend.
     pub fn policy(&self) -> Policy {
-        self.security
-            .policy(matches!(self.mqtt, MqttSettings::Embedded { .. }))
+        self.security.policy(self.mqtt.vouches())
     }
 }
 
@@ -83,6 +81,20 @@ pub enum MqttSettings {
         /// `mqtts://`, and `mqtt.tls`.
         tls: Option<TlsSettings>,
     },
+}
+
+impl MqttSettings {
+    /// Whether the broker by itself lets nobody speak in another's name. The one inside does once a
+    /// device is registered, if nobody reads passwords on their way to it; of another nothing is
+    /// known.
+    fn vouches(&self) -> bool {
+        match self {
+            Self::Embedded { listen, tls } => {
+                tls.is_some() || listen.ip().to_canonical().is_loopback()
+            }
+            Self::External { .. } => false,
+        }
+    }
 }
 
 impl fmt::Debug for MqttSettings {

@@ -30,7 +30,7 @@ pub(super) fn security() -> Value {
             (
                 "publishers",
                 about(
-                    "Who may publish on a device's topics: the broker inside lets only that device",
+                    "Who may publish on a device's topics; left out, only that device if the broker inside has TLS or listens on loopback, else anyone",
                     one_of_names(&PUBLISHERS.map(|(name, _)| name)),
                 ),
             ),

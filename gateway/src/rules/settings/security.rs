@@ -12,7 +12,8 @@ pub struct SecuritySettings {
     /// `security.key`: what device keys are sealed under in the data directory.
     pub key: Option<Secret>,
     /// `security.publishers`: what the broker makes sure of; left out, the one inside lets nobody
-    /// speak in another's name, and of any other nothing is known.
+    /// speak in another's name where nobody can read passwords on their way, and of any other
+    /// nothing is known.
     pub publishers: Option<Publishers>,
     /// `security.quarantine`.
     pub quarantine: QuarantineSettings,
@@ -65,8 +66,9 @@ impl SecuritySettings {
         self.frames.unwrap_or(by_default)
     }
 
-    /// What is done about devices that offend; `inside` says whether the broker is the gateway's.
-    pub fn policy(&self, inside: bool) -> Policy {
+    /// What is done about devices that offend, as the broker by itself lets nobody speak in
+    /// another's name or not.
+    pub(super) fn policy(&self, is_vouched: bool) -> Policy {
         let QuarantineSettings {
             offences,
             within_us,
@@ -74,7 +76,7 @@ impl SecuritySettings {
         } = self.quarantine;
         let vouched = match self.publishers {
             Some(publishers) => publishers == Publishers::Authenticated,
-            None => inside,
+            None => is_vouched,
         };
         Policy {
             offences,
@@ -87,6 +89,7 @@ impl SecuritySettings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{BrokerTls, MqttSettings};
     use super::*;
 
     #[test]
@@ -100,6 +103,43 @@ mod tests {
         for frames in [Frames::Require, Frames::AllowPlain] {
             assert_eq!(said(Some(frames)).frames(false), frames);
             assert_eq!(said(Some(frames)).frames(true), frames);
+        }
+    }
+
+    /// Whoever listened once has the password of a device that sent it over a network without TLS.
+    #[test]
+    fn a_broker_vouches_for_publishers_where_nobody_reads_their_passwords_or_it_is_said() {
+        let embedded = |listen: &str, is_secured: bool| MqttSettings::Embedded {
+            listen: listen.parse().unwrap(),
+            tls: is_secured.then(|| BrokerTls {
+                cert: "broker.pem".into(),
+                key: "broker.key".into(),
+                client_ca: None,
+            }),
+        };
+        let external = MqttSettings::External {
+            host: "127.0.0.1".into(),
+            port: 1883,
+            credentials: None,
+            tls: None,
+        };
+        let said = |publishers| SecuritySettings {
+            publishers,
+            ..SecuritySettings::default()
+        };
+        for (mqtt, is_vouched) in [
+            (embedded("127.0.0.1:1883", false), true),
+            (embedded("[::1]:1883", false), true),
+            (embedded("[::ffff:127.0.0.1]:1883", false), true),
+            (embedded("0.0.0.0:1883", false), false),
+            (embedded("192.0.2.1:1883", false), false),
+            (embedded("0.0.0.0:8883", true), true),
+            (external, false),
+        ] {
+            let vouched = |publishers| said(publishers).policy(mqtt.vouches()).vouched;
+            assert_eq!(vouched(None), is_vouched, "{mqtt:?}");
+            assert!(vouched(Some(Publishers::Authenticated)), "{mqtt:?}");
+            assert!(!vouched(Some(Publishers::Anyone)), "{mqtt:?}");
         }
     }
 }
