@@ -203,6 +203,7 @@ impl World {
                 Effect::CommitNow
                 | Effect::Standby(_)
                 | Effect::Conflict { .. }
+                | Effect::LaterStartSaid
                 | Effect::Ruled(_)
                 | Effect::KeyUsed { .. }
                 | Effect::Claimed { .. }
