@@ -47,7 +47,7 @@ use crate::time::Clock;
 use certificates::Certificates;
 use places::Places;
 
-/// Clients at once: 1,000 devices and a few to look on. The gateway itself needs no place.
+/// Clients at once: 1,000 devices and a few to look on. The gateway itself has places of its own.
 pub const CLIENTS_MAX: usize = 1_024;
 /// Clients of one address, unless it is this machine; an IPv6 network counts as one.
 pub const CLIENTS_PER_ADDRESS_MAX: usize = 1_000;
@@ -55,6 +55,9 @@ pub const CLIENTS_PER_ADDRESS_MAX: usize = 1_000;
 pub const CONNECTING_MAX: usize = 1_024;
 /// Those of one address, unless it is this machine.
 pub const CONNECTING_PER_ADDRESS_MAX: usize = 64;
+/// Connections at once to the inner listener, where the gateway's own is the only one let in: it,
+/// its former one, and a few of who is mistaken.
+pub const INNER_MAX: usize = 8;
 /// Longest time for TLS, and then for a CONNECT.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(8);
 /// A client that takes nothing of what is sent to it for so long is let go.

@@ -27,23 +27,23 @@ use crate::mqtt::client::risen;
 /// How long a refused handshake is heard out, so that its client reads why.
 const HEARD_OUT: Duration = Duration::from_millis(500);
 
-/// Serves one connection; without a place it is the gateway's.
+/// Serves one connection.
 pub(super) async fn serve(
     house: Arc<House>,
     stream: TcpStream,
     peer: SocketAddr,
-    place: Option<Place>,
+    place: Place,
     stopping: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
-    if place.is_some() {
+    if !place.is_inner() {
         // The kernel ends a connection whose client takes nothing; without that, it lasts as
         // long as the keepalive that the client chose.
         let stalled_ms = STALLED_MAX.as_millis() as u32;
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, stalled_ms);
     }
     let (transport, certified) = match &house.certificates {
-        Some(certificates) if place.is_some() => {
+        Some(certificates) if !place.is_inner() => {
             let config = certificates.current(&house.clock).await;
             match timeout(house.bounds.handshake, shake_hands(config, stream)).await {
                 Ok(Some(secured)) => secured,

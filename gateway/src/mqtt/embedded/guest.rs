@@ -23,8 +23,7 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(super) struct Guest {
     house: Arc<House>,
     peer: IpAddr,
-    /// None for the gateway, which comes from inside.
-    place: Option<Place>,
+    place: Place,
     certified: Option<Vec<DeviceName>>,
     identity: OnceLock<Identity>,
     /// Who its client id says that it is.
@@ -36,7 +35,7 @@ impl Guest {
     pub(super) fn new(
         house: Arc<House>,
         peer: SocketAddr,
-        place: Option<Place>,
+        place: Place,
         certified: Option<Vec<DeviceName>>,
     ) -> Self {
         Self {
@@ -71,7 +70,7 @@ impl Guest {
             password: connect.password.as_deref(),
             will: connect.will.as_ref().map(|will| will.topic.as_str()),
             certified: self.certified.as_deref(),
-            inside: self.place.is_none(),
+            inside: self.place.is_inner(),
         };
         let doorkeeper = &self.house.doorkeeper;
         let _ = self.claimed.set(doorkeeper.claimed_by(&connect.client_id));
@@ -79,11 +78,7 @@ impl Guest {
             doorkeeper.refuse(denial.who, self.peer, denial.why);
             code(denial.why)
         })?;
-        let is_seated = self
-            .place
-            .as_ref()
-            .is_none_or(|place| self.house.places.seat(place));
-        if !is_seated {
+        if !self.house.places.seat(&self.place) {
             doorkeeper.refuse(identity.speaker(), self.peer, Why::TooManyConnections);
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -94,7 +89,7 @@ impl Guest {
 
     /// Counts what it published or asked for, and waits where that was too fast.
     async fn keep_pace(&self, bytes: usize) {
-        if self.place.is_none() {
+        if self.place.is_inner() {
             return;
         }
         let now_us = self.house.clock.now().mono_us;

@@ -52,15 +52,15 @@ fn take(
     connections: &mut JoinSet<()>,
 ) {
     let place = if is_inner {
-        None
+        house.places.enter_inside(peer.ip())
     } else {
-        let Some(place) = house.places.enter(peer.ip()) else {
-            let address = peer.ip().to_canonical();
-            let why = Why::TooManyConnections;
-            house.doorkeeper.refuse(Speaker::Unknown, address, why);
-            return;
-        };
-        Some(place)
+        house.places.enter(peer.ip())
+    };
+    let Some(place) = place else {
+        let address = peer.ip().to_canonical();
+        let why = Why::TooManyConnections;
+        house.doorkeeper.refuse(Speaker::Unknown, address, why);
+        return;
     };
     let house = Arc::clone(house);
     connections.spawn(serve(house, stream, peer, place, stopped.clone()));

@@ -1,20 +1,22 @@
 //! Places: how many connections there may be, in all and of one address.
 //!
 //! A connection is *connecting* until its CONNECT was accepted, then a *client*. The two have
-//! places of their own: who cannot prove who he is never takes a place from those who can.
+//! places of their own: who cannot prove who he is never takes a place from those who can. The
+//! inner listener has a few of its own, for whoever comes there.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Bounds;
+use super::{Bounds, INNER_MAX};
 use crate::http::crowd::{self, Crowd};
 
 /// All places of a broker.
 pub(super) struct Places {
     connecting: Hall,
     clients: Hall,
+    inner: Hall,
     spares_loopback: bool,
 }
 
@@ -28,6 +30,7 @@ struct Hall {
 /// The place of one connection, given back when it is dropped.
 pub(super) struct Place {
     address: IpAddr,
+    is_inner: bool,
     taken: Mutex<Option<Taken>>,
 }
 
@@ -65,6 +68,7 @@ impl Places {
         Self {
             connecting: Hall::new(bounds.connecting, bounds.connecting_per_address),
             clients: Hall::new(bounds.clients, bounds.clients_per_address),
+            inner: Hall::new(INNER_MAX, INNER_MAX),
             spares_loopback: bounds.spares_loopback,
         }
     }
@@ -74,12 +78,27 @@ impl Places {
         let taken = self.connecting.enter(address, self.is_spared(address))?;
         Some(Place {
             address,
+            is_inner: false,
             taken: Mutex::new(Some(taken)),
         })
     }
 
-    /// Makes a client of a connection; false when no client's place is free.
+    /// A place for a connection that begins at the inner listener, if there is one.
+    pub(super) fn enter_inside(&self, address: IpAddr) -> Option<Place> {
+        let taken = self.inner.enter(address, false)?;
+        Some(Place {
+            address,
+            is_inner: true,
+            taken: Mutex::new(Some(taken)),
+        })
+    }
+
+    /// Makes a client of a connection; false when no client's place is free. Who came in by the
+    /// inner listener keeps its place there.
     pub(super) fn seat(&self, place: &Place) -> bool {
+        if place.is_inner {
+            return true;
+        }
         let address = place.address;
         let Some(seat) = self.clients.enter(address, self.is_spared(address)) else {
             return false;
@@ -90,6 +109,13 @@ impl Places {
 
     fn is_spared(&self, address: IpAddr) -> bool {
         self.spares_loopback && address.to_canonical().is_loopback()
+    }
+}
+
+impl Place {
+    /// Whether it is one of the inner listener.
+    pub(super) fn is_inner(&self) -> bool {
+        self.is_inner
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::io::AsyncWriteExt;
 
 use super::*;
-use crate::mqtt::embedded::{QUEUED_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::mqtt::embedded::{INNER_MAX, QUEUED_BYTES_MAX, SUBSCRIPTIONS_MAX};
 
 /// CONNECT of MQTT 5 with this client id, clean, 30 s of keepalive.
 fn connect_packet(id: &str) -> Vec<u8> {
@@ -71,6 +71,30 @@ async fn a_client_has_so_many_subscriptions() {
     let (first, last) = codes.split_at(SUBSCRIPTIONS_MAX);
     assert!(first.iter().all(|code| *code == granted));
     assert_eq!(last, [SubscribeReasonCode::QuotaExceeded]);
+}
+
+#[tokio::test]
+async fn the_inner_listener_has_a_few_places_of_its_own() {
+    let mut rig = Rig::new(registered(&["pump-1"])).await;
+    let inner = rig.broker.inner_addr;
+    let mut held = Vec::new();
+    for _ in 0..INNER_MAX {
+        held.push(TcpStream::connect(inner).await.unwrap());
+    }
+    closed(TcpStream::connect(inner).await.unwrap()).await;
+    let refused = rig.refused().await;
+    assert_eq!(refused, (Speaker::Unknown, Why::TooManyConnections));
+    let mut pump = rig.device("pump-1").await;
+    let up = "tidegate/v1/plant/pump-1/up";
+    assert_eq!(pump.publish(up, b"1").await, PubAckReason::Success);
+    drop(held);
+    let (_link, mut events) = rig.gateway().await;
+    assert_eq!(pump.publish(up, b"2").await, PubAckReason::Success);
+    let heard = timeout(PATIENCE, events.recv()).await.unwrap();
+    assert!(
+        matches!(heard, Some(LinkEvent::Message { .. })),
+        "{heard:?}"
+    );
 }
 
 #[tokio::test]
