@@ -179,7 +179,7 @@ pub fn back_up(
         path: path.to_owned(),
         source,
     };
-    let file = File::create(&partial).map_err(failed)?;
+    let file = create_tar(&partial).map_err(failed)?;
     let mut packer = Packer {
         disk,
         tar: tar::Builder::new(file),
@@ -201,6 +201,17 @@ pub fn back_up(
         fs::remove_file(&partial).ok();
     }
     named
+}
+
+/// A file for its owner alone from the first moment on; what an earlier backup left is removed.
+fn create_tar(partial: &Path) -> io::Result<File> {
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(partial)
 }
 
 fn folder_of(path: &Path) -> &Path {

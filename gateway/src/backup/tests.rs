@@ -1,5 +1,6 @@
 //! Backups of a store at rest and of one at work.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +33,29 @@ fn a_store_at_rest_comes_back_as_it_was() {
         assert_eq!(kept, world.kept);
         assert!(report.recovery.is_clean(), "{report:?}");
     }
+}
+
+/// It tells as much of the plant as the data directory, which is its owner's alone.
+#[test]
+fn a_backup_is_its_owners_alone_from_its_first_byte_on() {
+    let world = World::stopped();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.tar");
+    let partial = dir.path().join("store.tar.partial");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
+    // What an earlier version or a power cut left behind.
+    for left in [&path, &partial] {
+        fs::write(left, b"left").unwrap();
+        fs::set_permissions(left, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let mut modes = Vec::new();
+    back_up(&disk, &path, 0, &mut |_, _| modes.push(mode(&partial))).unwrap();
+    assert!(
+        !modes.is_empty() && modes.iter().all(|mode| *mode == 0o600),
+        "{modes:?}"
+    );
+    assert_eq!(mode(&path), 0o600);
 }
 
 #[test]
