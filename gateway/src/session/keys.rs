@@ -23,8 +23,9 @@ use super::intake::{read_frame, uncounted};
 use super::{Link, Session, SessionConfig};
 use crate::entry::Uncounted;
 
-/// Incarnations of a device whose counters are remembered, the living one among them.
-pub const HEARD_MAX: usize = 8;
+/// Incarnations of a device whose counters are remembered, the living one among them: of the lowest
+/// beyond, what was recorded counts again. A device without a boot store begins one with each start.
+pub const HEARD_MAX: usize = 1_024;
 
 /// `security.frames`: which frames are taken.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -237,6 +237,28 @@ fn an_unsequenced_frame_is_taken_once() {
     assert_eq!(counted(&bench, Uncounted::Replayed), 2);
 }
 
+/// A device without a boot store begins one with each start, and each of its Hellos may have been
+/// recorded: said again in turn, none takes the place of another.
+#[test]
+fn recorded_words_of_many_incarnations_count_once() {
+    let mut bench = bench(Frames::Require, &[key(3)]);
+    let word = |incarnation| {
+        let hello = hello(progress(mark(1, 1), mark(0, 0), 0));
+        let hello = unsequenced(Incarnation(incarnation), 1, up::HELLO, &hello);
+        sealed(3, 1, &hello)
+    };
+    for incarnation in 1..=40 {
+        assert!(!bench.receive("d", &word(incarnation)).is_empty());
+        bench.commit();
+    }
+    for _ in 0..3 {
+        for incarnation in 1..=40 {
+            assert_eq!(bench.receive("d", &word(incarnation)), []);
+        }
+    }
+    assert_eq!(counted(&bench, Uncounted::Duplicate), 3 * 40);
+}
+
 /// Who recorded what a device said under many incarnations can have some of them forgotten, but
 /// not the one that lives.
 #[test]
