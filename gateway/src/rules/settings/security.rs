@@ -89,7 +89,7 @@ impl SecuritySettings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BrokerTls, MqttSettings};
+    use super::super::{MqttSettings, ServeTls};
     use super::*;
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
     fn a_broker_vouches_for_publishers_where_nobody_reads_their_passwords_or_it_is_said() {
         let embedded = |listen: &str, is_secured: bool| MqttSettings::Embedded {
             listen: listen.parse().unwrap(),
-            tls: is_secured.then(|| BrokerTls {
+            tls: is_secured.then(|| ServeTls {
                 cert: "broker.pem".into(),
                 key: "broker.key".into(),
                 client_ca: None,
