@@ -8,6 +8,7 @@
 //! bit 0  there is a user        bit 3  it has a certificate of pump-1 and tank
 //! bit 1  there is a password    bit 4  no device is registered
 //! bit 2  there is a will        bit 5  it came by the gateway's own listener
+//! bit 6  plain frames are taken
 //! ```
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ const CERTIFIED: [&str; 2] = ["pump-1", "tank"];
 struct Asked<'a> {
     claim: Claim<'a>,
     is_open: bool,
+    takes_plain: bool,
     topic: &'a str,
     filter: &'a str,
 }
@@ -60,6 +62,7 @@ pub fn feed(bytes: &[u8]) {
         doorkeeper.set(Access {
             accounts: accounts.into_iter().collect(),
             admissions: vec![admission()],
+            is_open: asked.takes_plain,
         });
     }
     let Ok(identity) = doorkeeper.identify(&asked.claim) else {
@@ -76,6 +79,25 @@ pub fn feed(bytes: &[u8]) {
             check_device(&asked, name.as_str(), proof);
             check_topics(&doorkeeper, &identity, name.as_str(), &asked);
             doorkeeper.set(Access::from_iter([(name.clone(), Account::Revoked)]));
+            assert!(doorkeeper.may_publish(&identity, asked.topic).is_err());
+            assert!(doorkeeper.may_subscribe(&identity, asked.filter).is_err());
+            assert!(doorkeeper.identify(&asked.claim).is_err());
+        }
+        Identity::Plain { name } => {
+            assert!(asked.takes_plain && !asked.is_open && !asked.claim.inside);
+            assert!(DEVICES.iter().all(|(known, _)| known != &name.as_str()));
+            assert_eq!(asked.claim.client_id, format!("tidegate-{SITE}-{name}"));
+            assert!(
+                asked
+                    .claim
+                    .will
+                    .is_none_or(|will| is_own(name.as_str(), will))
+            );
+            check_topics(&doorkeeper, &identity, name.as_str(), &asked);
+            doorkeeper.set(Access {
+                is_open: true,
+                ..Access::from_iter([(name.clone(), Account::Revoked)])
+            });
             assert!(doorkeeper.may_publish(&identity, asked.topic).is_err());
             assert!(doorkeeper.may_subscribe(&identity, asked.filter).is_err());
             assert!(doorkeeper.identify(&asked.claim).is_err());
@@ -152,6 +174,7 @@ fn read<'a>(bytes: &'a [u8], certified: &'a [DeviceName]) -> Option<Asked<'a>> {
             inside: has(5),
         },
         is_open: has(4),
+        takes_plain: has(6),
         topic,
         filter,
     })
@@ -218,6 +241,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (0b1_1100, "tank", ""),
         (0b1_0000, "pump-1", ""),
         (0b10_0011, "tidegate-gateway", "0"),
+        (0b100_0000, "valve", ""),
+        (0b100_0111, "valve", "none"),
+        (0b100_0000, "pump-1", ""),
         (0b0_0011, "fan-1", CODE),
         (0b0_0111, "fan-1", CODE),
         (0b0_0011, "fan", CODE),

@@ -71,12 +71,11 @@ fn of_ours(error: &(dyn Error + 'static)) -> Option<&'static str> {
             _ => "set an address of this machine in http.listen (ip addr names them)",
         });
     }
-    match error.downcast_ref() {
-        Some(
-            SimulateError::KeyUnreadable { source, .. }
-            | SimulateError::TraceUnreadable { source, .. },
-        ) => return of_reading(source.kind()),
-        Some(_) | None => {}
+    if let Some(
+        SimulateError::KeyUnreadable { source, .. } | SimulateError::TraceUnreadable { source, .. },
+    ) = error.downcast_ref()
+    {
+        return of_reading(source.kind());
     }
     if let Some(BackupError::Unreadable { source, .. }) = error.downcast_ref()
         && source.kind() == ErrorKind::PermissionDenied

@@ -82,6 +82,8 @@ pub struct Access {
     pub accounts: Accounts,
     /// Who may become one, a claim each.
     pub admissions: Vec<Admission>,
+    /// Whether also devices without an account may connect, under their own names.
+    pub is_open: bool,
 }
 
 /// Whom an open claim lets in.
@@ -104,23 +106,17 @@ pub enum Accounts {
 }
 
 impl FromIterator<(DeviceName, Account)> for Accounts {
-    /// Everyone when there is no account, a revoked one being one.
     fn from_iter<I: IntoIterator<Item = (DeviceName, Account)>>(accounts: I) -> Self {
-        let accounts: BTreeMap<_, _> = accounts.into_iter().collect();
-        if accounts.is_empty() {
-            Self::Everyone
-        } else {
-            Self::Registered(accounts)
-        }
+        Self::Registered(accounts.into_iter().collect())
     }
 }
 
 impl FromIterator<(DeviceName, Account)> for Access {
-    /// With no claim open.
+    /// For nobody else.
     fn from_iter<I: IntoIterator<Item = (DeviceName, Account)>>(accounts: I) -> Self {
         Self {
             accounts: accounts.into_iter().collect(),
-            admissions: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -149,6 +145,11 @@ pub enum Identity {
     Stranger,
     /// The gateway.
     Gateway,
+    /// Who says that it is this device, which has no account, while such are let in.
+    Plain {
+        /// Its name.
+        name: DeviceName,
+    },
     /// A device.
     Device {
         /// Its name.
@@ -190,13 +191,17 @@ impl Access {
             (_, Identity::Claimant { name, password }) => self.admits(name, password),
             (_, Identity::Gateway) | (Accounts::Everyone, _) => true,
             (Accounts::Registered(_), Identity::Stranger) => false,
+            (Accounts::Registered(accounts), Identity::Plain { name }) => {
+                self.is_open && !accounts.contains_key(name)
+            }
             (Accounts::Registered(accounts), Identity::Device { name, proof }) => {
                 match (accounts.get(name), proof) {
                     (Some(Account::Open(passwords)), Proof::Password(one)) => {
                         passwords.contains(one)
                     }
                     (Some(Account::Open(_)), Proof::Certificate) => true,
-                    (Some(Account::Revoked) | None, _) => false,
+                    (None, Proof::Certificate) => self.is_open,
+                    (Some(Account::Revoked), _) | (None, Proof::Password(_)) => false,
                 }
             }
         }
@@ -233,8 +238,11 @@ impl Access {
         let Accounts::Registered(accounts) = &self.accounts else {
             return Ok(Identity::Stranger);
         };
+        let claimed = named.clone().or_else(|| claimed_by(site, claim.client_id));
+        if let Some(plain) = self.plain(accounts, claimed.as_ref()) {
+            return Ok(plain);
+        }
         let denied = |why| {
-            let claimed = named.clone().or_else(|| claimed_by(site, claim.client_id));
             let who = claimed.map_or(Speaker::Unknown, Speaker::Claimed);
             Err(Denial { who, why })
         };
@@ -256,6 +264,16 @@ impl Access {
                 }
             }
         }
+    }
+
+    /// Who comes as a device that has no account, where such are let in.
+    fn plain(
+        &self,
+        accounts: &BTreeMap<DeviceName, Account>,
+        name: Option<&DeviceName>,
+    ) -> Option<Identity> {
+        let name = name.filter(|name| self.is_open && !accounts.contains_key(*name))?;
+        Some(Identity::Plain { name: name.clone() })
     }
 
     /// As above; the certificate proves the name, and the client id says which where it has more.
@@ -287,6 +305,7 @@ impl Access {
         }
         if let Accounts::Registered(accounts) = &self.accounts {
             match accounts.get(name) {
+                None if self.is_open => {}
                 None => return denied(Why::UnknownDevice),
                 Some(Account::Revoked) => return denied(Why::Revoked),
                 Some(Account::Open(_)) => {}
@@ -305,7 +324,7 @@ impl Identity {
         match self {
             Self::Stranger => true,
             Self::Gateway => is_of_site(site, topic),
-            Self::Device { name, .. } => matches!(
+            Self::Device { name, .. } | Self::Plain { name } => matches!(
                 Topic::parse(site, topic),
                 Ok(Topic::Up(device) | Topic::Status(device)) if device == *name
             ),
@@ -326,7 +345,7 @@ impl Identity {
         match self {
             Self::Stranger => true,
             Self::Gateway => is_of_site(site, filter),
-            Self::Device { name, .. } | Self::Claimant { name, .. } => {
+            Self::Device { name, .. } | Self::Plain { name } | Self::Claimant { name, .. } => {
                 match Topic::parse(site, filter) {
                     Ok(Topic::Down(device)) => device == *name,
                     Ok(Topic::Gateway) => true,
@@ -339,7 +358,7 @@ impl Identity {
     /// Why it is not let through any more, once the access in force does not admit it.
     pub fn lapsed(&self) -> Why {
         match self {
-            Self::Stranger => Why::NoPassword,
+            Self::Stranger | Self::Plain { .. } => Why::NoPassword,
             _ => Why::Revoked,
         }
     }
@@ -348,8 +367,8 @@ impl Identity {
     pub fn speaker(&self) -> Speaker {
         match self {
             Self::Device { name, .. } => Speaker::Proved(name.clone()),
-            // The code is that of a whole batch.
-            Self::Claimant { name, .. } => Speaker::Claimed(name.clone()),
+            // Anybody may say it; and a claim's code is that of a whole batch.
+            Self::Plain { name } | Self::Claimant { name, .. } => Speaker::Claimed(name.clone()),
             Self::Stranger | Self::Gateway => Speaker::Unknown,
         }
     }

@@ -103,7 +103,9 @@ impl Doorkeeper {
         let is_own = match &identity {
             Identity::Gateway => claim.client_id == self.gateway_client_id,
             Identity::Stranger => claim.client_id != self.gateway_client_id,
-            Identity::Device { name, .. } | Identity::Claimant { name, .. } => {
+            Identity::Device { name, .. }
+            | Identity::Plain { name }
+            | Identity::Claimant { name, .. } => {
                 device_client_id(&self.site, name) == claim.client_id
             }
         };

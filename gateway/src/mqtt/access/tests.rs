@@ -244,7 +244,13 @@ fn a_swap_is_judged_anew() {
     let topic = "tidegate/v1/plant/pump-1/up";
     assert_eq!(doorkeeper.may_publish(&new, topic), Err(Why::Revoked));
     doorkeeper.set(std::iter::empty().collect());
-    assert_eq!(admits(), [true; 4], "without an account everyone may");
+    assert_eq!(
+        admits(),
+        [false, false, false, true],
+        "nobody has an account"
+    );
+    doorkeeper.set(Access::default());
+    assert_eq!(admits(), [true; 4], "everyone may");
 }
 
 #[test]
@@ -316,4 +322,54 @@ fn refusals_are_counted_and_told_as_far_as_there_is_room() {
     for (at, why) in Why::ALL.into_iter().enumerate() {
         assert_eq!(why as usize, at, "the list is in the order of the kinds");
     }
+}
+
+#[test]
+fn where_plain_frames_are_taken_a_device_without_an_account_comes_in_under_its_own_name() {
+    let doorkeeper = doorkeeper();
+    let accounts = doorkeeper.access().accounts.clone();
+    let open_to_all = |accounts| Access {
+        accounts,
+        is_open: true,
+        ..Access::default()
+    };
+    doorkeeper.set(open_to_all(accounts.clone()));
+    let plain = |client_id| Claim {
+        client_id,
+        ..Claim::default()
+    };
+    let come_in = doorkeeper.identify(&plain("tidegate-plant-pump-9"));
+    let pump = Identity::Plain {
+        name: device("pump-9"),
+    };
+    assert_eq!(come_in, Ok(pump.clone()));
+    for (topic, may) in [
+        ("tidegate/v1/plant/pump-9/up", true),
+        ("tidegate/v1/plant/pump-9/status", true),
+        ("tidegate/v1/plant/pump-1/up", false),
+        ("tidegate/v1/plant/gateway", false),
+    ] {
+        assert_eq!(pump.may_publish(&site(), topic), may, "{topic}");
+    }
+    assert!(pump.may_subscribe(&site(), "tidegate/v1/plant/pump-9/down"));
+    assert!(!pump.may_subscribe(&site(), "tidegate/v1/plant/pump-1/down"));
+    assert_eq!(pump.speaker(), Speaker::Claimed(device("pump-9")));
+    // Whose key is known shows it, and nobody else comes in.
+    let without = doorkeeper.identify(&plain("tidegate-plant-pump-1"));
+    assert_eq!(
+        without,
+        denied(Speaker::Claimed(device("pump-1")), Why::NoPassword)
+    );
+    let nobody = doorkeeper.identify(&plain("explorer"));
+    assert_eq!(nobody, denied(Speaker::Unknown, Why::NoPassword));
+    assert!(doorkeeper.access().still_admits(&pump));
+    // Until the device is registered, or frames have to be sealed.
+    let registered = [(device("pump-9"), open(&["nine"]))];
+    doorkeeper.set(open_to_all(registered.into_iter().collect()));
+    assert!(!doorkeeper.access().still_admits(&pump));
+    doorkeeper.set(Access {
+        accounts,
+        ..Access::default()
+    });
+    assert!(!doorkeeper.access().still_admits(&pump));
 }
