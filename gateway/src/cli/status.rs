@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::output::{print, print_as_is};
 use super::table::{align, grouped};
 use crate::control::{self, AskError};
+use crate::mqtt::access::RefusalCounts;
 use crate::plain;
 use crate::reload::InForce;
 use crate::rules::show_size;
@@ -248,6 +249,9 @@ fn around(out: &mut String, status: &Status) {
         number(counters.lost),
         number(counters.intake_full)
     );
+    if let Some(refused) = &status.refused {
+        doors(out, refused);
+    }
     if let Some(control) = &status.control {
         let _ = writeln!(
             out,
@@ -270,6 +274,29 @@ fn around(out: &mut String, status: &Status) {
             number(http.guessing)
         );
     }
+}
+
+/// What the broker inside refused, by reason, and who that was last.
+fn doors(out: &mut String, refused: &RefusalCounts) {
+    let by_reason = refused.by_reason.iter();
+    let told: Vec<String> = by_reason
+        .map(|(why, count)| format!("{} {}", why.name(), number(*count)))
+        .collect();
+    let Some(last) = refused.last.as_ref().filter(|_| !told.is_empty()) else {
+        return;
+    };
+    let who = match &last.device {
+        Some(device) if last.is_proved => device.clone(),
+        Some(device) => format!("who says that it is {device}"),
+        None => "somebody unknown".to_owned(),
+    };
+    let _ = writeln!(
+        out,
+        "refused   {} at the broker inside; last {who} from {}: {}",
+        told.join(", "),
+        last.peer,
+        last.why.told()
+    );
 }
 
 fn limits(out: &mut String, limits: &[Limit]) {

@@ -32,7 +32,7 @@ use tidegate_shared::topic::{PREFIX, Topic, device_client_id};
 use crate::session::OpenClaim;
 
 pub use doorkeeper::Doorkeeper;
-pub use refusal::{REFUSALS_MAX, Refusal, RefusalCounts, Speaker, Why};
+pub use refusal::{LastRefusal, REFUSALS_MAX, Refusal, RefusalCounts, Speaker, Why};
 
 /// The gateway's own user; no device may have this name.
 pub const GATEWAY_USER: &str = "tidegate-gateway";

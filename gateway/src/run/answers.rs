@@ -22,6 +22,7 @@ use crate::dead_letters::{self, Order, Wish};
 use crate::http;
 use crate::ledger::balance::balances;
 use crate::mqtt::LinkHandle;
+use crate::mqtt::access::Doorkeeper;
 use crate::plant::{Books, Chart, Devices, Flow, Overview, Selection, Source, TapFilter};
 use crate::recent::{Tap, Taps};
 use crate::record::rfc3339;
@@ -52,6 +53,8 @@ pub(super) struct Answers {
     pub spool: Arc<Mutex<Spool>>,
     /// The link to the broker.
     pub link: LinkHandle,
+    /// Who judges at the broker inside, where that is the broker.
+    pub doorkeeper: Option<Arc<Doorkeeper>>,
     /// What the control socket counts, where there is one.
     pub control: Option<Meter>,
     /// What page, API and metrics count, where they are served.
@@ -116,6 +119,7 @@ impl Answers {
                 .map(|(name, standing)| (name.clone(), standing.borrow().clone()))
                 .collect(),
             link: (self.link.is_up(), self.link.counters()),
+            refused: self.doorkeeper.as_ref().map(|one| one.counts()),
             control: self.control.as_ref().map(Meter::counts),
             http: self.http.as_ref().map(http::Meter::counts),
             configuration: self.configuration(),

@@ -196,10 +196,14 @@ impl Gateway {
         let (link, events) = mqtt::connect(&to_link, &settings.site, &client_id, will);
         let watched = link.clone();
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        #[cfg(feature = "embedded-broker")]
+        let doorkeeper = embedded.as_ref().map(|one| Arc::clone(one.doorkeeper()));
+        #[cfg(not(feature = "embedded-broker"))]
+        let doorkeeper = None;
         let hearers = trust::Hearers {
             core: questions.clone(),
             #[cfg(feature = "embedded-broker")]
-            doorkeeper: embedded.as_ref().map(|one| Arc::clone(one.doorkeeper())),
+            doorkeeper: doorkeeper.clone(),
         };
         let trust = trust::spawn(trust, hearers, clock.clone(), settings.site.clone());
         let (trust, entries) = trust.map_err(RunError::System)?;
@@ -247,6 +251,7 @@ impl Gateway {
                 .collect(),
             spool,
             link: watched.clone(),
+            doorkeeper,
             control: control.as_ref().map(Control::meter),
             http: door.as_ref().map(Door::meter),
             reload,

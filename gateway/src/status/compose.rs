@@ -44,6 +44,7 @@ pub fn compose(setup: &Setup, parts: &Parts) -> Status {
             frames_held: parts.store.as_ref().map(|store| store.frames_held),
         },
         link: Link { up, counters },
+        refused: parts.refused.clone(),
         control: parts.control,
         http: parts.http,
         configuration: parts.configuration.clone(),

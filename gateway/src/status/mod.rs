@@ -30,6 +30,7 @@ use crate::budget::Standing;
 use crate::control::Counts;
 use crate::http;
 use crate::mqtt::LinkCounters;
+use crate::mqtt::access::RefusalCounts;
 use crate::reload::InForce;
 use crate::sinks;
 
@@ -59,6 +60,9 @@ pub struct Status {
     pub devices: Devices,
     /// The link to the broker.
     pub link: Link,
+    /// What the broker inside refused; absent with a broker of one's own.
+    #[serde(default)]
+    pub refused: Option<RefusalCounts>,
     /// The control socket; absent when the gateway could not open it.
     pub control: Option<Counts>,
     /// Page, API and metrics; absent where they are not served.

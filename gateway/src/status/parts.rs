@@ -9,6 +9,7 @@ use crate::conductor::{Condition, Conductor};
 use crate::control::Counts;
 use crate::http;
 use crate::mqtt::LinkCounters;
+use crate::mqtt::access::RefusalCounts;
 use crate::reload::InForce;
 use crate::rules::settings::Settings;
 use crate::session::{Held, Pacing};
@@ -30,6 +31,8 @@ pub struct Parts {
     pub witnesses: BTreeMap<String, Witness>,
     /// Whether the link is up, and what it counted.
     pub link: (bool, LinkCounters),
+    /// What the broker inside refused, where there is one.
+    pub refused: Option<RefusalCounts>,
     /// What the control socket counted, where there is one.
     pub control: Option<Counts>,
     /// What page, API and metrics counted, where they are served.

@@ -70,6 +70,7 @@ fn parts() -> Parts {
         sinks: BTreeMap::from([("cloud".to_owned(), cloud)]),
         witnesses: BTreeMap::new(),
         link: (true, LinkCounters::default()),
+        refused: None,
         control: None,
         http: None,
         configuration: None,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::audit::asking::Standing as Witness;
 use crate::budget::{Action, Level, Standing};
 use crate::mqtt::LinkCounters;
+use crate::mqtt::access::{LastRefusal, Why};
 use crate::reload::{Refusal, Refused};
 use crate::sinks;
 use crate::sinks::status::Counters;
@@ -55,6 +57,7 @@ fn usual() -> Status {
                 ..LinkCounters::default()
             },
         },
+        refused: None,
         control: None,
         http: None,
         configuration: None,
@@ -94,6 +97,38 @@ limits
   log.bytes_max       1.50 KiB  1 GiB  < 1 %
 ";
     assert_eq!(render(&usual()), expected, "\n{}", render(&usual()));
+}
+
+#[test]
+fn witnesses_and_what_the_broker_refused_have_a_line_each() {
+    let mut status = usual();
+    let witness = Witness {
+        cosigned: 3,
+        entries: 5,
+        refused: None,
+        silent: Some("no connection".into()),
+    };
+    status.witnesses = BTreeMap::from([("shed".to_owned(), witness)]);
+    status.refused = Some(RefusalCounts {
+        by_reason: BTreeMap::from([(Why::WrongPassword, 3), (Why::Revoked, 1)]),
+        untold: 0,
+        last: Some(LastRefusal {
+            device: Some("pump-1".into()),
+            is_proved: false,
+            peer: "192.0.2.7".into(),
+            why: Why::Revoked,
+        }),
+    });
+    let text = render(&status);
+    for line in [
+        "witness   shed has cosigned 3 of 5 entries of the audit log; it cannot be asked: no connection",
+        "refused   wrong-password 3, revoked 1 at the broker inside; last who says that it is pump-1 from 192.0.2.7: the device is revoked",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
+    // Nothing is said of nothing.
+    status.refused = Some(RefusalCounts::default());
+    assert!(!render(&status).contains("refused   "));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use super::Measure::{Bytes, Plain};
 use super::Value::Whole;
 use super::many::{
-    about, books, commands, configuration, configuration_refused, cosigned, devices, devices_max,
-    http_refused, levels, limits, limits_used, link_drops, month, month_incomplete, month_records,
-    states, to_cosign,
+    about, books, broker_refused, commands, configuration, configuration_refused, cosigned,
+    devices, devices_max, http_refused, levels, limits, limits_used, link_drops, month,
+    month_incomplete, month_records, states, to_cosign,
 };
 use super::{Family, Of, counter, gauge, info};
 
@@ -299,6 +299,12 @@ pub(super) const FAMILIES: &[Family] = &[
         Plain,
         "1 while the file is not in force because it was refused",
         Of::Many(&[], configuration_refused),
+    ),
+    counter(
+        "broker_refused",
+        Plain,
+        "What the broker inside refused since the start: docs/broker.md",
+        Of::Many(&["reason"], broker_refused),
     ),
     counter(
         "commands",

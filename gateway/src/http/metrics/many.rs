@@ -2,6 +2,7 @@
 
 use super::{Series, Value};
 use crate::budget::Level;
+use crate::mqtt::access::Why;
 use crate::plant::{Health, Overview};
 use crate::sinks::status::Phase;
 use crate::status::{Limit, Unit};
@@ -194,6 +195,16 @@ pub(super) fn configuration_refused(seen: &Overview, out: &mut Series) {
                 .as_ref()
                 .is_some_and(|refused| refused.is_current),
         );
+    }
+}
+
+pub(super) fn broker_refused(seen: &Overview, out: &mut Series) {
+    let Some(refused) = &seen.status.refused else {
+        return;
+    };
+    for why in Why::ALL {
+        let count = refused.by_reason.get(&why).copied().unwrap_or(0);
+        out.whole(&[why.name()], count);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_shared::ids::SiteName;
 use tidegate_shared::topic::device_client_id;
@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::{
-    Access, Claim, Denial, GATEWAY_USER, Identity, Password, REFUSALS_MAX, Refusal, RefusalCounts,
-    Speaker, Why, claimed_by,
+    Access, Claim, Denial, GATEWAY_USER, Identity, LastRefusal, Password, REFUSALS_MAX, Refusal,
+    RefusalCounts, Speaker, Why, claimed_by,
 };
 
 /// Judges who comes to the embedded broker. One for its whole life; what it goes by is swapped.
@@ -24,6 +24,7 @@ pub struct Doorkeeper {
     refusals: mpsc::Sender<Refusal>,
     counts: [AtomicU64; Why::ALL.len()],
     untold: AtomicU64,
+    last: Mutex<Option<LastRefusal>>,
 }
 
 impl Doorkeeper {
@@ -47,6 +48,7 @@ impl Doorkeeper {
             refusals,
             counts: Default::default(),
             untold: AtomicU64::new(0),
+            last: Mutex::default(),
         };
         Ok((Arc::new(doorkeeper), told))
     }
@@ -170,10 +172,11 @@ impl Doorkeeper {
                 Speaker::Claimed(name) => format!("{name} (claimed)"),
                 Speaker::Unknown => "unknown".into(),
             };
-            let why = why.told();
-            tracing::warn!(device, %peer, why, times, "the embedded broker refused a client");
+            tracing::warn!(device, %peer, why = why.told(), times, "the embedded broker refused a client");
         }
-        if self.refusals.try_send(Refusal { who, peer, why }).is_err() {
+        let refusal = Refusal { who, peer, why };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((&refusal).into());
+        if self.refusals.try_send(refusal).is_err() {
             self.untold.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -185,6 +188,11 @@ impl Doorkeeper {
         RefusalCounts {
             by_reason: counted.filter(|(_, count)| *count > 0).collect(),
             untold: read(&self.untold),
+            last: self
+                .last
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }

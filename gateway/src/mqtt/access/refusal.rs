@@ -87,6 +87,27 @@ impl Why {
         Self::TooFast,
     ];
 
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoPassword => "no-password",
+            Self::UnknownDevice => "unknown-device",
+            Self::WrongPassword => "wrong-password",
+            Self::Revoked => "revoked",
+            Self::NamelessCertificate => "nameless-certificate",
+            Self::ForeignName => "foreign-name",
+            Self::ForeignWill => "foreign-will",
+            Self::ForeignTopic => "foreign-topic",
+            Self::NoClaim => "no-claim",
+            Self::TooManyConnections => "too-many-connections",
+            Self::NoTls => "no-tls",
+            Self::Silent => "silent",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too-large",
+            Self::TooFast => "too-fast",
+        }
+    }
+
     /// For people.
     pub const fn told(self) -> &'static str {
         match self {
@@ -116,4 +137,35 @@ pub struct RefusalCounts {
     pub by_reason: BTreeMap<Why, u64>,
     /// Refusals that whoever watches was not told of, since [`REFUSALS_MAX`] of them waited.
     pub untold: u64,
+    /// The last one; none when there was none.
+    pub last: Option<LastRefusal>,
+}
+
+/// What was not let through last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRefusal {
+    /// The device; none where nobody knows which.
+    pub device: Option<String>,
+    /// Whether it was proved to be that device, and not only said.
+    pub is_proved: bool,
+    /// From where.
+    pub peer: String,
+    /// Why.
+    pub why: Why,
+}
+
+impl From<&Refusal> for LastRefusal {
+    fn from(refusal: &Refusal) -> Self {
+        let (device, is_proved) = match &refusal.who {
+            Speaker::Proved(name) => (Some(name.to_string()), true),
+            Speaker::Claimed(name) => (Some(name.to_string()), false),
+            Speaker::Unknown => (None, false),
+        };
+        Self {
+            device,
+            is_proved,
+            peer: refusal.peer.to_string(),
+            why: refusal.why,
+        }
+    }
 }

@@ -219,6 +219,13 @@ fn a_certificate_is_for_the_names_in_it() {
 }
 
 #[test]
+fn reasons_have_one_name() {
+    for why in Why::ALL {
+        assert_eq!(serde_json::to_value(why).unwrap(), why.name());
+    }
+}
+
+#[test]
 fn a_swap_is_judged_anew() {
     let doorkeeper = doorkeeper();
     let old = doorkeeper.identify(&claim("pump-1", "tidegate-plant-pump-1", "old"));

@@ -34,6 +34,7 @@ fn status(store_answers: bool, states: Vec<State>) -> Status {
             up: true,
             counters: crate::mqtt::LinkCounters::default(),
         },
+        refused: None,
         control: None,
         http: None,
         configuration: None,
