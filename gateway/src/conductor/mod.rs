@@ -229,8 +229,6 @@ pub enum News {
     StoreWorks,
     /// A device was acked more than the log holds; ids begin anew.
     Restored,
-    /// Somebody said plainly that this gateway had a later start; nothing came of it.
-    LaterStartSaid,
     /// An identity came with other content.
     Conflict {
         /// Whose.
@@ -705,9 +703,6 @@ impl Conductor {
                     if !is_on(Mutation::RestoredReusesIds) {
                         self.push(now, self.started());
                     }
-                }
-                session::Effect::LaterStartSaid => {
-                    effects.push(Effect::Tell(News::LaterStartSaid));
                 }
                 session::Effect::Conflict {
                     device,

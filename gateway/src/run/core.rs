@@ -342,9 +342,6 @@ fn tell(news: &News) {
         News::Restored => tracing::error!(
             "a device was acked more than the log holds: the store is an older copy; record ids begin anew"
         ),
-        News::LaterStartSaid => tracing::warn!(
-            "somebody said on the gateway topic that this gateway had a later start, which nobody can prove there: nothing was changed; if the data directory was put back from an older copy, a device's next word tells"
-        ),
         News::Conflict {
             device,
             incarnation,

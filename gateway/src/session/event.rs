@@ -83,9 +83,6 @@ pub enum Effect {
     /// The store is older than what this gateway said: draw a new log incarnation, as an entry
     /// before those of the effects that follow. At most once per start.
     Restored,
-    /// Somebody said plainly that this gateway had a later start. Frames have to be sealed, so
-    /// nothing came of it. At most once per start.
-    LaterStartSaid,
     /// An identity came with other content: a person should know. The frame was refused.
     Conflict {
         /// Whose.

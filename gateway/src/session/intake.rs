@@ -8,7 +8,7 @@ use tidegate_shared::message::{Down, Presence, RefusedReason, Up};
 use tidegate_shared::topic::Topic;
 
 use super::reply::Whom;
-use super::{Effect, Frames, REFUSED_AFTER_MS, Session};
+use super::{REFUSED_AFTER_MS, Session};
 use crate::entry::Uncounted;
 use crate::time::Timestamp;
 
@@ -54,21 +54,8 @@ impl Session {
                 Err(reason) => return self.tallies.add(None, reason),
             }
         };
-        let mut step = self.watch.heard(now.mono_us, said, retained);
-        if step.restored && self.config.keys.frames == Frames::Require {
-            step.restored = false;
-            self.doubt_later_start();
-        }
+        let step = self.watch.heard(now.mono_us, said, retained);
         self.take_step(step);
-    }
-
-    /// The gateway topic is plain: where plain words count for nothing, that this gateway had a
-    /// later start is to be learned from a device's sealed word alone.
-    fn doubt_later_start(&mut self) {
-        self.tallies.add(None, Uncounted::Plain);
-        if !std::mem::replace(&mut self.later_start_told, true) {
-            self.out.push(Effect::LaterStartSaid);
-        }
     }
 
     fn take_up(&mut self, now: Timestamp, device: &DeviceName, payload: &[u8]) {

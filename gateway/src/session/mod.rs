@@ -107,7 +107,6 @@ pub struct Session {
     turns: Turns,
     store_busy: bool,
     restored: bool,
-    later_start_told: bool,
     conduct: conduct::Conduct,
     claim_pace: claims::ClaimPace,
     /// When the event at hand happens; its entries say whether that wall clock is trusted.
@@ -155,7 +154,6 @@ impl Session {
             pending_bytes: 0,
             store_busy: false,
             restored: false,
-            later_start_told: false,
             conduct: conduct::Conduct::default(),
             claim_pace: claims::ClaimPace::default(),
             now: Timestamp::default(),

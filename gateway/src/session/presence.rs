@@ -9,8 +9,7 @@
 //! ```
 //! A message proves life only when it is delivered unretained: a broker repeats a retained one
 //! to every new subscriber, for years if need be. So a retained `online` of another gateway
-//! neither makes this one stand by nor keeps it standing by. Nor does it prove who speaks: what is
-//! said of this gateway's own starts counts only where plain words do.
+//! neither makes this one stand by nor keeps it standing by.
 
 use tidegate_shared::message::Presence;
 
@@ -28,8 +27,7 @@ pub(super) struct Step {
     pub publish: Option<bool>,
     /// The role changed: stands by (true) or owns the site (false).
     pub standby: Option<bool>,
-    /// The gateway's own id was heard with a later start: its store is older than that, if it was
-    /// this gateway that spoke.
+    /// The gateway's own id was heard with a later start: its store is older than that.
     pub restored: bool,
 }
 

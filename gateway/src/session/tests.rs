@@ -845,32 +845,6 @@ fn the_own_id_with_a_later_start_restores() {
     assert_eq!(bench.hear(&presence(500, 9, true), true), []);
 }
 
-/// Anybody who reaches the broker can say it plainly; a device's sealed word is its own.
-#[test]
-fn where_frames_have_to_be_sealed_a_plain_later_start_restores_nothing() {
-    let mut bench = opened();
-    let keys = |frames| Keyring {
-        frames,
-        ..Keyring::default()
-    };
-    bench.session.set_keys(keys(Frames::Require));
-    let said = [(true, true), (false, false), (true, false)].map(|(online, retained)| {
-        let effects = bench.hear(&presence(500, 9, online), retained);
-        let is_doubted = effects.contains(&Effect::LaterStartSaid);
-        assert!(!effects.contains(&Effect::Restored), "{effects:?}");
-        is_doubted
-    });
-    assert_eq!(said, [true, false, false], "it is told once");
-    let tallies = bench.session.tallies();
-    assert_eq!(tallies.count(None, Uncounted::Plain), 3);
-    // A gateway of a lower id is stood by for as before.
-    let effects = bench.hear(&presence(100, 1, true), false);
-    assert!(effects.contains(&Effect::Standby(true)), "{effects:?}");
-    bench.session.set_keys(keys(Frames::AllowPlain));
-    let effects = bench.hear(&presence(500, 9, true), true);
-    assert!(effects.contains(&Effect::Restored), "{effects:?}");
-}
-
 #[test]
 fn the_gateway_topic_is_retained_and_its_will_says_offline() {
     let mut session = Session::new(config(), Marks::default());

@@ -203,7 +203,6 @@ impl World {
                 Effect::CommitNow
                 | Effect::Standby(_)
                 | Effect::Conflict { .. }
-                | Effect::LaterStartSaid
                 | Effect::Ruled(_)
                 | Effect::KeyUsed { .. }
                 | Effect::Claimed { .. }

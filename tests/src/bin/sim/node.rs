@@ -412,8 +412,7 @@ impl Node {
         let Some(running) = &mut self.running else {
             return;
         };
-        let is_keyed = around.vault.ring().is_some();
-        let own = (!is_keyed).then_some((running.id, running.start));
+        let own = (running.id, running.start);
         let Message { topic, payload, .. } = message;
         let takes = !running.conductor.session().is_standby();
         let said = around.vault.hear(topic, payload, &mut running.heard, takes);

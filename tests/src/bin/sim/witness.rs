@@ -402,18 +402,17 @@ impl Witness {
         }
     }
 
-    /// A message reaches the gateway of that id, which counted that start; none where plain words
-    /// count for nothing. Two things tell it that its store is older than what it said: a device
-    /// that was acked more than the log holds, and its own id with a later start.
-    pub fn hear(&mut self, topic: &str, payload: &[u8], own: Option<(u64, u32)>, now_us: u64) {
+    /// A message reaches the gateway of that id, which counted that start. Two things tell it that
+    /// its store is older than what it said: a device that was acked more than the log holds, and
+    /// its own id with a later start.
+    pub fn hear(&mut self, topic: &str, payload: &[u8], (id, start): (u64, u32), now_us: u64) {
         let Ok(frame) = frame::read(payload) else {
             return;
         };
         let tells = match topic.rsplit('/').next() {
             Some("gateway") => matches!(
                 Down::read(frame.body),
-                Ok(Down::Presence(said))
-                    if own.is_some_and(|(id, start)| said.gateway == id && said.start > start)
+                Ok(Down::Presence(said)) if said.gateway == id && said.start > start
             ),
             Some("up") => {
                 let device = topic.rsplit('/').nth(1).unwrap_or_default();
