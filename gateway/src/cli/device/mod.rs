@@ -26,7 +26,6 @@ use super::failure::Failure;
 use super::output::{print, print_as_is};
 use crate::registry::order::Issued;
 use crate::registry::{Answer, Order};
-use crate::rules::settings::MqttSettings;
 
 /// Runs one of them.
 pub(super) fn run(command: &DeviceCommand) -> Result<(), Failure> {
@@ -146,19 +145,15 @@ fn shuts_out(desk: &Desk, order: &Order) -> Option<&'static str> {
         return None;
     };
     let security = &desk.settings.security;
-    let whom = match &desk.settings.mqtt {
-        MqttSettings::Embedded { .. } => told::FIRST_INSIDE,
-        MqttSettings::External { .. } if security.frames(false) != security.frames(true) => {
-            told::FIRST_OUTSIDE
-        }
-        MqttSettings::External { .. } => return None,
-    };
+    if security.frames(false) == security.frames(true) {
+        return None;
+    }
     // What was ordered is done, and told even if the list cannot be had.
     let Ok(Answer::Listed(devices)) = desk.ask(&Order::List) else {
         return None;
     };
     let is_first = matches!(&devices[..], [only] if only.device == *added && only.issued == 1);
-    is_first.then_some(whom)
+    is_first.then_some(told::FIRST)
 }
 
 fn page_path(device: &DeviceName) -> PathBuf {

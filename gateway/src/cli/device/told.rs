@@ -13,8 +13,7 @@ use crate::registry::order::{ClaimState, KeyState, Shown, ShownClaim};
 
 pub(super) const ADDED: &str =
     "its frames are taken under this key once the page is in it, and no other way";
-pub(super) const FIRST_INSIDE: &str = "it is the first registered device: from now on the broker inside lets registered devices in alone and disconnects all others; register them, too";
-pub(super) const FIRST_OUTSIDE: &str = "it is the first registered device: from now on frames of devices that are not registered are refused; register them, too, or write frames = \"allow-plain\" under [security] and restart the gateway";
+pub(super) const FIRST: &str = "it is the first registered device: from now on devices that are not registered are refused; register them, too, or write frames = \"allow-plain\" under [security] and restart the gateway";
 pub(super) const ROTATED: &str =
     "the former key stays valid until the first frame under this one is on the disk";
 pub(super) const RENAMED: &str =
