@@ -305,6 +305,8 @@ impl<D: Dialect> Session<D> {
     }
 
     fn lost(&mut self, lost: Lost) {
+        // Before the report: who hears it makes a new connection, and does not ask this one again.
+        self.jobs.close();
         if let Some(underway) = &mut self.underway {
             // Only what was unacknowledged can be the reason.
             let is_silent = lost.is_silent && underway.job.flight.in_flight() > 0;
