@@ -138,8 +138,9 @@ impl Registrar {
 
     /// Takes a registry that was prepared, if it is what the log of acts says; else drops it.
     pub fn settle(&mut self, is_noted: impl Fn(&Registry) -> bool) {
-        let prepared = self.at_rest.as_ref();
-        let prepared = prepared.and_then(|at_rest| store::prepared(&self.disk, at_rest));
+        // Without a key it cannot be looked at, and nothing can be ordered.
+        let Some(at_rest) = &self.at_rest else { return };
+        let prepared = store::prepared(&self.disk, at_rest);
         if let Some(noted) = prepared.filter(is_noted) {
             self.registry = noted;
             self.waiting = Waiting::Place;

@@ -226,6 +226,19 @@ fn what_cannot_be_prepared_is_not_noted_however_often_it_is_tried() {
     assert_eq!(said(&mut trust), before);
 }
 
+/// A start without `security.key` by mistake, after the very first order.
+#[test]
+fn what_waits_for_its_place_outlives_a_start_without_a_key() {
+    let rig = Rig::new();
+    let mut trust = rig.open();
+    order(&mut trust, &Order::Add(name("a"))).unwrap();
+    let waiting = rig.disk.content("registry").unwrap();
+    rig.disk.put("registry.next", waiting);
+    rig.disk().remove("registry").unwrap();
+    Trust::open(&rig.disk(), &SecuritySettings::default(), WHOSE).unwrap();
+    assert_eq!(ids(&rig.open().keyring().unwrap(), "a"), [1]);
+}
+
 #[test]
 fn a_registry_that_is_gone_opens_nothing() {
     let rig = Rig::new();
