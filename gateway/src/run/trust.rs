@@ -231,6 +231,8 @@ impl Desk {
                         "that the device uses its new key could not be kept: its former key stays valid until it can, which is tried again"
                     );
                     locked(&self.used).entry(device).or_insert(key_id);
+                    // It may be noted all the same.
+                    is_changed = true;
                     break;
                 }
             }
@@ -255,6 +257,8 @@ impl Desk {
             }
             Err(NotEnrolled::Refused(reason)) => Question::ClaimRefused(device, reason),
             Err(NotEnrolled::Failed(why)) => {
+                // It may be noted all the same.
+                self.hand_on();
                 tracing::error!(
                     %device,
                     why = causes::told(&why),
@@ -270,10 +274,14 @@ impl Desk {
         match self.trust.end_claims(now) {
             Ok(true) => self.hand_on(),
             Ok(false) => {}
-            Err(why) => tracing::error!(
-                why = causes::told(&why),
-                "that a claim ended could not be kept: it takes no device, and is tried again"
-            ),
+            Err(why) => {
+                // It may be noted all the same.
+                self.hand_on();
+                tracing::error!(
+                    why = causes::told(&why),
+                    "that a claim ended could not be kept: it takes no device, and is tried again"
+                );
+            }
         }
     }
 
@@ -381,7 +389,11 @@ mod tests {
         disk.set_read_only(true);
         desk.confirm(Timestamp::default());
         assert_eq!(locked(&desk.used).len(), 2);
-        assert!(told.try_recv().is_err());
+        let before = desk.trust.keyring().unwrap();
+        let Ok(Question::Keys(keys)) = told.try_recv() else {
+            panic!("the keys in force are handed on");
+        };
+        assert_eq!(keys, before);
         disk.set_read_only(false);
         desk.confirm(Timestamp::default());
         assert!(locked(&desk.used).is_empty());
@@ -394,6 +406,28 @@ mod tests {
             assert_eq!(ids, [2]);
         }
         assert!(told.try_recv().is_err(), "once for both");
+    }
+
+    /// An act whose noting failed may be noted all the same: what is in force then is handed on, too.
+    #[test]
+    fn whatever_the_disk_refuses_the_keys_that_were_handed_on_last_are_those_in_force() {
+        for nth in 1..=12 {
+            let disk = FaultDisk::new();
+            let (mut desk, mut told) = desk(&disk);
+            desk.hand_on();
+            locked(&desk.used).insert("a".parse().unwrap(), 2);
+            disk.fail_sync(disk.syncs() + nth);
+            desk.confirm(Timestamp::default());
+            disk.disarm();
+            desk.confirm(Timestamp::default());
+            let mut last = None;
+            while let Ok(question) = told.try_recv() {
+                if let Question::Keys(keys) = question {
+                    last = Some(keys);
+                }
+            }
+            assert_eq!(last, Some(desk.trust.keyring().unwrap()), "sync {nth}");
+        }
     }
 
     #[test]
