@@ -110,12 +110,8 @@ pub fn write(
     at_rest: &AtRest,
     plain: &[u8],
 ) -> Result<(), FileError> {
-    let sealed = at_rest.seal(context, plain).map_err(io::Error::other);
-    let written = sealed.and_then(|sealed| {
-        lay(disk, name, &sealed)?;
-        put(disk, name)
-    });
-    written.map_err(unwritten(name))
+    prepare(disk, name, context, at_rest, plain)?;
+    commit(disk, name)
 }
 
 /// Seals `plain` into the file of a name under another name, durably: what is to become of it is
@@ -129,7 +125,9 @@ pub fn prepare(
 ) -> Result<(), FileError> {
     let sealed = at_rest.seal(context, plain).map_err(io::Error::other);
     let written = sealed.and_then(|sealed| {
-        lay(disk, name, &sealed)?;
+        let file = disk.create_private(&next_of(name))?;
+        file.write_at(0, &sealed)?;
+        file.sync()?;
         disk.sync_dir("")
     });
     written.map_err(unwritten(name))
@@ -137,11 +135,12 @@ pub fn prepare(
 
 /// Puts what was prepared into its place; where that was done and not made durable, makes it so.
 pub fn commit(disk: &Arc<dyn Disk>, name: &str) -> Result<(), FileError> {
-    let put = if is_prepared(disk, name) {
-        put(disk, name)
+    let renamed = if is_prepared(disk, name) {
+        disk.rename(&next_of(name), name)
     } else {
-        disk.sync_dir("")
+        Ok(())
     };
+    let put = renamed.and_then(|()| disk.sync_dir(""));
     put.map_err(unwritten(name))
 }
 
@@ -172,17 +171,6 @@ fn unwritten(name: &str) -> impl FnOnce(io::Error) -> FileError + use<> {
 
 fn next_of(name: &str) -> String {
     format!("{name}.next")
-}
-
-fn lay(disk: &Arc<dyn Disk>, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let file = disk.create_private(&next_of(name))?;
-    file.write_at(0, bytes)?;
-    file.sync()
-}
-
-fn put(disk: &Arc<dyn Disk>, name: &str) -> io::Result<()> {
-    disk.rename(&next_of(name), name)?;
-    disk.sync_dir("")
 }
 
 #[cfg(test)]

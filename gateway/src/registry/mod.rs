@@ -115,25 +115,35 @@ impl Registry {
         key: Key,
         now_us: i64,
     ) -> Result<RegistryAct, RegistryError> {
+        let key = self.issue(device, key, now_us)?;
+        let device = device.clone();
+        Ok(RegistryAct::Enrolled { device, key })
+    }
+
+    /// Gives a key to a device that has none.
+    fn issue(
+        &mut self,
+        device: &DeviceName,
+        key: Key,
+        now_us: i64,
+    ) -> Result<KeyMark, RegistryError> {
         let count = self.devices.len();
-        let key = match self.devices.entry(device.clone()) {
+        match self.devices.entry(device.clone()) {
             Entry::Occupied(known) => {
                 let known = known.into_mut();
                 if let Some(current) = known.current() {
                     let (device, key_id) = (device.clone(), current.id);
                     return Err(RegistryError::Registered { device, key_id });
                 }
-                known.issue(device, key, now_us)?.mark(device)
+                Ok(known.issue(device, key, now_us)?.mark(device))
             }
-            Entry::Vacant(_) if is_reserved(device) => return Err(RegistryError::Reserved),
-            Entry::Vacant(_) if count >= REGISTERED_MAX => return Err(RegistryError::Full),
+            Entry::Vacant(_) if is_reserved(device) => Err(RegistryError::Reserved),
+            Entry::Vacant(_) if count >= REGISTERED_MAX => Err(RegistryError::Full),
             Entry::Vacant(place) => {
                 let known = place.insert(Device::default());
-                known.issue(device, key, now_us)?.mark(device)
+                Ok(known.issue(device, key, now_us)?.mark(device))
             }
-        };
-        let device = device.clone();
-        Ok(RegistryAct::Enrolled { device, key })
+        }
     }
 
     /// Issues the next key of a device; one that was issued before and not heard is replaced.
@@ -203,17 +213,14 @@ impl Registry {
         now_us: i64,
     ) -> Result<RegistryAct, RegistryError> {
         self.live_mut(from)?;
-        let act = self.add(to, key, now_us).map_err(|why| match why {
+        let key = self.issue(to, key, now_us).map_err(|why| match why {
             RegistryError::Registered { device, .. } => RegistryError::NameTaken { device },
             why => why,
         })?;
-        let RegistryAct::Enrolled { device: to, key } = act else {
-            return Ok(act);
-        };
         self.settle(from);
         let ended = self.live_mut(from)?.revoke(now_us);
         let keys = ended.iter().map(|key| key.mark(from)).collect();
-        let from = from.clone();
+        let (from, to) = (from.clone(), to.clone());
         Ok(RegistryAct::Renamed {
             from,
             to,
