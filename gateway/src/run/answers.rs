@@ -13,7 +13,7 @@ use super::core::Question;
 use super::writer::Question as StoreQuestion;
 use super::{books, reload, trust};
 use crate::audit::Who;
-use crate::audit::asking::Standing;
+use crate::audit::asking::Witnessed;
 use crate::budget::Billed;
 use crate::causes;
 use crate::conductor::Condition;
@@ -48,7 +48,7 @@ pub(super) struct Answers {
     /// Each sink by name.
     pub sinks: BTreeMap<String, SinkAnswers>,
     /// How it stands with each witness, by name.
-    pub witnesses: BTreeMap<String, watch::Receiver<Standing>>,
+    pub witnesses: BTreeMap<String, watch::Receiver<Witnessed>>,
     /// The spool, for its dead letters.
     pub spool: Arc<Mutex<Spool>>,
     /// The link to the broker.

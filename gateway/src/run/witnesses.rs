@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::audit::AuditError;
-use crate::audit::asking::{Asker, Asking, Standing};
+use crate::audit::asking::{Asker, Asking, Witnessed};
 use crate::backoff;
 use crate::causes;
 use crate::rules::settings::WitnessSettings;
@@ -19,7 +19,7 @@ pub(super) struct Asked {
     /// Its name.
     pub name: String,
     /// How it stands with it.
-    pub standing: watch::Receiver<Standing>,
+    pub standing: watch::Receiver<Witnessed>,
     /// Ends with the gateway.
     pub task: JoinHandle<()>,
 }
@@ -37,7 +37,7 @@ pub(super) fn spawn(
         Some((settings.name.clone(), asker))
     });
     let spawned = askers.map(|(name, asker)| {
-        let (told, standing) = watch::channel(Standing::default());
+        let (told, standing) = watch::channel(Witnessed::default());
         let witness = Witness {
             name: name.clone(),
             asker,
@@ -58,7 +58,7 @@ struct Witness {
     name: String,
     asker: Asker,
     clock: Arc<dyn Clock>,
-    told: watch::Sender<Standing>,
+    told: watch::Sender<Witnessed>,
 }
 
 impl Witness {
@@ -103,7 +103,7 @@ impl Witness {
     }
 
     /// Has it seen in the status, and what changed in the log.
-    fn tell(&self, standing: &Standing) {
+    fn tell(&self, standing: &Witnessed) {
         let before = self.told.send_replace(standing.clone());
         if standing.refused != before.refused
             && let Some(why) = &standing.refused

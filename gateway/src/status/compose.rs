@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     DEAD_LETTERS, DEVICES_HELD, Devices, HeldDevice, Limit, Link, Parts, Setup, Sink, State,
-    Status, StorePart, Unit, WITNESS_REFUSES, Witness,
+    Status, StorePart, Unit, WITNESS_REFUSES, Witnessed,
 };
 use crate::clock::trust::Distrust;
 use crate::conductor::Condition;
@@ -115,7 +115,7 @@ fn held(devices: &[HeldDevice]) -> Option<State> {
 }
 
 /// Witnesses that refuse are told: what flows is none of theirs.
-fn refusing(witnesses: &BTreeMap<String, Witness>) -> Option<State> {
+fn refusing(witnesses: &BTreeMap<String, Witnessed>) -> Option<State> {
     let refuses = witnesses.iter().filter_map(|(name, witness)| {
         let why = witness.refused.as_ref()?;
         Some(format!("{name}: {why}"))

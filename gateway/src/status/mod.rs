@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use compose::compose;
 pub use parts::{CorePart, HeldDevice, Parts, Setup, SinkSetup, StorePart};
 
-use crate::audit::asking::Standing as Witness;
+use crate::audit::asking::Witnessed;
 use crate::budget::Standing;
 use crate::control::Counts;
 use crate::http;
@@ -55,7 +55,7 @@ pub struct Status {
     pub sinks: BTreeMap<String, Sink>,
     /// How it stands with each witness of the audit log, by name.
     #[serde(default)]
-    pub witnesses: BTreeMap<String, Witness>,
+    pub witnesses: BTreeMap<String, Witnessed>,
     /// Devices and their turns.
     pub devices: Devices,
     /// The link to the broker.

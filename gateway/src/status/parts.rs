@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use super::{About, Witness};
+use super::{About, Witnessed};
 use crate::budget::Standing;
 use crate::conductor::{Condition, Conductor};
 use crate::control::Counts;
@@ -28,7 +28,7 @@ pub struct Parts {
     /// What each sink says, by name.
     pub sinks: BTreeMap<String, sinks::Status>,
     /// How it stands with each witness, by name.
-    pub witnesses: BTreeMap<String, Witness>,
+    pub witnesses: BTreeMap<String, Witnessed>,
     /// Whether the link is up, and what it counted.
     pub link: (bool, LinkCounters),
     /// What the broker inside refused, where there is one.

@@ -122,7 +122,7 @@ fn a_store_that_does_not_answer_leaves_its_part_unknown() {
 
 #[test]
 fn a_witness_that_refuses_is_told_and_is_no_trouble_of_the_data() {
-    let standing = |refused: Option<&str>, silent: Option<&str>| Witness {
+    let standing = |refused: Option<&str>, silent: Option<&str>| Witnessed {
         cosigned: 3,
         entries: 5,
         refused: refused.map(str::to_owned),

@@ -47,7 +47,7 @@ pub enum Answer {
 
 /// How it stands with a witness.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Witnessed {
     /// Entries that it has cosigned, as far as is known.
     pub cosigned: u64,
     /// Entries that the log has.
@@ -61,7 +61,7 @@ pub struct Standing {
 /// The machine of one witness.
 #[derive(Debug)]
 pub struct Asking {
-    standing: Standing,
+    standing: Witnessed,
     /// What it is thought to have cosigned.
     old: u64,
     /// What it is being asked to go on from.
@@ -77,10 +77,10 @@ impl Asking {
     /// Of a witness that has cosigned so many entries, as far as is known.
     pub fn new(cosigned: u64, seed: u64) -> Self {
         Self {
-            standing: Standing {
+            standing: Witnessed {
                 cosigned,
                 entries: cosigned,
-                ..Standing::default()
+                ..Witnessed::default()
             },
             old: cosigned,
             asked: None,
@@ -91,7 +91,7 @@ impl Asking {
     }
 
     /// How it stands.
-    pub fn standing(&self) -> &Standing {
+    pub fn standing(&self) -> &Witnessed {
         &self.standing
     }
 
@@ -126,10 +126,10 @@ impl Asking {
                 self.backoff.reset();
                 self.old = size;
                 self.due_us = now_us + SPACING_US;
-                self.standing = Standing {
+                self.standing = Witnessed {
                     cosigned: size,
                     entries: self.standing.entries.max(size),
-                    ..Standing::default()
+                    ..Witnessed::default()
                 };
             }
             Answer::Other { known, size } if known > size => self.refuse(

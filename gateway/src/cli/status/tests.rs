@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::audit::asking::Standing as Witness;
+use crate::audit::asking::Witnessed;
 use crate::budget::{Action, Level, Standing};
 use crate::mqtt::LinkCounters;
 use crate::mqtt::access::{LastRefusal, Why};
@@ -102,7 +102,7 @@ limits
 #[test]
 fn witnesses_and_what_the_broker_refused_have_a_line_each() {
     let mut status = usual();
-    let witness = Witness {
+    let witness = Witnessed {
         cosigned: 3,
         entries: 5,
         refused: None,

@@ -51,7 +51,16 @@ fn connection() -> Vec<(&'static str, Value)> {
                 json!({ "type": "string", "pattern": "^(https?|mqtts?|nats|tls)://" }),
             ),
         ),
-        ("auth", auth()),
+        (
+            "auth",
+            auth(
+                "Of all with a url: who sends",
+                vec![(
+                    "credentials",
+                    about("Of `nats`: file with user JWT and seed", path()),
+                )],
+            ),
+        ),
         (
             "headers",
             headers("Of those over HTTP: headers of every request"),
@@ -74,22 +83,16 @@ pub(super) fn headers(what: &str) -> Value {
     })
 }
 
-fn auth() -> Value {
-    table(
-        "`auth`",
-        "Of all with a url: who sends",
-        &[],
-        vec![
-            ("user", about("User's name", text())),
-            ("password", secret("`password`")),
-            ("bearer", secret("`bearer`")),
-            ("token", secret("`token`")),
-            (
-                "credentials",
-                about("Of `nats`: file with user JWT and seed", path()),
-            ),
-        ],
-    )
+/// With the keys that only some have.
+pub(super) fn auth(of: &str, more: Vec<(&str, Value)>) -> Value {
+    let mut keys = vec![
+        ("user", about("User's name", text())),
+        ("password", secret("`password`")),
+        ("bearer", secret("`bearer`")),
+        ("token", secret("`token`")),
+    ];
+    keys.extend(more);
+    table("`auth`", of, &[], keys)
 }
 
 fn bodies() -> Vec<(&'static str, Value)> {

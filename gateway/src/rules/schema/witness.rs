@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::sink::{headers, secret};
+use super::sink::{auth, headers};
 use super::{about, table, text, tls};
 
 pub(super) fn witness() -> Value {
@@ -25,26 +25,18 @@ pub(super) fn witness() -> Value {
                     text(),
                 ),
             ),
-            ("auth", auth()),
+            (
+                "auth",
+                auth(
+                    "Who asks: a gateway's token or password of [http]",
+                    Vec::new(),
+                ),
+            ),
             ("headers", headers("Headers of every request")),
             (
                 "tls",
                 tls::client("Whom to trust and who to be; the system's certificates without ca"),
             ),
-        ],
-    )
-}
-
-fn auth() -> Value {
-    table(
-        "`auth`",
-        "Who asks: a gateway's token or password of [http]",
-        &[],
-        vec![
-            ("user", about("User's name", text())),
-            ("password", secret("`password`")),
-            ("bearer", secret("`bearer`")),
-            ("token", secret("`token`")),
         ],
     )
 }
