@@ -1,7 +1,7 @@
 //! TCP ports of 127.0.0.1: the two that the documentation names, and free ones.
 
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,11 @@ pub const BROKER_PORT: u16 = 21_883;
 pub const RECEIVER_PORT: u16 = 28_080;
 
 static FIXED: Mutex<()> = Mutex::new(());
-static NEXT: AtomicU16 = AtomicU16::new(0);
+static NEXT: AtomicU32 = AtomicU32::new(0);
+/// The first port that is given.
+const FIRST: u16 = 10_000;
+/// How many are given to a process.
+const PORTS: u32 = 10_000;
 
 /// Who holds the two documented ports; one test at a time.
 #[derive(Debug)]
@@ -40,14 +44,25 @@ impl FixedPorts {
 /// A port that nothing listens on, different from call to call. Below the range from which the
 /// kernel takes ports for outgoing connections, so that it stays free until it is used.
 pub fn free() -> u16 {
-    let offset = u16::try_from(std::process::id() % 90).unwrap_or(0) * 100;
-    for _ in 0..10_000 {
-        let port = 10_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+    loop {
+        let taken = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = nth(std::process::id(), taken).unwrap_or_else(|| {
+            panic!("this process was given every port from {FIRST} on, {PORTS} of them")
+        });
         if is_free(port) {
             return port;
         }
     }
-    panic!("no free port between 10000 and 20000 on 127.0.0.1");
+}
+
+/// The port that a process looks at after so many others, each once: to look again at one that it
+/// was given would knock at the server that it runs there.
+fn nth(process: u32, taken: u32) -> Option<u16> {
+    if taken >= PORTS {
+        return None;
+    }
+    let offset = (process % 90 * 100 + taken) % PORTS;
+    Some(FIRST + u16::try_from(offset).ok()?)
 }
 
 /// Whether nothing listens on a port. Asked by connecting, not by listening for a moment: a child
@@ -63,23 +78,42 @@ pub fn answers(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::net::TcpListener;
     use std::process::Command;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
+
+    /// Failed when the ports began anew after the last, and another test's server was knocked at.
+    #[test]
+    fn a_port_is_given_once() {
+        for process in [0, 89, u32::MAX] {
+            let given: BTreeSet<_> = (0..PORTS).filter_map(|taken| nth(process, taken)).collect();
+            assert_eq!(given.len(), 10_000);
+            assert_eq!(given.first().zip(given.last()), Some((&10_000, &19_999)));
+            assert_eq!(nth(process, PORTS), None);
+            assert_eq!(nth(process, u32::MAX), None);
+        }
+    }
 
     /// Failed when `free` looked at a port by listening on it.
     #[test]
     fn a_free_port_is_not_taken_by_a_child_forked_meanwhile() {
-        let forking = std::thread::spawn(|| {
-            for _ in 0..100 {
-                Command::new("true").status().unwrap();
+        let enough = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    if enough.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    Command::new("true").status().unwrap();
+                }
+            });
+            for _ in 0..1_000 {
+                TcpListener::bind((Ipv4Addr::LOCALHOST, free())).unwrap();
             }
+            enough.store(true, Ordering::Relaxed);
         });
-        while !forking.is_finished() {
-            let port = free();
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-        }
-        forking.join().unwrap();
     }
 }
