@@ -33,7 +33,10 @@ pub(super) fn parse(file: &str) -> Option<Tile> {
     let level = if level == "entries" { "data" } else { level };
     // The crate panics at these instead of refusing them.
     let is_level = level == "data" || level.parse::<u8>().is_ok_and(|level| level < 64);
-    if !is_level || rest.ends_with(".p/0") {
+    let is_empty = rest
+        .rsplit_once(".p/")
+        .is_some_and(|(_, width)| !width.starts_with(|digit| matches!(digit, '1'..='9')));
+    if !is_level || is_empty {
         return None;
     }
     let tile = Tile::from_path(&format!("tile/8/{level}/{rest}")).ok()?;

@@ -22,6 +22,19 @@ fn read_all(bytes: &[u8]) {
     }
 }
 
+/// The crate panicked at all of them but the first.
+#[test]
+fn a_tile_of_no_hashes_is_none() {
+    for width in ["0", "00", "000", "+0", "+00"] {
+        assert_eq!(tiles::parse(&format!("tile/0/000.p/{width}")), None);
+        assert_eq!(
+            tiles::parse(&format!("tile/entries/x001/000.p/{width}")),
+            None
+        );
+    }
+    assert!(tiles::parse("tile/0/000.p/1").is_some());
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
