@@ -28,7 +28,8 @@ mod vault;
 mod witness;
 mod world;
 
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -107,6 +108,26 @@ fn run(seed: u64, profile: Option<&'static Profile>) -> Ended {
     }
 }
 
+/// Does `each` with numbers in their order, several at once, until it has had enough.
+fn on_threads(threads: usize, numbers: Range<u64>, each: impl Fn(u64) -> ControlFlow<()> + Sync) {
+    let next = AtomicU64::new(numbers.start);
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= numbers.end {
+                        return;
+                    }
+                    if each(number).is_break() {
+                        next.store(u64::MAX / 2, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     std::panic::set_hook(Box::new(|_| ()));
@@ -114,37 +135,29 @@ fn main() -> ExitCode {
         return find_mutations(&arguments);
     }
     let watch = Stopwatch::new();
-    let next = AtomicU64::new(arguments.seeds.start);
     let passed = AtomicU64::new(0);
     let sums: Mutex<(Coverage, Vec<(u64, Ended)>)> = Mutex::default();
-    thread::scope(|scope| {
-        for _ in 0..arguments.threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let late = arguments
-                        .seconds
-                        .is_some_and(|most| watch.elapsed().as_secs_f64() > most as f64);
-                    if seed >= arguments.seeds.end || late {
-                        return;
-                    }
-                    let ended = run(seed, arguments.profile);
-                    let Ok(mut sums) = sums.lock() else { return };
-                    sums.0.add(&ended.story.coverage);
-                    if arguments.story {
-                        tell(seed, &ended, usize::MAX);
-                    }
-                    if ended.broken.is_none() {
-                        passed.fetch_add(1, Ordering::Relaxed);
-                    } else {
-                        sums.1.push((seed, ended));
-                        if sums.1.len() >= FAILURES_TOLD {
-                            next.store(u64::MAX / 2, Ordering::Relaxed);
-                        }
-                    }
-                }
-            });
+    on_threads(arguments.threads, arguments.seeds.clone(), |seed| {
+        let ended = run(seed, arguments.profile);
+        let Ok(mut sums) = sums.lock() else {
+            return ControlFlow::Break(());
+        };
+        sums.0.add(&ended.story.coverage);
+        if arguments.story {
+            tell(seed, &ended, usize::MAX);
         }
+        if ended.broken.is_none() {
+            passed.fetch_add(1, Ordering::Relaxed);
+        } else {
+            sums.1.push((seed, ended));
+        }
+        let late = arguments
+            .seconds
+            .is_some_and(|most| watch.elapsed().as_secs_f64() > most as f64);
+        if late || sums.1.len() >= FAILURES_TOLD {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     });
     let (coverage, mut failures) = sums.into_inner().unwrap_or_default();
     failures.sort_by_key(|(seed, _)| *seed);
@@ -195,29 +208,36 @@ fn summarize(passed: u64, coverage: &Coverage, seconds: f64) {
     }
 }
 
-/// A simulator that does not find what is wrong finds nothing.
+/// A simulator that does not find what is wrong finds nothing. A fault is switched on for the thread
+/// that looks for it alone.
 fn find_mutations(arguments: &Arguments) -> ExitCode {
-    let mut missed = 0;
-    for mutation in Mutation::ALL {
-        switch(Some(mutation));
+    let all = Mutation::ALL;
+    let told: Mutex<BTreeMap<u64, Option<(u64, String)>>> = Mutex::default();
+    on_threads(arguments.threads, 0..all.len() as u64, |number| {
+        switch(Some(all[number as usize]));
         let found = (0..MUTATION_SEEDS)
             .map(|seed| (seed, run(seed, arguments.profile)))
             .find_map(|(seed, ended)| Some((seed, ended.broken?)));
         switch(None);
-        if let Some((seed, why)) = found {
+        let Ok(mut told) = told.lock() else {
+            return ControlFlow::Break(());
+        };
+        told.insert(number, found);
+        ControlFlow::Continue(())
+    });
+    let told = told.into_inner().unwrap_or_default();
+    let mut found = 0;
+    for (number, mutation) in (0..).zip(all) {
+        if let Some(Some((seed, why))) = told.get(&number) {
             let first = why.lines().next().unwrap_or_default();
             println!("{mutation:?}: found at seed {seed}: {first:.160}");
+            found += 1;
         } else {
             println!("{mutation:?}: NOT FOUND within {MUTATION_SEEDS} seeds");
-            missed += 1;
         }
     }
-    println!(
-        "{} of {} mutations found",
-        Mutation::ALL.len() - missed,
-        Mutation::ALL.len()
-    );
-    if missed == 0 {
+    println!("{found} of {} mutations found", all.len());
+    if found == all.len() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
