@@ -40,7 +40,6 @@ fn within<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     match error.downcast_ref() {
         Some(RunError::DataDir(inner)) => inner,
         Some(RunError::Http(inner)) => inner,
-        #[cfg(feature = "embedded-broker")]
         Some(RunError::Broker(inner)) => inner,
         _ => error,
     }

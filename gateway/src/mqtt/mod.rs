@@ -20,6 +20,9 @@ pub mod access;
 mod client;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
+#[cfg(not(feature = "embedded-broker"))]
+#[path = "not_embedded.rs"]
+pub mod embedded;
 pub mod memory;
 pub mod mosquitto;
 mod polling;
@@ -123,7 +126,6 @@ impl From<&MqttSettings> for Broker {
 pub fn check_tls(settings: &MqttSettings) -> Result<(), TlsError> {
     match settings {
         MqttSettings::External { tls: Some(tls), .. } => tls::client_config(tls).map(|_| ()),
-        #[cfg(feature = "embedded-broker")]
         MqttSettings::Embedded { tls: Some(tls), .. } => embedded::check_tls(tls),
         MqttSettings::External { .. } | MqttSettings::Embedded { .. } => Ok(()),
     }

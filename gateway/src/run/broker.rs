@@ -4,21 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::RunError;
-#[cfg(feature = "embedded-broker")]
-use super::doors;
+use super::{RunError, doors};
 use crate::mqtt::Broker;
-use crate::mqtt::access::Refusal;
-#[cfg(feature = "embedded-broker")]
-use crate::mqtt::{access::Doorkeeper, embedded, embedded::EmbeddedBroker};
+use crate::mqtt::access::{Doorkeeper, Refusal};
+use crate::mqtt::embedded::{self, EmbeddedBroker};
 use crate::rules::settings::{MqttSettings, Settings};
 use crate::session::Keyring;
 use crate::time::Clock;
-
-#[cfg(feature = "embedded-broker")]
-pub(super) type Embedded = EmbeddedBroker;
-#[cfg(not(feature = "embedded-broker"))]
-pub(super) type Embedded = ();
 
 /// The broker, and the one inside if it is that.
 pub(super) struct Opened {
@@ -26,7 +18,7 @@ pub(super) struct Opened {
     pub link: Broker,
     /// How devices do.
     pub broker: Broker,
-    pub embedded: Option<Embedded>,
+    pub embedded: Option<EmbeddedBroker>,
     pub refusals: mpsc::Receiver<Refusal>,
 }
 
@@ -36,7 +28,6 @@ pub(super) async fn open(
     (keys, clock): (&Keyring, &Arc<dyn Clock>),
 ) -> Result<Opened, RunError> {
     match &settings.mqtt {
-        #[cfg(feature = "embedded-broker")]
         MqttSettings::Embedded { listen, tls } => {
             let (doorkeeper, refusals) =
                 Doorkeeper::new(settings.site.clone(), client_id.to_owned())
@@ -52,8 +43,6 @@ pub(super) async fn open(
                 refusals,
             })
         }
-        #[cfg(not(feature = "embedded-broker"))]
-        MqttSettings::Embedded { .. } => Err(RunError::NoBroker),
         MqttSettings::External { .. } => {
             let broker = Broker::from(&settings.mqtt);
             Ok(Opened {

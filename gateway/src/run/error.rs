@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use crate::conductor::StartError;
 use crate::disk::data_dir::DataDirError;
 use crate::http::HttpError;
-#[cfg(feature = "embedded-broker")]
 use crate::mqtt::embedded::EmbeddedError;
 use crate::sinks::SinkError;
 use crate::trust::TrustError;
@@ -31,15 +30,8 @@ pub enum RunError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The embedded broker did not start.
-    #[cfg(feature = "embedded-broker")]
     #[error(transparent)]
     Broker(#[from] EmbeddedError),
-    /// This binary has no broker inside.
-    #[cfg(not(feature = "embedded-broker"))]
-    #[error(
-        "this binary was built without the embedded broker: set mqtt.url, or build with the feature embedded-broker"
-    )]
-    NoBroker,
     /// Page, API and metrics cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),

@@ -14,7 +14,6 @@ mod books;
 mod broker;
 mod core;
 pub mod demo;
-#[cfg(feature = "embedded-broker")]
 mod doors;
 mod error;
 pub mod queue;
@@ -48,9 +47,9 @@ use crate::conductor::{Condition, Start};
 use crate::control::Control;
 use crate::disk::data_dir::DataDir;
 use crate::http::Door;
+use crate::mqtt::access::Doorkeeper;
+use crate::mqtt::embedded::EmbeddedBroker;
 use crate::mqtt::{self, Broker, LinkCounters, LinkHandle, Will};
-#[cfg(feature = "embedded-broker")]
-use crate::mqtt::{access::Doorkeeper, embedded::EmbeddedBroker};
 use crate::plant::{self, Overview};
 use crate::recent::{Recent, Taps};
 use crate::rules::settings::Settings;
@@ -72,7 +71,6 @@ pub struct Gateway {
     answers: Arc<Answers>,
     broker: Broker,
     link: LinkHandle,
-    #[cfg(feature = "embedded-broker")]
     embedded: Option<EmbeddedBroker>,
     control: Option<JoinHandle<()>>,
     reloader: Option<JoinHandle<()>>,
@@ -196,13 +194,9 @@ impl Gateway {
         let (link, events) = mqtt::connect(&to_link, &settings.site, &client_id, will);
         let watched = link.clone();
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-        #[cfg(feature = "embedded-broker")]
         let doorkeeper = embedded.as_ref().map(|one| Arc::clone(one.doorkeeper()));
-        #[cfg(not(feature = "embedded-broker"))]
-        let doorkeeper = None;
         let hearers = trust::Hearers {
             core: questions.clone(),
-            #[cfg(feature = "embedded-broker")]
             doorkeeper: doorkeeper.clone(),
         };
         let trust = trust::spawn(trust, hearers, clock.clone(), settings.site.clone());
@@ -281,7 +275,6 @@ impl Gateway {
             answers,
             broker,
             link: watched,
-            #[cfg(feature = "embedded-broker")]
             embedded,
             _data_dir: data_dir,
         })
@@ -293,7 +286,6 @@ impl Gateway {
     }
 
     /// Who judges those who connect to the embedded broker; none with a broker of one's own.
-    #[cfg(feature = "embedded-broker")]
     pub fn doorkeeper(&self) -> Option<&Arc<Doorkeeper>> {
         self.embedded.as_ref().map(EmbeddedBroker::doorkeeper)
     }
@@ -347,7 +339,6 @@ impl Gateway {
         for sink in self.sinks {
             let _ = sink.task.await;
         }
-        #[cfg(feature = "embedded-broker")]
         if let Some(embedded) = self.embedded {
             embedded.shutdown().await;
         }

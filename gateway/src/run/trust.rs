@@ -17,7 +17,6 @@ use super::core::Question;
 use crate::audit::{Act, Who};
 use crate::causes;
 use crate::entry::Uncounted;
-#[cfg(feature = "embedded-broker")]
 use crate::mqtt::access::Doorkeeper;
 use crate::registry::registrar::{Granted, NotEnrolled, OrderError};
 use crate::registry::{Answer, Order};
@@ -104,13 +103,11 @@ pub struct Hearers {
     /// The core.
     pub core: mpsc::Sender<Question>,
     /// The embedded broker.
-    #[cfg(feature = "embedded-broker")]
     pub doorkeeper: Option<Arc<Doorkeeper>>,
 }
 
 impl Hearers {
     fn tell(&self, keys: Keyring) {
-        #[cfg(feature = "embedded-broker")]
         if let Some(doorkeeper) = &self.doorkeeper {
             doorkeeper.set(super::doors::access(&keys));
         }
@@ -369,7 +366,6 @@ mod tests {
             trust,
             hearers: Hearers {
                 core,
-                #[cfg(feature = "embedded-broker")]
                 doorkeeper: None,
             },
             site: "plant".parse().unwrap(),

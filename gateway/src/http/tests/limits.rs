@@ -57,7 +57,11 @@ async fn a_head_that_does_not_come_ends_the_connection() {
         let ended = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "{begun:?} was waited for");
     }
-    // Nor does one that was answered and asks no more.
+    // So does one that was answered and asks no more; it has time to ask.
+    let served = serve(ServeSettings::default(), |limits| {
+        limits.idle = Duration::from_secs(2);
+    })
+    .await;
     let mut stream = served.connect().await;
     stream
         .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -47,9 +47,7 @@ fn no_bytes_break_it_nor_the_requests_of_others() {
         .enable_all()
         .build()
         .unwrap();
-    let served = runtime.block_on(serve(ServeSettings::default(), |limits| {
-        limits.idle = Duration::from_millis(20);
-    }));
+    let served = runtime.block_on(serve_plain());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 200,
         failure_persistence: None,

@@ -43,7 +43,7 @@ async fn what_is_no_mqtt_or_too_large_ends_its_connection_alone() {
 #[tokio::test]
 async fn who_says_nothing_is_let_go_and_holds_nobody_up() {
     let bounds = Bounds {
-        handshake: Duration::from_millis(300),
+        handshake: Duration::from_secs(3),
         ..Bounds::default()
     };
     let mut rig = Rig::within(Access::default(), None, bounds).await;

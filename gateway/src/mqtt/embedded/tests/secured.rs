@@ -160,7 +160,7 @@ async fn a_certificate_is_demanded_and_is_the_devices_name() {
 async fn a_handshake_that_is_held_holds_nobody_up() {
     let certified = Certified::new(false);
     let bounds = Bounds {
-        handshake: Duration::from_millis(400),
+        handshake: Duration::from_secs(3),
         ..Bounds::default()
     };
     let mut rig = Rig::within(Access::default(), Some(&certified.tls), bounds).await;
