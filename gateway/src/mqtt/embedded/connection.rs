@@ -167,7 +167,6 @@ fn tell(guest: &Guest, outcome: Result<(), MqttError>) {
         | MqttError::InvalidTopicFilter(_)
         | MqttError::InvalidClientId(_)
         | MqttError::UnsupportedProtocolVersion => Why::Malformed,
-        MqttError::Timeout if guest.identity().is_none() => Why::Silent,
         _ => {
             tracing::debug!(%error, "a session of the embedded broker ended");
             return;
